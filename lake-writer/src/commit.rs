@@ -1,0 +1,183 @@
+//! The commit loop: one new version of a table, exactly once, whatever the store answers.
+//!
+//! Before every attempt, on the state the attempt builds upon: each `txn` that we move is where
+//! our rows start, and the layout is the one the files were encoded for. After every error: read
+//! back. A put is create-if-absent and every attempt of a commit carries the same `txnId`, so a
+//! late success of an earlier attempt is recognised as our own and never becomes a second commit.
+//! Retries are ours alone.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+use tracing::warn;
+
+use crate::action::{self, Action, CommitInfo, Metadata, Txn};
+use crate::clock::Clock;
+use crate::delta_log::{DeltaLog, DeltaLogError, Put, TableState};
+use crate::entropy::Entropy;
+use crate::faults::{self, Planted};
+use crate::patience::Patience;
+
+/// First wait after an attempt that did not land.
+const WAIT_MIN: Duration = Duration::from_millis(50);
+
+/// One application's step: from where our rows start to where they end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) app_id: String,
+    /// What the table must say before us; `None`: nothing.
+    pub(crate) from: Option<i64>,
+    pub(crate) to: i64,
+}
+
+/// What a commit wants to add.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    /// The layout that the files were encoded for.
+    pub(crate) layout: Metadata,
+    /// Moved together with the files; checked against the state of every attempt.
+    pub(crate) steps: Vec<Step>,
+    /// Moved together with the files; not checked: they follow from the steps.
+    pub(crate) further: Vec<(String, i64)>,
+    /// Data files.
+    pub(crate) files: Vec<action::Add>,
+}
+
+/// Why a draft did not become a version. Nothing of it is in the table.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Another writer moved these applications since our rows were read.
+    Fenced(Vec<String>),
+    /// The table's layout is another one by now; the files must be encoded again.
+    LayoutChanged,
+    /// The entry cannot be written as JSON: a bug.
+    NotEncodable(String),
+}
+
+/// Commits a draft on top of `state`, which is brought up to the newest version seen.
+///
+/// Waits out a store that is down, for as long as that takes; the caller bounds it by dropping the
+/// future, which is safe at any point.
+pub(crate) async fn commit(
+    log: &DeltaLog,
+    state: &mut TableState,
+    draft: &Draft,
+    clock: &dyn Clock,
+    entropy: &Entropy,
+) -> Result<u64, Refusal> {
+    let commit_id = entropy.uuid().to_string();
+    let entry = encode(draft, &commit_id, clock)
+        .map_err(|error| Refusal::NotEncodable(error.to_string()))?;
+    let mut patience = Patience::new(entropy, WAIT_MIN);
+    loop {
+        check(state, draft)?;
+        let version = state.version + 1;
+        match log.put(version, entry.clone()).await {
+            Put::Done => {
+                absorb(state, version, draft);
+                return Ok(version);
+            }
+            Put::Exists => {}
+            Put::Ambiguous(error) => {
+                warn!(version, %error, "commit attempt failed; reading back whether it landed");
+                if faults::planted(Planted::NoReadBack) {
+                    state.version += 1;
+                    continue;
+                }
+            }
+        }
+        patience.wait().await;
+        match read_back(log, state, &commit_id).await {
+            Ok(Some(version)) => return Ok(version),
+            Ok(None) if state.version >= version => patience.reset(),
+            Ok(None) => {}
+            Err(error) => warn!(version, %error, "cannot read the table's log; trying again"),
+        }
+    }
+}
+
+/// Catches up with the log; the version of our own entry if it is there.
+async fn read_back(
+    log: &DeltaLog,
+    state: &mut TableState,
+    commit_id: &str,
+) -> Result<Option<u64>, DeltaLogError> {
+    let mut ours = None;
+    let is_ours = |action: &Action| {
+        action
+            .commit_info
+            .as_ref()
+            .is_some_and(|info| info.txn_id.as_deref() == Some(commit_id))
+    };
+    log.catch_up(state, |version, actions| {
+        if actions.iter().any(is_ours) {
+            ours = Some(version);
+        }
+    })
+    .await?;
+    Ok(ours)
+}
+
+fn check(state: &TableState, draft: &Draft) -> Result<(), Refusal> {
+    if faults::planted(Planted::NoStaleTxnCheck) {
+        return Ok(());
+    }
+    let moved = draft
+        .steps
+        .iter()
+        .filter(|step| state.txns.get(&step.app_id).copied() != step.from);
+    let moved: Vec<String> = moved.map(|step| step.app_id.clone()).collect();
+    if !moved.is_empty() {
+        return Err(Refusal::Fenced(moved));
+    }
+    if !state.same_layout(&draft.layout) {
+        return Err(Refusal::LayoutChanged);
+    }
+    Ok(())
+}
+
+fn encode(draft: &Draft, commit_id: &str, clock: &dyn Clock) -> Result<Bytes, serde_json::Error> {
+    let timestamp = clock.now_us() / 1000;
+    let info = CommitInfo {
+        timestamp,
+        operation: "WRITE".to_owned(),
+        operation_parameters: [("mode".to_owned(), json!("Append"))].into(),
+        engine_info: concat!("lakehead/", env!("CARGO_PKG_VERSION")).to_owned(),
+        is_blind_append: true,
+        txn_id: Some(commit_id.to_owned()),
+    };
+    let txn = |app_id: &str, version| Txn {
+        app_id: app_id.to_owned(),
+        version,
+        last_updated: Some(timestamp),
+    };
+    let mut actions: Vec<Action> = vec![info.into()];
+    actions.extend(
+        draft
+            .steps
+            .iter()
+            .map(|step| txn(&step.app_id, step.to).into()),
+    );
+    actions.extend(
+        draft
+            .further
+            .iter()
+            .map(|(app_id, version)| txn(app_id, *version).into()),
+    );
+    actions.extend(draft.files.iter().map(|file| file.clone().into()));
+    action::encode(&actions).map(Bytes::from)
+}
+
+fn absorb(state: &mut TableState, version: u64, draft: &Draft) {
+    state.version = version;
+    for step in &draft.steps {
+        state.txns.insert(step.app_id.clone(), step.to);
+    }
+    for (app_id, version) in &draft.further {
+        state.txns.insert(app_id.clone(), *version);
+    }
+}
+
+#[cfg(test)]
+mod tests;

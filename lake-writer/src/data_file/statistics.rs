@@ -1,0 +1,231 @@
+//! A data file's statistics in Delta's words, taken from the Parquet footer.
+
+use parquet::basic::{ConvertedType, LogicalType, TimeUnit};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::statistics::Statistics;
+use parquet::schema::types::ColumnDescriptor;
+use serde_json::{Map, Value, json};
+
+/// Delta looks at the statistics of the first 32 leaf columns.
+const COLUMNS_MAX: usize = 32;
+
+/// Longest text that is told whole. A longer minimum could be cut, but a cut maximum would be too
+/// small, so neither is told.
+const TEXT_BYTES_MAX: usize = 64;
+
+/// `{"numRecords":…,"minValues":{…},"maxValues":{…},"nullCount":{…}}`.
+pub(super) fn of(file: &ParquetMetaData) -> String {
+    let (mut minima, mut maxima, mut nulls) = (Map::new(), Map::new(), Map::new());
+    let columns = file
+        .file_metadata()
+        .schema_descr()
+        .num_columns()
+        .min(COLUMNS_MAX);
+    for index in 0..columns {
+        let chunks: Vec<&ColumnChunkMetaData> = file
+            .row_groups()
+            .iter()
+            .map(|group| group.column(index))
+            .collect();
+        let path = file
+            .file_metadata()
+            .schema_descr()
+            .column(index)
+            .path()
+            .parts()
+            .to_vec();
+        if let Some(count) = null_count(&chunks) {
+            insert(&mut nulls, &path, json!(count));
+        }
+        if let Some((minimum, maximum)) = range(&chunks) {
+            insert(&mut minima, &path, minimum);
+            insert(&mut maxima, &path, maximum);
+        }
+    }
+    let rows = file.file_metadata().num_rows();
+    json!({"numRecords": rows, "minValues": minima, "maxValues": maxima, "nullCount": nulls})
+        .to_string()
+}
+
+fn null_count(chunks: &[&ColumnChunkMetaData]) -> Option<u64> {
+    chunks
+        .iter()
+        .map(|chunk| chunk.statistics()?.null_count_opt())
+        .sum()
+}
+
+/// Smallest and largest value over all row groups; `None` if any group cannot tell.
+fn range(chunks: &[&ColumnChunkMetaData]) -> Option<(Value, Value)> {
+    let mut all: Option<(Bound, Bound)> = None;
+    for chunk in chunks {
+        let statistics = chunk.statistics()?;
+        if statistics.null_count_opt() == Some(u64::try_from(chunk.num_values()).ok()?) {
+            continue;
+        }
+        let (low, high) = bounds(statistics)?;
+        all = Some(match all {
+            None => (low, high),
+            Some((min, max)) => (min.min(low)?, max.max(high)?),
+        });
+    }
+    let (low, high) = all?;
+    let column = chunks.first()?.column_descr();
+    Some((value(low, column, false)?, value(high, column, true)?))
+}
+
+#[derive(Clone, Debug, PartialEq, PartialOrd)]
+enum Bound {
+    Boolean(bool),
+    Whole(i64),
+    Float(f64),
+    Bytes(Vec<u8>),
+}
+
+impl Bound {
+    fn min(self, other: Self) -> Option<Self> {
+        Some(if self.partial_cmp(&other)?.is_le() {
+            self
+        } else {
+            other
+        })
+    }
+
+    fn max(self, other: Self) -> Option<Self> {
+        Some(if self.partial_cmp(&other)?.is_ge() {
+            self
+        } else {
+            other
+        })
+    }
+}
+
+fn bounds(statistics: &Statistics) -> Option<(Bound, Bound)> {
+    Some(match statistics {
+        Statistics::Boolean(found) => (
+            Bound::Boolean(*found.min_opt()?),
+            Bound::Boolean(*found.max_opt()?),
+        ),
+        Statistics::Int32(found) => (
+            Bound::Whole((*found.min_opt()?).into()),
+            Bound::Whole((*found.max_opt()?).into()),
+        ),
+        Statistics::Int64(found) => (
+            Bound::Whole(*found.min_opt()?),
+            Bound::Whole(*found.max_opt()?),
+        ),
+        Statistics::Double(found) => (
+            Bound::Float(*found.min_opt()?),
+            Bound::Float(*found.max_opt()?),
+        ),
+        Statistics::ByteArray(found) if found.min_is_exact() && found.max_is_exact() => (
+            Bound::Bytes(found.min_opt()?.data().to_vec()),
+            Bound::Bytes(found.max_opt()?.data().to_vec()),
+        ),
+        _ => return None,
+    })
+}
+
+/// A bound as Delta writes it. Timestamps have millisecond precision there: the upper bound is
+/// rounded up, so that no reader prunes a file it should read.
+fn value(bound: Bound, column: &ColumnDescriptor, upper: bool) -> Option<Value> {
+    Some(match bound {
+        Bound::Boolean(value) => json!(value),
+        Bound::Float(value) if value.is_finite() => json!(value),
+        Bound::Float(_) => return None,
+        Bound::Whole(value) => match column.logical_type_ref() {
+            Some(LogicalType::Date) => json!(
+                chrono::DateTime::from_timestamp(value * 86_400, 0)?
+                    .format("%Y-%m-%d")
+                    .to_string()
+            ),
+            Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::MICROS => {
+                timestamp(value, upper)?
+            }
+            Some(LogicalType::Timestamp(_)) => return None,
+            _ => json!(value),
+        },
+        Bound::Bytes(value) if is_text(column) && value.len() < TEXT_BYTES_MAX => {
+            json!(String::from_utf8(value).ok()?)
+        }
+        Bound::Bytes(_) => return None,
+    })
+}
+
+fn timestamp(micros: i64, upper: bool) -> Option<Value> {
+    let millis = micros.div_euclid(1000) + i64::from(upper && micros.rem_euclid(1000) != 0);
+    let time = chrono::DateTime::from_timestamp_millis(millis)?;
+    Some(json!(time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()))
+}
+
+fn is_text(column: &ColumnDescriptor) -> bool {
+    column.logical_type_ref() == Some(&LogicalType::String)
+        || column.converted_type() == ConvertedType::UTF8
+}
+
+fn insert(into: &mut Map<String, Value>, path: &[String], value: Value) {
+    match path {
+        [] => {}
+        [name] => {
+            into.insert(name.clone(), value);
+        }
+        [name, rest @ ..] => {
+            let nested = into.entry(name.clone()).or_insert_with(|| json!({}));
+            if let Value::Object(nested) = nested {
+                insert(nested, rest, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    };
+    use parquet::file::reader::FileReader;
+    use parquet::file::serialized_reader::SerializedFileReader;
+
+    use super::*;
+
+    fn statistics_of(columns: Vec<(&str, ArrayRef)>) -> Value {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let file = crate::data_file::encode(uuid::Uuid::nil(), None, &[batch]).unwrap();
+        let bytes = bytes::Bytes::from(file.bytes.clone());
+        let reader = SerializedFileReader::new(bytes).unwrap();
+        assert_eq!(of(reader.metadata()), file.statistics);
+        serde_json::from_str(&file.statistics).unwrap()
+    }
+
+    #[test]
+    fn bounds_and_nulls_are_told_for_what_can_be_told_exactly() {
+        let told = statistics_of(vec![
+            (
+                "n",
+                Arc::new(Int64Array::from(vec![Some(3), None, Some(-2)])),
+            ),
+            ("s", Arc::new(StringArray::from(vec!["b", "a", "c"]))),
+            (
+                "long",
+                Arc::new(StringArray::from(vec!["x".repeat(100); 3])),
+            ),
+            ("none", Arc::new(Float64Array::from(vec![None, None, None]))),
+        ]);
+        assert_eq!(told["numRecords"], 3);
+        assert_eq!(told["minValues"], json!({"n": -2, "s": "a"}));
+        assert_eq!(told["maxValues"], json!({"n": 3, "s": "c"}));
+        assert_eq!(
+            told["nullCount"],
+            json!({"n": 1, "s": 0, "long": 0, "none": 3})
+        );
+    }
+
+    #[test]
+    fn an_upper_time_is_rounded_up_to_the_millisecond() {
+        let times = TimestampMicrosecondArray::from(vec![1_500, 2_500]).with_timezone("UTC");
+        let told = statistics_of(vec![("t", Arc::new(times))]);
+        assert_eq!(told["minValues"]["t"], "1970-01-01T00:00:00.001Z");
+        assert_eq!(told["maxValues"]["t"], "1970-01-01T00:00:00.003Z");
+    }
+}

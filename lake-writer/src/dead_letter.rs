@@ -1,0 +1,218 @@
+//! Dead letters: records that could not be read, kept whole with the reason.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{
+    ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
+use schemas::{SchemaId, TableName, TopicPartition};
+use serde_json::json;
+
+use crate::record_log::Record;
+
+/// What every dead letter weighs besides its bytes, in the memory budget.
+const OVERHEAD_BYTES: usize = 256;
+
+/// Why a record is a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reason {
+    /// A stable word to count and filter by.
+    pub(crate) code: &'static str,
+    /// What is wrong, for people.
+    pub(crate) text: String,
+}
+
+impl Reason {
+    pub(crate) fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            text: text.into(),
+        }
+    }
+}
+
+/// A record that could not be read.
+#[derive(Clone, Debug)]
+pub(crate) struct DeadLetter {
+    pub(crate) offset: i64,
+    record_time_us: i64,
+    ingest_time_us: i64,
+    schema_id: Option<SchemaId>,
+    reason: Reason,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: String,
+}
+
+impl DeadLetter {
+    pub(crate) fn of(
+        record: &Record<'_>,
+        schema_id: Option<SchemaId>,
+        reason: Reason,
+        ingest_time_us: i64,
+    ) -> Self {
+        let headers: Vec<_> = record
+            .headers()
+            .map(|(name, value)| json!([name, value.map(|bytes| STANDARD.encode(bytes))]))
+            .collect();
+        Self {
+            offset: record.offset,
+            record_time_us: record.timestamp_ms.saturating_mul(1000),
+            ingest_time_us,
+            schema_id,
+            reason,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: json!(headers).to_string(),
+        }
+    }
+
+    /// Memory held, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let raw = self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len);
+        raw + self.headers.len() + self.reason.text.len() + OVERHEAD_BYTES
+    }
+}
+
+/// The columns of `_system/dead_letters`.
+pub(crate) fn schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let time = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        Arc::new(Schema::new(vec![
+            Field::new("_topic", DataType::Utf8, false),
+            Field::new("_partition", DataType::Int32, false),
+            Field::new("_offset", DataType::Int64, false),
+            Field::new("_record_time", time(), false),
+            Field::new("_ingest_time", time(), false),
+            Field::new("_schema_id", DataType::Int32, true),
+            Field::new("error_code", DataType::Utf8, false),
+            Field::new("error", DataType::Utf8, false),
+            Field::new("table", DataType::Utf8, false),
+            Field::new("key", DataType::Binary, true),
+            Field::new("value", DataType::Binary, true),
+            Field::new("headers", DataType::Utf8, false),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+/// The dead letters of one topic partition as a batch.
+pub(crate) fn batch(
+    partition: &TopicPartition,
+    table: &TableName,
+    letters: &[DeadLetter],
+) -> Result<RecordBatch, ArrowError> {
+    let texts = |text: &dyn Fn(&DeadLetter) -> String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(letters.iter().map(text)))
+    };
+    let times = |time: &dyn Fn(&DeadLetter) -> i64| -> ArrayRef {
+        let values = TimestampMicrosecondArray::from_iter_values(letters.iter().map(time));
+        Arc::new(values.with_timezone("UTC"))
+    };
+    let binaries = |bytes: &dyn Fn(&DeadLetter) -> Option<&[u8]>| -> ArrayRef {
+        Arc::new(
+            letters
+                .iter()
+                .map(|letter| bytes(letter).map(<[u8]>::to_vec))
+                .collect::<BinaryArray>(),
+        )
+    };
+    // The registry's ids are small numbers; one that is not is told in the error's text.
+    let id = |letter: &DeadLetter| letter.schema_id.and_then(|id| i32::try_from(id.0).ok());
+    let columns: Vec<ArrayRef> = vec![
+        texts(&|_| partition.topic.to_string()),
+        Arc::new(Int32Array::from(vec![partition.partition; letters.len()])),
+        Arc::new(Int64Array::from_iter_values(
+            letters.iter().map(|letter| letter.offset),
+        )),
+        times(&|letter| letter.record_time_us),
+        times(&|letter| letter.ingest_time_us),
+        Arc::new(letters.iter().map(id).collect::<Int32Array>()),
+        texts(&|letter| letter.reason.code.to_owned()),
+        texts(&|letter| letter.reason.text.clone()),
+        texts(&|_| table.to_string()),
+        Arc::new(
+            letters
+                .iter()
+                .map(|letter| letter.key.as_deref())
+                .collect::<BinaryArray>(),
+        ),
+        binaries(&|letter| letter.value.as_deref()),
+        texts(&|letter| letter.headers.clone()),
+    ];
+    RecordBatch::try_new(schema(), columns)
+}
+
+/// The offsets from `first` on of one partition's dead letters in a data file.
+pub(crate) fn offsets(
+    file: Bytes,
+    partition: &TopicPartition,
+    first: i64,
+) -> Result<Vec<i64>, ParquetError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    let mask = ProjectionMask::columns(
+        builder.parquet_schema(),
+        ["_topic", "_partition", "_offset"],
+    );
+    let mut offsets = Vec::new();
+    for batch in builder.with_projection(mask).build()? {
+        let batch = batch?;
+        let topics = batch.column(0).as_string::<i32>();
+        let partitions = batch.column(1).as_primitive::<Int32Type>().values();
+        let found = batch.column(2).as_primitive::<Int64Type>().values();
+        for row in 0..batch.num_rows() {
+            let mine = topics.value(row) == partition.topic.as_ref()
+                && partitions[row] == partition.partition;
+            if mine && found[row] >= first {
+                offsets.push(found[row]);
+            }
+        }
+    }
+    Ok(offsets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_keeps_the_record_whole() {
+        let record = Record {
+            topic: "t",
+            partition: 3,
+            offset: 9,
+            timestamp_ms: 5,
+            key: None,
+            value: Some(b"\xff"),
+            headers: None,
+        };
+        let letter = DeadLetter::of(
+            &record,
+            Some(SchemaId(7)),
+            Reason::new("truncated", "short"),
+            1,
+        );
+        let partition = TopicPartition::new("t", 3);
+        let batch = batch(&partition, &"a.b".parse().unwrap(), &[letter]).unwrap();
+        let shown = arrow::util::pretty::pretty_format_batches(&[batch])
+            .unwrap()
+            .to_string();
+        assert!(
+            shown.contains("| t      | 3          | 9       | 1970-01-01T00:00:00.005Z"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("| 7          | truncated  | short | a.b   |     | ff    | []"),
+            "{shown}"
+        );
+    }
+}

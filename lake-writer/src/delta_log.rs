@@ -1,0 +1,252 @@
+//! A table's Delta log: what the newest version says, and putting the next version.
+//!
+//! Only what a commit must know is kept: protocol, metadata and the `txn` of every application.
+//! The list of data files is not, so memory does not grow with the table. Entries and checkpoints
+//! follow the Delta protocol (delta-io/delta, PROTOCOL.md). A put is create-if-absent, so of two
+//! writers of a version one wins; what went wrong with a put is never guessed from its error but
+//! read back (see [`crate::commit`]).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+
+use crate::action::{self, Action, Add, Metadata, Protocol};
+
+mod checkpoint;
+
+pub(crate) use checkpoint::write_checkpoint;
+
+/// What the newest version of a table says.
+#[derive(Clone, Debug)]
+pub(crate) struct TableState {
+    /// The version this is the state of.
+    pub(crate) version: u64,
+    pub(crate) protocol: Protocol,
+    pub(crate) metadata: Metadata,
+    /// The newest `txn` version of each application.
+    pub(crate) txns: HashMap<String, i64>,
+}
+
+impl TableState {
+    /// Whether data files encoded under `other` fit this state.
+    pub(crate) fn same_layout(&self, other: &Metadata) -> bool {
+        self.protocol == Protocol::PLAIN
+            && self.metadata.id == other.id
+            && self.metadata.schema_string == other.schema_string
+            && self.metadata.partition_columns == other.partition_columns
+    }
+
+    fn apply(&mut self, version: u64, actions: &[Action]) {
+        self.version = version;
+        for action in actions {
+            if let Some(protocol) = &action.protocol {
+                self.protocol = protocol.clone();
+            }
+            if let Some(metadata) = &action.meta_data {
+                self.metadata = metadata.clone();
+            }
+            if let Some(txn) = &action.txn {
+                self.txns.insert(txn.app_id.clone(), txn.version);
+            }
+        }
+    }
+}
+
+/// Why a log could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeltaLogError {
+    /// The store did not do as asked; try again later.
+    #[error("store: {0}")]
+    Store(#[from] object_store::Error),
+    /// The log does not say what a Delta log must say.
+    #[error("{path}: {why}")]
+    Corrupt { path: Path, why: String },
+}
+
+/// How a put ended.
+#[derive(Debug)]
+pub(crate) enum Put {
+    /// The entry is there.
+    Done,
+    /// Somebody's entry is there already, perhaps our own of an attempt before.
+    Exists,
+    /// Nobody knows: the entry may be there, or come later, or never.
+    Ambiguous(object_store::Error),
+}
+
+/// The log of the table at the root of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct DeltaLog {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl DeltaLog {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
+    /// The store whose root is the table.
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The state of the newest version; `None` if there is no table yet.
+    pub(crate) async fn load(&self) -> Result<Option<TableState>, DeltaLogError> {
+        let mut state = match self.newest_checkpoint().await? {
+            Some(version) => {
+                let actions = self
+                    .checkpoint(version, &["protocol", "metaData", "txn"])
+                    .await?;
+                state_of(version, &actions, &checkpoint_path(version))?
+            }
+            None => match self.entry(0).await? {
+                Some(actions) => state_of(0, &actions, &entry_path(0))?,
+                None => return Ok(None),
+            },
+        };
+        self.catch_up(&mut state, |_, _| ()).await?;
+        Ok(Some(state))
+    }
+
+    /// The data files of the newest version. For small tables: the list is held in memory.
+    pub(crate) async fn files(&self) -> Result<Vec<Add>, DeltaLogError> {
+        let mut files = BTreeMap::new();
+        let mut next = 0;
+        if let Some(version) = self.newest_checkpoint().await? {
+            let adds = self.checkpoint(version, &["add"]).await?.into_iter();
+            files.extend(
+                adds.filter_map(|action| action.add)
+                    .map(|add| (add.path.clone(), add)),
+            );
+            next = version + 1;
+        }
+        while let Some(actions) = self.entry(next).await? {
+            for action in actions {
+                if let Some(remove) = action.remove {
+                    files.remove(&remove.path);
+                }
+                if let Some(add) = action.add {
+                    files.insert(add.path.clone(), add);
+                }
+            }
+            next += 1;
+        }
+        Ok(files.into_values().collect())
+    }
+
+    async fn checkpoint(&self, version: u64, kinds: &[&str]) -> Result<Vec<Action>, DeltaLogError> {
+        let path = checkpoint_path(version);
+        let bytes = self.store.get(&path).await?.bytes().await?;
+        checkpoint::read(&bytes, kinds).map_err(|why| DeltaLogError::Corrupt { path, why })
+    }
+
+    /// Applies all entries that came after `state`; `seen` is told of each.
+    pub(crate) async fn catch_up(
+        &self,
+        state: &mut TableState,
+        mut seen: impl FnMut(u64, &[Action]),
+    ) -> Result<(), DeltaLogError> {
+        while let Some(actions) = self.entry(state.version + 1).await? {
+            state.apply(state.version + 1, &actions);
+            seen(state.version, &actions);
+        }
+        Ok(())
+    }
+
+    /// The actions of one version's entry; `None` if there is no such entry.
+    pub(crate) async fn entry(&self, version: u64) -> Result<Option<Vec<Action>>, DeltaLogError> {
+        let path = entry_path(version);
+        let bytes = match self.store.get(&path).await {
+            Ok(found) => found.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let corrupt = |why: serde_json::Error| DeltaLogError::Corrupt {
+            path,
+            why: why.to_string(),
+        };
+        action::decode(&bytes).map(Some).map_err(corrupt)
+    }
+
+    /// Creates one version's entry, if nobody has.
+    pub(crate) async fn put(&self, version: u64, entry: Bytes) -> Put {
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
+        match self
+            .store
+            .put_opts(&entry_path(version), entry.into(), options)
+            .await
+        {
+            Ok(_) => Put::Done,
+            Err(object_store::Error::AlreadyExists { .. }) => Put::Exists,
+            Err(error) => Put::Ambiguous(error),
+        }
+    }
+
+    /// The version of the newest checkpoint. Listed from where the hint `_last_checkpoint` points,
+    /// since the hint may be stale or missing after a crash.
+    async fn newest_checkpoint(&self) -> Result<Option<u64>, DeltaLogError> {
+        let hint = match self
+            .store
+            .get(&Path::from("_delta_log/_last_checkpoint"))
+            .await
+        {
+            Ok(found) => hinted_version(&found.bytes().await?),
+            Err(object_store::Error::NotFound { .. }) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        let log = Path::from("_delta_log");
+        let from = Path::from(format!("_delta_log/{hint:020}"));
+        let mut newest = None;
+        let mut listing = self.store.list_with_offset(Some(&log), &from);
+        while let Some(meta) = listing.try_next().await? {
+            newest = newest.max(meta.location.filename().and_then(checkpoint_version));
+        }
+        Ok(newest)
+    }
+}
+
+fn hinted_version(hint: &[u8]) -> u64 {
+    let hint: serde_json::Value = serde_json::from_slice(hint).unwrap_or_default();
+    hint["version"].as_u64().unwrap_or(0)
+}
+
+fn state_of(version: u64, actions: &[Action], path: &Path) -> Result<TableState, DeltaLogError> {
+    let corrupt = |why: &str| DeltaLogError::Corrupt {
+        path: path.clone(),
+        why: why.to_owned(),
+    };
+    let protocol = actions.iter().find_map(|action| action.protocol.clone());
+    let metadata = actions.iter().find_map(|action| action.meta_data.clone());
+    let mut state = TableState {
+        version,
+        protocol: protocol.ok_or_else(|| corrupt("no protocol action"))?,
+        metadata: metadata.ok_or_else(|| corrupt("no metaData action"))?,
+        txns: HashMap::new(),
+    };
+    state.apply(version, actions);
+    Ok(state)
+}
+
+fn entry_path(version: u64) -> Path {
+    Path::from(format!("_delta_log/{version:020}.json"))
+}
+
+fn checkpoint_path(version: u64) -> Path {
+    Path::from(format!("_delta_log/{version:020}.checkpoint.parquet"))
+}
+
+/// The version of a classic, single-file checkpoint's file name.
+fn checkpoint_version(file: &str) -> Option<u64> {
+    let digits = file.strip_suffix(".checkpoint.parquet")?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! The log against stores that behave like the real ones, and delta-rs as a second reader.
+
+use object_store::memory::InMemory;
+
+use super::*;
+use crate::action::{CommitInfo, Txn};
+
+fn metadata() -> Metadata {
+    let schema =
+        r#"{"type":"struct","fields":[{"name":"n","type":"long","nullable":true,"metadata":{}}]}"#;
+    Metadata {
+        id: "00000000-0000-4000-8000-000000000000".to_owned(),
+        format: crate::action::FileFormat::default(),
+        schema_string: schema.to_owned(),
+        partition_columns: Vec::new(),
+        configuration: [("lakehead.format".to_owned(), "1".to_owned())].into(),
+        created_time: Some(0),
+    }
+}
+
+fn txn(app_id: &str, version: i64) -> Action {
+    Txn {
+        app_id: app_id.to_owned(),
+        version,
+        last_updated: None,
+    }
+    .into()
+}
+
+async fn put(log: &DeltaLog, version: u64, actions: &[Action]) {
+    let entry = action::encode(actions).unwrap();
+    assert!(matches!(log.put(version, entry.into()).await, Put::Done));
+}
+
+#[tokio::test]
+async fn an_empty_place_has_no_table() {
+    let log = DeltaLog::new(Arc::new(InMemory::new()));
+    assert!(log.load().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_newest_txn_of_each_application_counts() {
+    let log = DeltaLog::new(Arc::new(InMemory::new()));
+    put(
+        &log,
+        0,
+        &[Protocol::PLAIN.into(), metadata().into(), txn("a", 1)],
+    )
+    .await;
+    put(&log, 1, &[txn("b", 5)]).await;
+    put(&log, 2, &[txn("a", 3)]).await;
+    let state = log.load().await.unwrap().unwrap();
+    assert_eq!(state.version, 2);
+    assert_eq!(
+        state.txns,
+        HashMap::from([("a".to_owned(), 3), ("b".to_owned(), 5)])
+    );
+}
+
+#[tokio::test]
+async fn a_version_is_created_once() {
+    let log = DeltaLog::new(Arc::new(InMemory::new()));
+    put(&log, 0, &[Protocol::PLAIN.into(), metadata().into()]).await;
+    assert!(matches!(
+        log.put(0, Bytes::from_static(b"{}")).await,
+        Put::Exists
+    ));
+    assert_eq!(log.load().await.unwrap().unwrap().metadata, metadata());
+}
+
+#[tokio::test]
+async fn a_log_without_a_table_is_corrupt() {
+    let log = DeltaLog::new(Arc::new(InMemory::new()));
+    put(&log, 0, &[txn("a", 1)]).await;
+    assert!(matches!(
+        log.load().await,
+        Err(DeltaLogError::Corrupt { .. })
+    ));
+}
+
+/// The same state must come out of a checkpoint as out of the entries, and delta-rs must see the
+/// same table in both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_says_what_the_entries_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake_store::LakeStore::open(directory.path().to_str().unwrap(), &[], true).unwrap();
+    let path = "s/e/changes";
+    let log = DeltaLog::new(lake.table_store(path));
+    let info = CommitInfo {
+        txn_id: Some("x".to_owned()),
+        ..CommitInfo::default()
+    };
+    put(
+        &log,
+        0,
+        &[
+            info.into(),
+            Protocol::PLAIN.into(),
+            metadata().into(),
+            txn("p/t/0", 1),
+        ],
+    )
+    .await;
+    for version in 1..=4 {
+        put(
+            &log,
+            version,
+            &[txn("p/t/0", 10 * version as i64), txn("p/t/1", 7)],
+        )
+        .await;
+    }
+    let before = log.load().await.unwrap().unwrap();
+    write_checkpoint(&lake, path, 3).await.unwrap();
+    // Without the entries the checkpoint stands for, only it can tell.
+    for version in 0..=3 {
+        log.store().delete(&entry_path(version)).await.unwrap();
+    }
+    let after = log.load().await.unwrap().unwrap();
+    assert_eq!(after.txns, before.txns);
+    assert_eq!(after.protocol, before.protocol);
+    assert_eq!(after.metadata, before.metadata);
+    let mut table = deltalake::DeltaTable::new(lake.table_log(path));
+    table.load().await.unwrap();
+    let store = table.log_store();
+    let seen = table
+        .snapshot()
+        .unwrap()
+        .transaction_version(store.as_ref(), "p/t/0")
+        .await
+        .unwrap();
+    assert_eq!(seen, Some(40));
+}

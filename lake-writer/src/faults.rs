@@ -1,0 +1,107 @@
+//! Fail points and planted bugs: how the tests show that a crash anywhere is survived, and that
+//! they would notice if it were not.
+//!
+//! Without the cargo feature `faults` all of this compiles to nothing. With it, the environment
+//! variable `FAILPOINTS` (see the crate `fail`) arms the points of [`Point`], and
+//! `LAKEHEAD_PLANTED_BUG` breaks the protocol in one of the ways of [`Planted`].
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+
+/// A moment at which an armed process dies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Point {
+    /// Data files are uploaded, nothing refers to them.
+    UploadAfter,
+    /// The commit landed, nobody was told.
+    CommitAfter,
+    /// Partitions were taken or given, the writer is between two assignments.
+    RebalanceDuring,
+    /// Dead letters are committed, the data commit that passes over them is not.
+    DeadLettersAfter,
+    /// Only with [`Planted::OffsetsBeforeData`]: the offsets are committed, the data is not.
+    OffsetsBetween,
+}
+
+/// A bug that the end-to-end tests must notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "faults"),
+    expect(dead_code, reason = "planted by test builds only")
+)]
+pub(crate) enum Planted {
+    /// Offsets are committed in a version of their own, before the data.
+    OffsetsBeforeData,
+    /// After an ambiguous error the next version is tried without reading back.
+    NoReadBack,
+    /// `txn` is not compared with where the rows start.
+    NoStaleTxnCheck,
+}
+
+/// Dies here if the point is armed.
+#[cfg(feature = "faults")]
+pub(crate) fn point(point: Point) {
+    fn die(name: &str) {
+        tracing::error!(fail_point = name, "fail point reached: aborting");
+        std::process::abort();
+    }
+    match point {
+        Point::UploadAfter => fail::fail_point!("upload_after", |_| die("upload_after")),
+        Point::CommitAfter => fail::fail_point!("commit_after", |_| die("commit_after")),
+        Point::RebalanceDuring => {
+            fail::fail_point!("rebalance_during", |_| die("rebalance_during"))
+        }
+        Point::DeadLettersAfter => {
+            fail::fail_point!("dead_letters_after", |_| die("dead_letters_after"));
+        }
+        Point::OffsetsBetween => fail::fail_point!("offsets_between", |_| die("offsets_between")),
+    }
+}
+
+#[cfg(not(feature = "faults"))]
+pub(crate) fn point(_: Point) {}
+
+/// Whether this bug is planted.
+#[cfg(feature = "faults")]
+pub(crate) fn planted(bug: Planted) -> bool {
+    static BUG: std::sync::LazyLock<Option<Planted>> =
+        std::sync::LazyLock::new(
+            || match std::env::var("LAKEHEAD_PLANTED_BUG").ok()?.as_str() {
+                "offsets_before_data" => Some(Planted::OffsetsBeforeData),
+                "no_read_back" => Some(Planted::NoReadBack),
+                "no_stale_txn_check" => Some(Planted::NoStaleTxnCheck),
+                other => {
+                    tracing::error!(bug = other, "no such planted bug");
+                    std::process::abort();
+                }
+            },
+        );
+    *BUG == Some(bug)
+}
+
+#[cfg(not(feature = "faults"))]
+pub(crate) fn planted(_: Planted) -> bool {
+    false
+}
+
+/// Reads `FAILPOINTS`. To be called once, at the start of the process.
+#[cfg(feature = "faults")]
+pub fn arm() {
+    // The scenario disarms when it is dropped; it is to last as long as the process.
+    std::mem::forget(fail::FailScenario::setup());
+}
+
+/// Wraps the lake's store so that its fail points work.
+#[cfg(feature = "faults")]
+pub(crate) fn wrap(inner: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+    Arc::new(crate::fault_store::FaultStore::new(
+        inner,
+        crate::fault_store::armed,
+    ))
+}
+
+#[cfg(not(feature = "faults"))]
+pub(crate) fn wrap(inner: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+    inner
+}

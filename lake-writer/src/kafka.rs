@@ -1,0 +1,368 @@
+//! [`RecordLog`] over a Kafka consumer.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedHeaders, Headers as _};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use schemas::TopicPartition;
+use tracing::{debug, info, warn};
+
+use crate::error::WriterError;
+use crate::record_log::{Headers, Membership, Position, Record, RecordLog};
+use crate::settings::{Assignment, KafkaSettings};
+
+/// How often missing topics and new partitions are looked for.
+const METADATA_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Longest time one question to the brokers takes.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a question is asked before the writer gives up.
+const REQUEST_ATTEMPTS: usize = 12;
+
+/// What librdkafka is told unless the configuration says otherwise.
+const DEFAULTS: [(&str, &str); 4] = [
+    // The default of a second halves the rate of a consumer that is faster than the fetcher.
+    ("fetch.queue.backoff.ms", "10"),
+    ("queued.max.messages.kbytes", "32768"),
+    ("topic.metadata.refresh.interval.ms", "10000"),
+    ("client.id", "lakehead-writer"),
+];
+
+/// What librdkafka is always told; the configuration refuses these names.
+const OWNED: [(&str, &str); 6] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "error"),
+    ("partition.assignment.strategy", "range"),
+    ("isolation.level", "read_committed"),
+    ("check.crcs", "true"),
+];
+
+/// A Kafka consumer, in a group or by itself.
+pub struct KafkaLog {
+    consumer: BaseConsumer<Context>,
+    assignment: Assignment,
+    topics: Vec<String>,
+    /// Partitions known so far, when this process reads all of them.
+    known: Vec<TopicPartition>,
+    metadata_due: Instant,
+}
+
+impl std::fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaLog")
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KafkaLog {
+    /// A consumer of these topics. Does not wait for the brokers.
+    pub fn new(settings: &KafkaSettings, topics: Vec<String>) -> Result<Self, WriterError> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &settings.bootstrap_servers);
+        config.set("group.id", &settings.group_id);
+        for (name, value) in DEFAULTS {
+            config.set(name, value);
+        }
+        for (name, value) in &settings.properties {
+            config.set(name, value);
+        }
+        for (name, value) in OWNED {
+            config.set(name, value);
+        }
+        let consumer = config
+            .create_with_context(Context::default())
+            .map_err(refused)?;
+        let log = Self {
+            consumer,
+            assignment: settings.assignment,
+            topics,
+            known: Vec::new(),
+            metadata_due: Instant::now(),
+        };
+        if log.assignment == Assignment::Group {
+            let names: Vec<&str> = log.topics.iter().map(String::as_str).collect();
+            log.consumer.subscribe(&names).map_err(refused)?;
+        }
+        Ok(log)
+    }
+
+    /// Asks the brokers for their cluster once, so that a wrong address is said at the start.
+    pub fn check(&self, timeout: Duration) -> Result<(), WriterError> {
+        let cluster = self.consumer.fetch_metadata(None, timeout);
+        cluster
+            .map(|_| ())
+            .map_err(|error| WriterError::Kafka(error.to_string()))
+    }
+
+    /// All partitions of the topics, once they are there and whenever they are more.
+    fn look_for_partitions(&mut self) -> Option<Membership> {
+        if self.assignment != Assignment::All || Instant::now() < self.metadata_due {
+            return None;
+        }
+        self.metadata_due = Instant::now() + METADATA_INTERVAL;
+        let mut found = Vec::new();
+        for name in &self.topics {
+            let metadata = match self.consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT) {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    warn!(topic = name, %error, "cannot ask for the topic's partitions; trying again");
+                    return None;
+                }
+            };
+            let topics = metadata
+                .topics()
+                .iter()
+                .filter(|topic| topic.error().is_none());
+            for topic in topics {
+                let ids = topic.partitions().iter();
+                found.extend(
+                    ids.map(|partition| TopicPartition::new(name.as_str(), partition.id())),
+                );
+            }
+        }
+        found.sort();
+        // Topics that come late join; none is given up because an answer lacked it.
+        let fresh = found
+            .iter()
+            .any(|partition| !self.known.contains(partition));
+        if !fresh {
+            return None;
+        }
+        self.known.append(&mut found);
+        self.known.sort();
+        self.known.dedup();
+        Some(Membership::Assigned(self.known.clone()))
+    }
+
+    fn next_membership(&mut self) -> Option<Membership> {
+        let waiting = self.consumer.context().memberships.lock();
+        let next = waiting
+            .map(|mut waiting| waiting.pop_front())
+            .unwrap_or_default();
+        next.or_else(|| self.look_for_partitions())
+    }
+
+    fn list(&self, partitions: &[TopicPartition]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        list
+    }
+
+    /// Asks the brokers until they answer or patience ends.
+    fn ask<T>(&self, what: &str, question: impl Fn() -> KafkaResult<T>) -> Result<T, WriterError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match question() {
+                Ok(answer) => return Ok(answer),
+                Err(error) if attempts < REQUEST_ATTEMPTS => {
+                    warn!(%error, what, "kafka does not answer; trying again");
+                    std::thread::sleep(Duration::from_millis(250));
+                }
+                Err(error) => return Err(WriterError::Kafka(format!("{what}: {error}"))),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl RecordLog for KafkaLog {
+    async fn poll(
+        &mut self,
+        wait: Duration,
+        records_max: usize,
+        each: &mut (dyn for<'r> FnMut(Record<'r>) + Send),
+    ) -> Result<Option<Membership>, WriterError> {
+        let deadline = Instant::now() + wait;
+        let mut records = 0;
+        while records < records_max {
+            let wait = match records {
+                0 => deadline.saturating_duration_since(Instant::now()),
+                _ => Duration::ZERO,
+            };
+            match self.consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => {
+                    records += 1;
+                    let headers = message.headers();
+                    each(Record {
+                        topic: message.topic(),
+                        partition: message.partition(),
+                        offset: message.offset(),
+                        timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+                        key: message.key(),
+                        value: message.payload(),
+                        headers: headers.map(|headers| headers as &dyn Headers),
+                    });
+                }
+                Some(Err(error)) => tolerate(error)?,
+            }
+        }
+        Ok(self.next_membership())
+    }
+
+    async fn assign(&mut self, positions: &[Position]) -> Result<(), WriterError> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for Position {
+            partition,
+            next_offset,
+        } in positions
+        {
+            let offset = next_offset.map_or(Offset::Beginning, Offset::Offset);
+            list.add_partition_offset(&partition.topic, partition.partition, offset)
+                .map_err(refused)?;
+        }
+        self.consumer.assign(&list).map_err(refused)
+    }
+
+    async fn unassign(&mut self) -> Result<(), WriterError> {
+        self.consumer.unassign().map_err(refused)
+    }
+
+    async fn seek(
+        &mut self,
+        partition: &TopicPartition,
+        next_offset: i64,
+    ) -> Result<(), WriterError> {
+        // Refused while the fetcher is still starting, hence the patience.
+        self.ask("seek", || {
+            let offset = Offset::Offset(next_offset);
+            self.consumer.seek(
+                &partition.topic,
+                partition.partition,
+                offset,
+                REQUEST_TIMEOUT,
+            )
+        })
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), WriterError> {
+        self.consumer.pause(&self.list(partitions)).map_err(refused)
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), WriterError> {
+        self.consumer
+            .resume(&self.list(partitions))
+            .map_err(refused)
+    }
+
+    async fn offsets_kept(
+        &mut self,
+        partition: &TopicPartition,
+    ) -> Result<(i64, i64), WriterError> {
+        self.ask("offsets", || {
+            self.consumer
+                .fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)
+        })
+    }
+
+    fn report_progress(&mut self, progress: &[(TopicPartition, i64)]) {
+        let mut list = TopicPartitionList::with_capacity(progress.len());
+        for (partition, next_offset) in progress {
+            let offset = Offset::Offset(*next_offset);
+            if list
+                .add_partition_offset(&partition.topic, partition.partition, offset)
+                .is_err()
+            {
+                return;
+            }
+        }
+        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+            debug!(%error, "progress was not reported to kafka; it is only for display");
+        }
+    }
+}
+
+/// What to do about an error among the records: nothing, if librdkafka goes on by itself.
+fn tolerate(error: KafkaError) -> Result<(), WriterError> {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AutoOffsetReset) => Err(WriterError::Kafka(format!(
+            "{error}: the next offset of a partition is not kept by the broker; nothing was skipped. \
+             Check whether retention passed it or the topic was made again"
+        ))),
+        Some(
+            RDKafkaErrorCode::Fatal
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::Authentication,
+        ) => Err(refused(error)),
+        _ => {
+            warn!(%error, "kafka reports a problem; going on");
+            Ok(())
+        }
+    }
+}
+
+fn refused(error: KafkaError) -> WriterError {
+    WriterError::Kafka(error.to_string())
+}
+
+/// Notes rebalances; the writer answers them after the poll in which they came.
+#[derive(Debug, Default)]
+struct Context {
+    memberships: Mutex<VecDeque<Membership>>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => warn!(facility, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(facility, "{message}"),
+            RDKafkaLogLevel::Debug => debug!(facility, "{message}"),
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        _: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let membership = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Membership::Assigned(
+                partitions
+                    .elements()
+                    .iter()
+                    .map(|element| TopicPartition::new(element.topic(), element.partition()))
+                    .collect(),
+            ),
+            _ => Membership::Revoked,
+        };
+        if let Ok(mut waiting) = self.memberships.lock() {
+            waiting.push_back(membership);
+        }
+    }
+}
+
+impl Headers for BorrowedHeaders {
+    fn len(&self) -> usize {
+        self.count()
+    }
+
+    fn get(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
+        // rdkafka panics on a header name that is not UTF-8; anybody can send one.
+        let header = catch_unwind(AssertUnwindSafe(|| self.try_get(index))).ok()??;
+        Some((header.key, header.value))
+    }
+}

@@ -1,0 +1,175 @@
+//! The layout of the tables the writer makes: Delta schema, partition column, properties.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
+use columnar::ChangeSchema;
+use lake_store::{FORMAT_PROPERTY, FORMAT_VERSION, KEY_PROPERTY, SHAPE_PROPERTY};
+use schemas::{Contract, Shape};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::action::{FileFormat, Metadata};
+
+/// The table property that keeps the entity's contract, an Avro schema.
+const CONTRACT_PROPERTY: &str = "lakehead.contract";
+
+/// The partition column of tables of changes.
+pub(crate) const EVENT_DATE: &str = "_event_date";
+
+/// The metadata of a new table of changes.
+pub(crate) fn changes_metadata(
+    schema: &ChangeSchema,
+    shape: Shape,
+    id: Uuid,
+    now_us: i64,
+) -> Result<Metadata, String> {
+    let contract = schema.contract();
+    let configuration = BTreeMap::from([
+        (FORMAT_PROPERTY.to_owned(), FORMAT_VERSION.to_owned()),
+        (KEY_PROPERTY.to_owned(), json!(contract.key()).to_string()),
+        (SHAPE_PROPERTY.to_owned(), shape.name().to_owned()),
+        (
+            CONTRACT_PROPERTY.to_owned(),
+            contract.avro_json().to_string(),
+        ),
+    ]);
+    metadata(
+        &schema.table_schema(),
+        vec![EVENT_DATE.to_owned()],
+        configuration,
+        id,
+        now_us,
+    )
+}
+
+/// The metadata of a new, unpartitioned table of our own.
+pub(crate) fn system_metadata(
+    schema: &SchemaRef,
+    id: Uuid,
+    now_us: i64,
+) -> Result<Metadata, String> {
+    let configuration = BTreeMap::from([(FORMAT_PROPERTY.to_owned(), FORMAT_VERSION.to_owned())]);
+    metadata(schema, Vec::new(), configuration, id, now_us)
+}
+
+/// The contract and shape that an existing table was made with.
+pub(crate) fn contract_of_table(metadata: &Metadata) -> Result<(Contract, Shape), String> {
+    let property = |name: &str| {
+        metadata.configuration.get(name).ok_or_else(|| {
+            format!("it lacks the table property {name}; it was not made by lakehead write")
+        })
+    };
+    let format = property(FORMAT_PROPERTY)?;
+    if format != FORMAT_VERSION {
+        return Err(format!(
+            "its format is {format}, this program writes {FORMAT_VERSION}; use a matching version"
+        ));
+    }
+    let contract: Contract = property(CONTRACT_PROPERTY)?
+        .parse()
+        .map_err(|error| format!("its contract: {error}"))?;
+    let key: Vec<String> = serde_json::from_str(property(KEY_PROPERTY)?)
+        .map_err(|error| format!("its key: {error}"))?;
+    let contract = contract.with_key(key).map_err(|error| error.to_string())?;
+    let shape = property(SHAPE_PROPERTY)?
+        .parse()
+        .map_err(|error: schemas::UnknownShape| error.to_string())?;
+    Ok((contract, shape))
+}
+
+fn metadata(
+    schema: &SchemaRef,
+    partition_columns: Vec<String>,
+    configuration: BTreeMap<String, String>,
+    id: Uuid,
+    now_us: i64,
+) -> Result<Metadata, String> {
+    Ok(Metadata {
+        id: id.to_string(),
+        format: FileFormat::default(),
+        schema_string: struct_type(schema.fields())?.to_string(),
+        partition_columns,
+        configuration,
+        created_time: Some(now_us / 1000),
+    })
+}
+
+fn struct_type(fields: &Fields) -> Result<Value, String> {
+    let fields: Vec<Value> = fields
+        .iter()
+        .map(|field| struct_field(field))
+        .collect::<Result<_, _>>()?;
+    Ok(json!({"type": "struct", "fields": fields}))
+}
+
+fn struct_field(field: &Field) -> Result<Value, String> {
+    Ok(json!({
+        "name": field.name(),
+        "type": delta_type(field.data_type())?,
+        "nullable": field.is_nullable(),
+        "metadata": {},
+    }))
+}
+
+fn delta_type(data_type: &DataType) -> Result<Value, String> {
+    Ok(match data_type {
+        DataType::Boolean => json!("boolean"),
+        DataType::Int32 => json!("integer"),
+        DataType::Int64 => json!("long"),
+        DataType::Float64 => json!("double"),
+        DataType::Utf8 => json!("string"),
+        DataType::Binary => json!("binary"),
+        DataType::Date32 => json!("date"),
+        DataType::Timestamp(_, Some(_)) => json!("timestamp"),
+        DataType::Struct(fields) => struct_type(fields)?,
+        other => return Err(format!("Delta has no type for {other}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_remembers_its_contract() {
+        let contract: Contract = r#"{"type":"record","name":"R","lakehead.key":["id"],
+            "fields":[{"name":"id","type":"int"},{"name":"at","type":["null","double"]}]}"#
+            .parse()
+            .unwrap();
+        let schema = ChangeSchema::new(&contract);
+        let metadata = changes_metadata(&schema, Shape::Upsert, Uuid::nil(), 0).unwrap();
+        let (found, shape) = contract_of_table(&metadata).unwrap();
+        assert_eq!(
+            (found.fields(), found.key(), shape),
+            (contract.fields(), contract.key(), Shape::Upsert)
+        );
+        let delta: Value = serde_json::from_str(&metadata.schema_string).unwrap();
+        let names: Vec<&str> = delta["fields"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|field| field["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names.first(), Some(&"_op"));
+        assert_eq!(names.last(), Some(&EVENT_DATE));
+    }
+
+    #[test]
+    fn a_table_of_another_format_is_refused_by_name() {
+        let contract: Contract =
+            r#"{"type":"record","name":"R","fields":[{"name":"id","type":"int"}]}"#
+                .parse()
+                .unwrap();
+        let mut metadata =
+            changes_metadata(&ChangeSchema::new(&contract), Shape::Append, Uuid::nil(), 0).unwrap();
+        metadata
+            .configuration
+            .insert(FORMAT_PROPERTY.to_owned(), "9".to_owned());
+        assert!(
+            contract_of_table(&metadata)
+                .unwrap_err()
+                .contains("format is 9")
+        );
+    }
+}

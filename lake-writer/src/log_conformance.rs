@@ -1,0 +1,130 @@
+//! What the writer needs of a [`RecordLog`], tried against Kafka (the simulation's log passes it by
+//! being used). Kafka runs where `LAKEHEAD_TEST_KAFKA` names it; under `CI=true` it must.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use schemas::TopicPartition;
+use uuid::Uuid;
+
+use crate::record_log::{Membership, Position, RecordLog};
+use crate::settings::{Assignment, KafkaSettings};
+use crate::{KafkaLog, WriterError};
+
+const RECORDS: i64 = 500;
+const DEADLINE: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_millis(100);
+
+/// Brokers of a real Kafka, or a loud skip.
+fn kafka() -> Option<String> {
+    let found = std::env::var("LAKEHEAD_TEST_KAFKA").ok().filter(|found| !found.is_empty());
+    if found.is_none() {
+        let ci = std::env::var("CI").unwrap_or_default();
+        assert_ne!(ci, "true", "LAKEHEAD_TEST_KAFKA must be set under CI=true");
+        println!("SKIPPED log_conformance: LAKEHEAD_TEST_KAFKA is not set");
+    }
+    found
+}
+
+/// A topic of two partitions with numbered records in the first.
+async fn topic(brokers: &str) -> String {
+    let name = format!("conformance-{}", Uuid::new_v4());
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+    let topic = NewTopic::new(&name, 2, TopicReplication::Fixed(1));
+    admin.create_topics([&topic], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    let producer: BaseProducer = config.create().unwrap();
+    for number in 0..RECORDS {
+        let value = number.to_string();
+        let record = BaseRecord::<str, str>::to(&name).partition(0).key("k").payload(&value);
+        producer.send(record).unwrap();
+    }
+    producer.flush(DEADLINE).unwrap();
+    name
+}
+
+fn open(brokers: &str, topic: &str, assignment: Assignment) -> KafkaLog {
+    let settings = KafkaSettings {
+        bootstrap_servers: brokers.to_owned(),
+        group_id: topic.to_owned(),
+        assignment,
+        ..KafkaSettings::default()
+    };
+    KafkaLog::new(&settings, vec![topic.to_owned()]).unwrap()
+}
+
+/// Offsets of the first partition until `enough` says so.
+async fn read(log: &mut KafkaLog, enough: impl Fn(&[i64]) -> bool) -> Result<Vec<i64>, WriterError> {
+    let (mut offsets, started) = (Vec::new(), Instant::now());
+    while !enough(&offsets) {
+        assert!(started.elapsed() < DEADLINE, "only {} records came", offsets.len());
+        log.poll(WAIT, 100, &mut |record| {
+            assert_eq!(record.value, Some(record.offset.to_string().as_bytes()));
+            offsets.push(record.offset);
+        })
+        .await?;
+    }
+    Ok(offsets)
+}
+
+async fn assigned(log: &mut KafkaLog) -> Vec<TopicPartition> {
+    let started = Instant::now();
+    loop {
+        assert!(started.elapsed() < DEADLINE, "no assignment came");
+        let each = &mut |record: crate::Record<'_>| panic!("{record:?} before an assignment");
+        if let Some(Membership::Assigned(partitions)) = log.poll(WAIT, 100, each).await.unwrap() {
+            return partitions;
+        }
+    }
+}
+
+async fn conforms(brokers: &str, assignment: Assignment) {
+    let topic = topic(brokers).await;
+    let mut log = open(brokers, &topic, assignment);
+    let mut partitions = assigned(&mut log).await;
+    partitions.sort();
+    let both = [0, 1].map(|number| TopicPartition::new(topic.as_str(), number));
+    assert_eq!(partitions, both);
+    let [first, second] = both;
+    assert_eq!(log.offsets_kept(&first).await.unwrap(), (0, RECORDS));
+    assert_eq!(log.offsets_kept(&second).await.unwrap(), (0, 0));
+    let at = |partition: &TopicPartition, next_offset| Position {
+        partition: partition.clone(),
+        next_offset,
+    };
+    log.assign(&[at(&first, Some(100)), at(&second, None)]).await.unwrap();
+    let offsets = read(&mut log, |offsets| offsets.last() == Some(&(RECORDS - 1))).await.unwrap();
+    assert_eq!(offsets, (100..RECORDS).collect::<Vec<_>>(), "from the position, in order");
+    log.seek(&first, 490).await.unwrap();
+    log.pause(std::slice::from_ref(&first)).unwrap();
+    log.poll(WAIT * 5, 100, &mut |record| panic!("{record:?} of a paused partition")).await.unwrap();
+    log.resume(std::slice::from_ref(&first)).unwrap();
+    let offsets = read(&mut log, |offsets| offsets.last() == Some(&(RECORDS - 1))).await.unwrap();
+    assert_eq!(offsets, (490..RECORDS).collect::<Vec<_>>(), "after a seek back");
+    log.report_progress(&[(first, RECORDS)]);
+    log.unassign().await.unwrap();
+}
+
+#[tokio::test]
+async fn kafka_conforms_in_a_group_and_alone() {
+    let Some(brokers) = kafka() else { return };
+    conforms(&brokers, Assignment::Group).await;
+    conforms(&brokers, Assignment::All).await;
+}
+
+/// An offset that the broker does not have is an error, never a jump.
+#[tokio::test]
+async fn kafka_does_not_skip_to_another_offset() {
+    let Some(brokers) = kafka() else { return };
+    let topic = topic(&brokers).await;
+    let mut log = open(&brokers, &topic, Assignment::All);
+    assigned(&mut log).await;
+    let partition = TopicPartition::new(topic.as_str(), 0);
+    log.assign(&[Position { partition, next_offset: Some(RECORDS + 1000) }]).await.unwrap();
+    let error = read(&mut log, |offsets| !offsets.is_empty()).await.unwrap_err();
+    assert!(error.to_string().contains("nothing was skipped"), "{error}");
+}

@@ -1,0 +1,203 @@
+//! Schemas by id, fetched once in the background.
+//!
+//! A registry that is down is waited for; only its own word that a schema does not exist makes a
+//! record with that id a dead letter.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use apache_avro::Schema;
+use schemas::{RegistryError, SchemaId, SchemaRegistry};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::dead_letter::Reason;
+use crate::entropy::Entropy;
+use crate::patience::Patience;
+
+/// Schemas kept in memory; more distinct ids than that are asked for again.
+const SCHEMAS_MAX: usize = 10_000;
+
+/// First wait when the registry does not answer.
+const WAIT_MIN: Duration = Duration::from_millis(250);
+
+/// How often a registry must say that a schema does not exist: its replicas may lag behind.
+const NOT_FOUND_ANSWERS: usize = 3;
+
+type Answer = Result<Arc<Schema>, Reason>;
+
+/// What is known of schema ids so far.
+#[derive(Debug)]
+pub(crate) struct SchemaCache {
+    registry: Option<Arc<dyn SchemaRegistry>>,
+    runtime: Handle,
+    entropy: Arc<Entropy>,
+    known: HashMap<SchemaId, Answer>,
+    asked: HashSet<SchemaId>,
+    answers_in: mpsc::UnboundedSender<(SchemaId, Answer)>,
+    answers: mpsc::UnboundedReceiver<(SchemaId, Answer)>,
+}
+
+impl SchemaCache {
+    pub(crate) fn new(
+        registry: Option<Arc<dyn SchemaRegistry>>,
+        runtime: Handle,
+        entropy: Arc<Entropy>,
+    ) -> Self {
+        let (answers_in, answers) = mpsc::unbounded_channel();
+        Self {
+            registry,
+            runtime,
+            entropy,
+            known: HashMap::new(),
+            asked: HashSet::new(),
+            answers_in,
+            answers,
+        }
+    }
+
+    /// The schema of an id, or why there is none; `None` while it is being fetched.
+    pub(crate) fn get(&mut self, id: SchemaId) -> Option<&Answer> {
+        if !self.known.contains_key(&id) {
+            self.ask(id);
+        }
+        self.known.get(&id)
+    }
+
+    fn ask(&mut self, id: SchemaId) {
+        let Some(registry) = &self.registry else {
+            let reason = Reason::new(
+                "unknown_schema",
+                format!("schema {id}: no [registry] is configured"),
+            );
+            self.known.insert(id, Err(reason));
+            return;
+        };
+        if !self.asked.insert(id) {
+            return;
+        }
+        let (registry, answers) = (Arc::clone(registry), self.answers_in.clone());
+        let entropy = Arc::clone(&self.entropy);
+        self.runtime.spawn(async move {
+            let answer = fetch(registry.as_ref(), id, &entropy).await;
+            // Nobody listens any more when the writer has stopped.
+            answers.send((id, answer)).ok();
+        });
+    }
+
+    /// Takes in what has been fetched meanwhile; true if there was anything.
+    pub(crate) fn take_answers(&mut self) -> bool {
+        let mut any = false;
+        while let Ok((id, answer)) = self.answers.try_recv() {
+            if self.known.len() >= SCHEMAS_MAX {
+                self.known.clear();
+            }
+            self.asked.remove(&id);
+            self.known.insert(id, answer);
+            any = true;
+        }
+        any
+    }
+
+    /// Forgets that ids were not found, so that they are asked for again.
+    pub(crate) fn forget_failures(&mut self) {
+        self.known.retain(|_, answer| answer.is_ok());
+    }
+}
+
+async fn fetch(registry: &dyn SchemaRegistry, id: SchemaId, entropy: &Entropy) -> Answer {
+    let mut patience = Patience::new(entropy, WAIT_MIN);
+    let mut not_found = 0;
+    let mut down = false;
+    loop {
+        match registry.schema_by_id(id).await {
+            Ok(text) => {
+                if down {
+                    info!(schema_id = %id, "the schema registry answers again");
+                }
+                return parse(id, &text);
+            }
+            Err(error @ RegistryError::Unavailable { .. }) => {
+                if !down {
+                    warn!(schema_id = %id, %error, "waiting for the schema registry");
+                }
+                down = true;
+            }
+            Err(error) => {
+                not_found += 1;
+                if not_found >= NOT_FOUND_ANSWERS {
+                    return Err(Reason::new("unknown_schema", error.to_string()));
+                }
+            }
+        }
+        patience.wait().await;
+    }
+}
+
+fn parse(id: SchemaId, text: &str) -> Answer {
+    let refuse = |error: apache_avro::Error| {
+        Reason::new(
+            "unknown_schema",
+            format!("schema {id} is not valid Avro: {error}"),
+        )
+    };
+    Schema::parse_str(text).map(Arc::new).map_err(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Flaky(AtomicUsize);
+
+    #[async_trait]
+    impl SchemaRegistry for Flaky {
+        async fn schema_by_id(&self, id: SchemaId) -> Result<String, RegistryError> {
+            let url = "test".to_owned();
+            match (id.0, self.0.fetch_add(1, Ordering::SeqCst)) {
+                (404, _) => Err(RegistryError::NotFound { url, id }),
+                (_, 0..4) => Err(RegistryError::Unavailable {
+                    url,
+                    why: "down".to_owned(),
+                }),
+                _ => Ok("\"string\"".to_owned()),
+            }
+        }
+
+        async fn register(&self, _: &str, _: &str) -> Result<SchemaId, RegistryError> {
+            Ok(SchemaId(1))
+        }
+    }
+
+    async fn settled(cache: &mut SchemaCache, id: u32) -> Answer {
+        while cache.get(SchemaId(id)).is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            cache.take_answers();
+        }
+        cache.get(SchemaId(id)).unwrap().clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_is_down_is_waited_for_and_a_missing_schema_is_not() {
+        let mut cache = SchemaCache::new(
+            Some(Arc::new(Flaky::default())),
+            Handle::current(),
+            Arc::new(Entropy::seeded(1)),
+        );
+        assert!(settled(&mut cache, 1).await.is_ok());
+        assert_eq!(
+            settled(&mut cache, 404).await.unwrap_err().code,
+            "unknown_schema"
+        );
+        cache.forget_failures();
+        assert!(cache.get(SchemaId(404)).is_none());
+        assert!(cache.get(SchemaId(1)).is_some());
+    }
+}

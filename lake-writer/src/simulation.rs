@@ -1,0 +1,233 @@
+//! Seeded simulation: two writers, a cluster that moves partitions at will, a store that lies.
+//!
+//! Everything runs on one thread with paused time, so a seed gives the same run again. The oracle
+//! is independent of the writer: what the log holds, less what its sources repeated, must be in
+//! the lake exactly once. `SIMULATION_SEEDS` runs more seeds, `SIMULATION_SEED` one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lake_store::LakeStore;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use schemas::{Contract, Shape};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::fault_store::{Fault, FaultStore};
+use crate::settings::{Format, TopicSettings, WriterSettings};
+use crate::{Entropy, LakeWriter, Parts, Topic, Until, WriterError, WriterProgress};
+
+mod cluster;
+mod oracle;
+
+use cluster::{Cluster, Member};
+
+const PARTITIONS: i32 = 3;
+const STEPS: usize = 60;
+const SEEDS: u64 = 40;
+const CONTRACT: &str = r#"{"type":"record","name":"R","lakehead.key":["id"],
+    "fields":[{"name":"id","type":"long"},{"name":"n","type":["null","long"]}]}"#;
+
+#[derive(Debug)]
+struct SimulatedClock(tokio::time::Instant);
+
+impl Clock for SimulatedClock {
+    fn now_us(&self) -> i64 {
+        1_357_000_000_000_000 + i64::try_from(self.0.elapsed().as_micros()).unwrap()
+    }
+}
+
+/// One run of the world.
+struct World {
+    rng: StdRng,
+    seed: u64,
+    lake: LakeStore,
+    cluster: Arc<Mutex<Cluster>>,
+    /// How likely a put fails, in percent; shared with the store.
+    trouble: Arc<Mutex<(StdRng, u32)>>,
+    clock: Arc<dyn Clock>,
+    writers: Vec<Writer>,
+    started: u64,
+}
+
+struct Writer {
+    member: usize,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), WriterError>>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let trouble = Arc::new(Mutex::new((StdRng::seed_from_u64(seed ^ 0xfa17), 25)));
+        let dice = Arc::clone(&trouble);
+        let decide = move |_: &object_store::path::Path| {
+            let (rng, percent) = &mut *dice.lock().unwrap();
+            if rng.random_range(0..100) >= *percent {
+                return Fault::None;
+            }
+            let faults = [
+                Fault::FailBefore,
+                Fault::OkThenError,
+                Fault::OkThenExists,
+                Fault::ExistsFalsely,
+                Fault::LandsLate,
+            ];
+            faults[rng.random_range(0..faults.len())]
+        };
+        let lake = LakeStore::open("memory:///", &[], true).unwrap();
+        let lake = lake.map_store(|store| Arc::new(FaultStore::new(store, decide)));
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            seed,
+            lake,
+            cluster: Arc::new(Mutex::new(Cluster::new(PARTITIONS))),
+            trouble,
+            clock: Arc::new(SimulatedClock(tokio::time::Instant::now())),
+            writers: Vec::new(),
+            started: 0,
+        }
+    }
+
+    fn start(&mut self, until: Until) -> Writer {
+        self.started += 1;
+        let member = self.cluster.lock().unwrap().join();
+        let log = Member::new(Arc::clone(&self.cluster), member, self.seed + self.started);
+        let settings = WriterSettings {
+            flush_age_max: Duration::from_millis(self.rng.random_range(20..400)),
+            flush_rows_max: self.rng.random_range(1..60),
+            record_bytes_max: bytesize::ByteSize::b(cluster::RECORD_BYTES_MAX as u64),
+            ..WriterSettings::default()
+        };
+        let topic = TopicSettings {
+            name: cluster::TOPIC.to_owned(),
+            table: Some("sim.row".to_owned()),
+            format: Format::Json,
+            shape: Shape::Upsert,
+            key: None,
+            contract: None,
+        };
+        let contract: Contract = CONTRACT.parse().unwrap();
+        let parts = Parts {
+            lake: self.lake.clone(),
+            registry: None,
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::new(Entropy::seeded(self.seed ^ (self.started << 32))),
+            runtime: Handle::current(),
+            progress: Arc::new(WriterProgress::default()),
+        };
+        let topics = vec![Topic {
+            settings: topic,
+            contract: Some(contract),
+        }];
+        let writer = LakeWriter::new(log, settings, topics, until, parts).unwrap();
+        let (stop, stopping) = watch::channel(false);
+        Writer {
+            member,
+            stop,
+            task: tokio::spawn(writer.run(stopping)),
+        }
+    }
+
+    /// One thing happens to the world.
+    async fn step(&mut self) {
+        match self.rng.random_range(0..10) {
+            0..4 => {
+                let count = self.rng.random_range(1..80);
+                self.cluster.lock().unwrap().produce(&mut self.rng, count);
+            }
+            4..6 => {
+                let members: Vec<usize> = self.writers.iter().map(|writer| writer.member).collect();
+                self.cluster
+                    .lock()
+                    .unwrap()
+                    .rebalance(&mut self.rng, &members);
+            }
+            6 if self.writers.len() == 2 => {
+                // A crash of the reader. Its tables' writers go on as zombies until their queue
+                // is empty, which is the harder case.
+                let index = self.rng.random_range(0..2);
+                let writer = self.writers.swap_remove(index);
+                writer.task.abort();
+                self.cluster.lock().unwrap().leave(writer.member);
+            }
+            7 if !self.writers.is_empty() => {
+                let writer = self.writers.swap_remove(0);
+                writer.stop.send_replace(true);
+                writer.task.await.unwrap().unwrap();
+                self.cluster.lock().unwrap().leave(writer.member);
+            }
+            _ => {}
+        }
+        while self.writers.len() < 2 {
+            let writer = self.start(Until::Stopped);
+            self.writers.push(writer);
+            let members: Vec<usize> = self.writers.iter().map(|writer| writer.member).collect();
+            self.cluster
+                .lock()
+                .unwrap()
+                .rebalance(&mut self.rng, &members);
+        }
+        tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..300))).await;
+    }
+
+    async fn live(mut self) -> BTreeMap<(i32, i64), oracle::Landed> {
+        for _ in 0..STEPS {
+            self.step().await;
+        }
+        for writer in std::mem::take(&mut self.writers) {
+            writer.task.abort();
+            self.cluster.lock().unwrap().leave(writer.member);
+        }
+        // The faults heal; whatever is still on its way lands or is lost; then one writer ends it.
+        self.trouble.lock().unwrap().1 = 0;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let last = self.start(Until::CaughtUp);
+        self.cluster
+            .lock()
+            .unwrap()
+            .rebalance(&mut self.rng, &[last.member]);
+        let ended = tokio::time::timeout(Duration::from_secs(600), last.task).await;
+        ended
+            .expect("the last writer does not come to an end")
+            .unwrap()
+            .unwrap();
+        let landed = oracle::landed(&self.lake).await;
+        let expected = self.cluster.lock().unwrap().expected();
+        oracle::compare(self.seed, &expected, &landed);
+        landed
+    }
+}
+
+fn run(seed: u64) -> BTreeMap<(i32, i64), oracle::Landed> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async { World::new(seed).live().await })
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn every_record_lands_exactly_once_whatever_happens() {
+    if let Some(seed) = variable("SIMULATION_SEED") {
+        run(seed);
+        return;
+    }
+    let seeds = variable("SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let mut rows = 0;
+    for seed in 0..seeds {
+        rows += run(seed).len();
+    }
+    println!("{seeds} seeds, {rows} records landed exactly once");
+    assert!(rows > 0);
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    assert_eq!(run(7), run(7));
+}

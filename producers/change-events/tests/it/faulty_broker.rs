@@ -1,0 +1,219 @@
+//! A broker in memory that fails on purpose, within what Kafka's idempotent producer allows.
+//!
+//! Per partition a connection's records are stored in the order sent, without a gap; everything
+//! else may go wrong: a connection fails, an acknowledgement is lost, some partitions' records
+//! land and others' do not, records of a lost connection land late, the relay's process dies.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use change_events::{Broker, Connected, Notice, PublishError, Publisher, Record};
+use tokio::sync::Notify;
+
+/// What happens at one step; a script of them is used up, then all goes well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Up to this many records of each partition are stored and acknowledged, odd partitions first.
+    Deliver(u8),
+    /// The next record is stored, but its acknowledgement is an error.
+    AckLost,
+    /// The next record is not stored.
+    Refuse,
+    /// The connection breaks; what was sent lands later, unseen.
+    LandLate,
+    /// The relay's process is killed.
+    Kill,
+    /// The brokers cannot be reached when the relay connects next.
+    Away,
+}
+
+pub(crate) const PARTITIONS: i32 = 4;
+
+#[derive(Debug, Default)]
+pub(crate) struct FaultyBroker {
+    state: Arc<Mutex<State>>,
+    pub(crate) kill: Arc<Notify>,
+    too_large: Option<i64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    script: VecDeque<Fault>,
+    logs: BTreeMap<i32, Vec<Record>>,
+    late: Vec<(i32, Record)>,
+}
+
+impl FaultyBroker {
+    pub(crate) fn new(script: impl IntoIterator<Item = Fault>) -> Self {
+        let state = State {
+            script: script.into_iter().collect(),
+            ..State::default()
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            ..Self::default()
+        }
+    }
+
+    /// All goes well but for one record, which is never taken.
+    pub(crate) fn refusing(sequence: i64) -> Self {
+        Self {
+            too_large: Some(sequence),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn logs(&self) -> BTreeMap<i32, Vec<Record>> {
+        self.state.lock().unwrap().logs.clone()
+    }
+
+    /// What the lake keeps: per partition and source, only what is above the last sequence.
+    pub(crate) fn landed(&self) -> BTreeMap<i32, Vec<i64>> {
+        let mut landed: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+        for (partition, log) in self.logs() {
+            let mut last: HashMap<Arc<str>, i64> = HashMap::new();
+            for record in log {
+                let last = last.entry(record.source).or_insert(0);
+                if record.sequence > *last {
+                    *last = record.sequence;
+                    landed.entry(partition).or_default().push(record.sequence);
+                }
+            }
+        }
+        landed
+    }
+}
+
+#[async_trait]
+impl Broker for FaultyBroker {
+    async fn connect(&self, topics: &[String]) -> Result<Connected, PublishError> {
+        tokio::task::yield_now().await;
+        let mut state = self.state.lock().unwrap();
+        if state.script.front() == Some(&Fault::Away) {
+            state.script.pop_front();
+            return Err(PublishError::Unavailable("nobody answers".into()));
+        }
+        let partitions = topics
+            .iter()
+            .map(|topic| (topic.clone(), PARTITIONS))
+            .collect();
+        let publisher = Box::new(FaultyPublisher {
+            state: Arc::clone(&self.state),
+            kill: Arc::clone(&self.kill),
+            too_large: self.too_large,
+            sent: VecDeque::new(),
+            is_spent: false,
+        });
+        Ok(Connected {
+            publisher,
+            cluster: Some("memory".into()),
+            partitions,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct FaultyPublisher {
+    state: Arc<Mutex<State>>,
+    kill: Arc<Notify>,
+    too_large: Option<i64>,
+    sent: VecDeque<(i32, Record)>,
+    is_spent: bool,
+}
+
+fn partition(key: &[u8]) -> i32 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    i32::try_from(hasher.finish() % 4).unwrap()
+}
+
+#[async_trait]
+impl Publisher for FaultyPublisher {
+    fn send(&mut self, record: &Record) -> Result<(), PublishError> {
+        if self.too_large == Some(record.sequence) {
+            return Err(PublishError::Refused("too large".into()));
+        }
+        if self.is_spent {
+            return Err(PublishError::Unavailable("the connection is spent".into()));
+        }
+        self.sent
+            .push_back((partition(&record.key), record.clone()));
+        Ok(())
+    }
+
+    async fn notices(&mut self, notices: &mut Vec<Notice>) -> Result<(), PublishError> {
+        if self.sent.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        tokio::task::yield_now().await;
+        if self.is_spent {
+            return Err(PublishError::Unavailable("the connection is spent".into()));
+        }
+        let fault = self.state.lock().unwrap().script.pop_front();
+        if fault == Some(Fault::Kill) {
+            self.kill.notify_one();
+            std::future::pending::<()>().await;
+        }
+        self.step(fault.unwrap_or(Fault::Deliver(u8::MAX)), notices);
+        Ok(())
+    }
+
+    async fn close(self: Box<Self>) {}
+}
+
+impl FaultyPublisher {
+    fn step(&mut self, fault: Fault, notices: &mut Vec<Notice>) {
+        let mut state = self.state.lock().unwrap();
+        // What an earlier connection had sent lands before or between what this one stores.
+        for (partition, record) in std::mem::take(&mut state.late) {
+            state.logs.entry(partition).or_default().push(record);
+        }
+        match fault {
+            Fault::Deliver(most) => {
+                for wanted in [1, 3, 0, 2] {
+                    let mut left = most.max(1);
+                    self.sent.retain(|(partition, record)| {
+                        if *partition != wanted || left == 0 {
+                            return true;
+                        }
+                        left -= 1;
+                        notices.push(Notice::Delivered {
+                            sequence: record.sequence,
+                        });
+                        state.logs.entry(wanted).or_default().push(record.clone());
+                        false
+                    });
+                }
+            }
+            Fault::AckLost | Fault::Refuse => {
+                if let Some((partition, record)) = self.sent.pop_front() {
+                    let sequence = record.sequence;
+                    if fault == Fault::AckLost {
+                        state.logs.entry(partition).or_default().push(record);
+                    }
+                    notices.push(Notice::Failed {
+                        sequence,
+                        why: "on purpose".into(),
+                        refused: false,
+                    });
+                }
+                self.is_spent = true;
+            }
+            Fault::LandLate => {
+                state.late.extend(self.sent.drain(..));
+                notices.push(Notice::Down {
+                    why: "on purpose".into(),
+                });
+                notices.push(Notice::Failed {
+                    sequence: 0,
+                    why: "timed out".into(),
+                    refused: false,
+                });
+                self.is_spent = true;
+            }
+            Fault::Kill | Fault::Away => {}
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The relay against real Kafka, or any broker that speaks its protocol: `LAKEHEAD_TEST_KAFKA` is
+//! its address. Without it the test is skipped, loudly; with `CI=true` that is a failure.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use change_events::{KafkaBroker, KafkaSettings};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Headers;
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::service::Service;
+
+const CHANGES: usize = 3_000;
+const SEATS: usize = 50;
+const PARTITIONS: i32 = 4;
+
+fn brokers(test: &str) -> Option<String> {
+    let brokers = std::env::var("LAKEHEAD_TEST_KAFKA").ok();
+    if brokers.is_none() {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "{test}: LAKEHEAD_TEST_KAFKA is not set"
+        );
+        eprintln!("SKIPPED {test}: LAKEHEAD_TEST_KAFKA is not set");
+    }
+    brokers
+}
+
+/// Relays until everything is confirmed; answers how many events were published.
+async fn relay_all(service: &mut Service, brokers: &str, topic: &str) -> u64 {
+    let end = service.end().await;
+    let settings = KafkaSettings {
+        partitions: PARTITIONS,
+        ..KafkaSettings::new(brokers)
+    };
+    let broker = Arc::new(KafkaBroker::new(settings));
+    let relay = service.relay(broker, topic).await.unwrap();
+    let progress = relay.progress();
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(relay.run(cancel.clone()));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while progress.confirmed() < end {
+        assert!(!running.is_finished(), "{:?}", running.await);
+        assert!(
+            Instant::now() < deadline,
+            "stands at {} of {end}",
+            progress.confirmed()
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    cancel.cancel();
+    running.await.unwrap().unwrap();
+    progress.published()
+}
+
+/// Per partition, each record's key and sequence in the order of offsets.
+fn consume(brokers: &str, topic: &str, records: usize) -> Vec<Vec<(Vec<u8>, i64)>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", topic)
+        .create()
+        .unwrap();
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        assignment
+            .add_partition_offset(topic, partition, Offset::Beginning)
+            .unwrap();
+    }
+    consumer.assign(&assignment).unwrap();
+    let mut logs = vec![Vec::new(); PARTITIONS as usize];
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while logs.iter().map(Vec::len).sum::<usize>() < records {
+        assert!(Instant::now() < deadline, "records are missing");
+        let Some(message) = consumer.poll(Duration::from_millis(200)) else {
+            continue;
+        };
+        let message = message.unwrap();
+        let headers = message.headers().unwrap();
+        let header = |name| {
+            let found = headers.iter().find(|header| header.key == name).unwrap();
+            String::from_utf8(found.value.unwrap().to_vec()).unwrap()
+        };
+        assert!(header("ce_time").starts_with("2013-01-01T10:00:00.00"));
+        assert_eq!(header("ce_type"), "cabin.seat.change");
+        let sequence = header("lakehead_sequence").parse().unwrap();
+        logs[message.partition() as usize].push((message.key().unwrap().to_vec(), sequence));
+    }
+    logs
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outbox_is_in_kafka_once_and_in_order() {
+    let Some(brokers) = brokers("an_outbox_is_in_kafka_once_and_in_order") else {
+        return;
+    };
+    let topic = format!("relay-{}", Uuid::new_v4());
+    let dir = tempfile::tempdir().unwrap();
+    let mut service = Service::create(dir.path()).await;
+    service.change(CHANGES, SEATS).await;
+    let started = Instant::now();
+    assert_eq!(
+        relay_all(&mut service, &brokers, &topic).await,
+        CHANGES as u64
+    );
+    eprintln!("{CHANGES} events published in {:?}", started.elapsed());
+    // A relay that is stopped and started goes on behind what is confirmed.
+    service.change(SEATS, SEATS).await;
+    assert_eq!(
+        relay_all(&mut service, &brokers, &topic).await,
+        SEATS as u64
+    );
+
+    let logs = consume(&brokers, &topic, CHANGES + SEATS);
+    let mut sequences: Vec<i64> = logs
+        .iter()
+        .flatten()
+        .map(|(_, sequence)| *sequence)
+        .collect();
+    sequences.sort_unstable();
+    assert_eq!(
+        sequences,
+        (1..=(CHANGES + SEATS) as i64).collect::<Vec<_>>()
+    );
+    assert!(
+        logs.iter()
+            .all(|log| log.is_sorted_by_key(|(_, sequence)| *sequence))
+    );
+    let mut home = std::collections::HashMap::new();
+    for (partition, log) in logs.iter().enumerate() {
+        for (key, _) in log {
+            assert_eq!(*home.entry(key.clone()).or_insert(partition), partition);
+        }
+    }
+    assert_eq!(home.len(), SEATS);
+}

@@ -1,0 +1,15 @@
+//! The kit from the outside: outbox, relay against a broker that fails on purpose, and real Kafka.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where it fails; clippy knows tests, not what they call"
+)]
+
+mod faulty_broker;
+mod kafka;
+mod memory_registry;
+mod outbox;
+mod relay;
+mod service;

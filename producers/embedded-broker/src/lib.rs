@@ -1,0 +1,61 @@
+//! A Kafka broker inside the program, for `lakehead demo` and for development: nothing to install,
+//! durable in one local directory, reachable by any Kafka client on a loopback port.
+//!
+//! The protocol, topics and consumer groups are those of [tansu](tansu_broker); everything is kept
+//! in a SlateDB database of local files. The log itself (produce, fetch, offsets, idempotent
+//! producers) is ours, because tansu 0.6's does not keep what Lakehead stands on:
+//!
+//! - a fetch from an offset inside a batch starts with the *next* batch, so a consumer that
+//!   resumes in the middle of one silently loses the rest of it;
+//! - "earliest" is the offset of the smallest timestamp, not of the first record;
+//! - every fetch waits half of the client's waiting time, even when there are records;
+//! - every append rewrites a map of all earlier appends, and two producers at once fail each other.
+//!
+//! # Guarantees
+//! - A record is acknowledged when it is in the write-ahead log: it survives a SIGKILL, with its
+//!   offset, and in order. Consumers see no record before that. (A power loss is another matter,
+//!   see [`LIMITS`].)
+//! - An idempotent producer's batch is appended once and in order, also across a restart.
+//! - A directory is served by one process at a time; the cluster's id and, where it is free, the
+//!   port stay the same from one start to the next.
+//! - No signal handlers are installed: tansu's own `main`, which would take SIGINT and SIGTERM for
+//!   itself and write to standard output, is not called.
+//!
+//! # Choosing the flush interval
+//! See [`Settings::flush_interval`].
+
+mod batch;
+mod broker;
+mod directory;
+mod durability;
+mod error;
+mod fetch;
+mod key;
+mod listener;
+mod log;
+mod offsets;
+mod partition;
+mod produce;
+mod producer;
+mod protocol;
+mod recent;
+mod store;
+mod tail;
+
+pub use broker::{EmbeddedBroker, Settings};
+pub use error::Error;
+
+/// What a real Kafka does and this broker does not. Those that a client can run into are asserted
+/// by this crate's tests.
+pub const LIMITS: &[&str] = &[
+    "transactions: refused when a producer initialises them",
+    "security: no TLS, no authentication, no ACLs; it listens on 127.0.0.1 only",
+    "replication: one broker, every topic has one replica",
+    "retention and compaction: records are kept until their topic is deleted",
+    "power loss: a SIGKILL loses nothing acknowledged, a power loss may (files are not fsynced)",
+    "topic settings: kept and shown, but without effect; a batch may have up to 16 MiB",
+    "topics are created explicitly, and their number of partitions does not change",
+    "log append time: record timestamps are the producer's",
+    "fetch.min.bytes: above one it counts as one",
+    "offsets by time: found by reading the partition from its start",
+];

@@ -1,0 +1,103 @@
+//! Consumer groups and committed offsets.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::client::{
+    PATIENCE, consumer_with, create_topic, producer, receive, send_numbers, unique,
+};
+
+pub(crate) async fn a_group_resumes_where_it_committed(servers: String) {
+    let topic = create_topic(&servers, "group", 3).await;
+    let group = unique("resumes");
+    let producer = producer(&servers);
+    for partition in 0..3 {
+        send_numbers(&producer, &topic, partition, 0..100).await;
+    }
+    let member = || -> BaseConsumer {
+        let settings = [("group.id", group.as_str()), ("session.timeout.ms", "6000")];
+        let consumer = consumer_with(&servers, &settings);
+        consumer.subscribe(&[&topic]).unwrap();
+        consumer
+    };
+    let first = member();
+    receive(&first, 300);
+    let mut offsets = TopicPartitionList::new();
+    for (partition, offset) in [(0, 100), (1, 40), (2, 99)] {
+        offsets
+            .add_partition_offset(&topic, partition, Offset::Offset(offset))
+            .unwrap();
+    }
+    first.commit(&offsets, CommitMode::Sync).unwrap();
+    let committed = first.committed(PATIENCE).unwrap();
+    assert_eq!(committed.to_topic_map(), offsets.to_topic_map());
+    drop(first);
+
+    let started = Instant::now();
+    let second = member();
+    let received = receive(&second, 61);
+    assert!(started.elapsed() < Duration::from_secs(20));
+    let count = |partition| {
+        let mut records = received
+            .iter()
+            .filter(|record| record.partition == partition);
+        (
+            records.next().map(|record| record.offset),
+            1 + records.count(),
+        )
+    };
+    assert_eq!(count(1), (Some(40), 60));
+    assert_eq!(count(2), (Some(99), 1));
+}
+
+pub(crate) async fn two_members_share_the_partitions(servers: String) {
+    let topic = create_topic(&servers, "shared", 4).await;
+    let group = unique("shared");
+    let settings = [("group.id", group.as_str()), ("session.timeout.ms", "6000")];
+    let members = [(); 2].map(|()| {
+        let consumer = consumer_with(&servers, &settings);
+        consumer.subscribe(&[&topic]).unwrap();
+        consumer
+    });
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        for member in &members {
+            let _ = member.poll(Duration::from_millis(100));
+        }
+        let counts = members
+            .each_ref()
+            .map(|member| member.assignment().unwrap().count());
+        if counts == [2, 2] {
+            break;
+        }
+        assert!(Instant::now() < deadline, "partitions: {counts:?}");
+    }
+}
+
+pub(crate) async fn offsets_are_committed_without_a_subscription(servers: String) {
+    let topic = create_topic(&servers, "committed", 2).await;
+    let group = unique("assigned");
+    send_numbers(&producer(&servers), &topic, 1, 0..10).await;
+    let consumer = consumer_with(&servers, &[("group.id", &group)]);
+    let mut offsets = TopicPartitionList::new();
+    offsets
+        .add_partition_offset(&topic, 1, Offset::Offset(7))
+        .unwrap();
+    consumer.commit(&offsets, CommitMode::Sync).unwrap();
+
+    let other = consumer_with(&servers, &[("group.id", &group)]);
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(&topic, 0);
+    asked.add_partition(&topic, 1);
+    let committed = other.committed_offsets(asked, PATIENCE).unwrap();
+    let offset = |partition| {
+        committed
+            .find_partition(&topic, partition)
+            .unwrap()
+            .offset()
+    };
+    assert_eq!(offset(0), Offset::Invalid);
+    assert_eq!(offset(1), Offset::Offset(7));
+}

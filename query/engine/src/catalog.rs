@@ -1,0 +1,261 @@
+//! The lake as a catalog: names become tables when a statement asks for them.
+//!
+//! One catalog is made for one statement. A table is opened at most once in it, so that
+//! `x` and `x_changes` are the same version however often they are named; the next statement
+//! opens anew and sees what was committed meanwhile.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use datafusion::catalog::information_schema::{INFORMATION_SCHEMA, InformationSchemaProvider};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::Result;
+use datafusion::logical_expr::TableType;
+use lake_store::LakeStore;
+use schemas::TableName;
+use tokio::sync::OnceCell;
+
+use crate::QueryError;
+use crate::change_table::ChangeTable;
+use crate::system::{SYSTEM_SCHEMA, SystemSchema};
+
+/// The name of the only catalog.
+pub(crate) const CATALOG: &str = "lakehead";
+
+/// Ending of the names of the tables of changes.
+const CHANGES_ENDING: &str = "_changes";
+
+type Opened = Arc<OnceCell<Option<Arc<ChangeTable>>>>;
+
+/// The tables of a lake as one statement sees them.
+#[derive(Debug)]
+pub(crate) struct StatementTables {
+    lake: LakeStore,
+    listed: OnceCell<Vec<TableName>>,
+    opened: Mutex<HashMap<TableName, Opened>>,
+    fold_bytes_max: AtomicUsize,
+}
+
+impl StatementTables {
+    pub(crate) fn new(lake: LakeStore) -> Arc<Self> {
+        Arc::new(Self {
+            lake,
+            listed: OnceCell::new(),
+            opened: Mutex::default(),
+            fold_bytes_max: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn lake(&self) -> &LakeStore {
+        &self.lake
+    }
+
+    /// Bytes of memory that the current states which the statement named may take at most.
+    pub(crate) fn fold_bytes_max(&self) -> usize {
+        self.fold_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// The names of all tables. The lake is listed once, and only if somebody asks.
+    pub(crate) async fn names(&self) -> Result<&[TableName], QueryError> {
+        let listing = || async { Ok::<_, QueryError>(self.lake.tables().await?) };
+        Ok(self.listed.get_or_try_init(listing).await?)
+    }
+
+    /// The names if the lake has been listed.
+    fn listed(&self) -> &[TableName] {
+        self.listed.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The table at the version that this statement reads; `None` if there is none.
+    pub(crate) async fn open(
+        &self,
+        name: &TableName,
+    ) -> Result<Option<Arc<ChangeTable>>, QueryError> {
+        let cell = {
+            let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(opened.entry(name.clone()).or_default())
+        };
+        let open = || async {
+            Ok::<_, QueryError>(ChangeTable::open(&self.lake, name).await?.map(Arc::new))
+        };
+        Ok(cell.get_or_try_init(open).await?.clone())
+    }
+}
+
+/// What happens when a table cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// The statement names it, so it fails.
+    Strict,
+    /// It is only listed among others, so it is passed over.
+    Listing,
+}
+
+impl Reading {
+    /// Passes over a table that cannot be read if it is only listed; never a lake that is away.
+    pub(crate) fn tolerate<T>(
+        self,
+        table: impl std::fmt::Display,
+        opened: Result<Option<T>, QueryError>,
+    ) -> Result<Option<T>, QueryError> {
+        match opened {
+            Err(error) if self == Self::Listing && !error.is_unavailable() => {
+                tracing::warn!(%table, %error, "a table is left out of the list");
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+}
+
+/// The catalog of one statement.
+#[derive(Debug)]
+pub(crate) struct LakeCatalog {
+    tables: Arc<StatementTables>,
+    reading: Reading,
+}
+
+/// The list of catalogs of one statement: the lake's.
+#[derive(Debug)]
+pub(crate) struct LakeCatalogs(Arc<LakeCatalog>);
+
+impl LakeCatalogs {
+    pub(crate) fn new(tables: &Arc<StatementTables>) -> Arc<Self> {
+        Self::reading(tables, Reading::Strict)
+    }
+
+    fn reading(tables: &Arc<StatementTables>, reading: Reading) -> Arc<Self> {
+        Arc::new(Self(Arc::new(LakeCatalog {
+            tables: Arc::clone(tables),
+            reading,
+        })))
+    }
+}
+
+impl CatalogProviderList for LakeCatalogs {
+    fn register_catalog(
+        &self,
+        _name: String,
+        _catalog: Arc<dyn CatalogProvider>,
+    ) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.to_owned()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == CATALOG).then(|| Arc::clone(&self.0) as Arc<dyn CatalogProvider>)
+    }
+}
+
+impl CatalogProvider for LakeCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        let services = self
+            .tables
+            .listed()
+            .iter()
+            .map(|name| name.service().to_owned());
+        let names: BTreeSet<String> = services.chain([SYSTEM_SCHEMA.to_owned()]).collect();
+        names.into_iter().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let tables = Arc::clone(&self.tables);
+        Some(match name {
+            SYSTEM_SCHEMA => Arc::new(SystemSchema::new(tables, self.reading)),
+            INFORMATION_SCHEMA => {
+                let listing = LakeCatalogs::reading(&tables, Reading::Listing);
+                Arc::new(InformationSchemaProvider::new(listing))
+            }
+            service => Arc::new(ServiceSchema {
+                service: service.to_owned(),
+                tables,
+                reading: self.reading,
+            }),
+        })
+    }
+}
+
+/// One service's tables.
+#[derive(Debug)]
+struct ServiceSchema {
+    service: String,
+    tables: Arc<StatementTables>,
+    reading: Reading,
+}
+
+impl ServiceSchema {
+    /// The entity that a table's name is derived from, and whether the log is meant.
+    fn entity(&self, table: &str) -> Option<(TableName, bool)> {
+        let entity = table.strip_suffix(CHANGES_ENDING);
+        let name = format!("{}.{}", self.service, entity.unwrap_or(table))
+            .parse()
+            .ok()?;
+        Some((name, entity.is_some()))
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for ServiceSchema {
+    fn table_names(&self) -> Vec<String> {
+        let own = self
+            .tables
+            .listed()
+            .iter()
+            .filter(|name| name.service() == self.service);
+        own.flat_map(|name| {
+            let entity = name.entity();
+            [entity.to_owned(), format!("{entity}{CHANGES_ENDING}")]
+        })
+        .collect()
+    }
+
+    async fn table(&self, table: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some((name, log)) = self.entity(table) else {
+            return Ok(None);
+        };
+        let opened = self
+            .reading
+            .tolerate(&name, self.tables.open(&name).await)?;
+        let Some(opened) = opened else {
+            return Ok(None);
+        };
+        if log {
+            return Ok(Some(opened.changes()));
+        }
+        let bytes = opened.fold_bytes_max()?;
+        self.tables
+            .fold_bytes_max
+            .fetch_add(bytes, Ordering::Relaxed);
+        Ok(Some(opened.current()))
+    }
+
+    async fn table_type(&self, table: &str) -> Result<Option<TableType>> {
+        let entity = self.entity(table);
+        Ok(entity.map(|(_, log)| {
+            if log {
+                TableType::Base
+            } else {
+                TableType::View
+            }
+        }))
+    }
+
+    fn table_exist(&self, table: &str) -> bool {
+        self.table_names().iter().any(|name| name == table)
+    }
+}
+
+/// All names that SQL can ask for, for suggestions.
+pub(crate) async fn relation_names(tables: &StatementTables) -> Result<Vec<String>, QueryError> {
+    let names = tables.names().await?;
+    let derived = names
+        .iter()
+        .flat_map(|name| [name.to_string(), format!("{name}{CHANGES_ENDING}")]);
+    let system = crate::system::TABLE_NAMES.map(|name| format!("{SYSTEM_SCHEMA}.{name}"));
+    Ok(derived.chain(system).collect())
+}

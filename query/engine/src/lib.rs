@@ -1,0 +1,32 @@
+//! SQL over the lake.
+//!
+//! The catalog is found in the lake, nothing is declared: `<service>.<entity>_changes` is the log
+//! of an entity's changes, `<service>.<entity>` its current state computed from that log,
+//! `system.tables` what is there and `system.dead_letters` what could not be read.
+//!
+//! What must never happen here: a statement that writes, reads outside the lake, mixes two
+//! versions of a table, or drops a clause silently. [`statements`] checks a whole script before
+//! any of it runs; [`Engine::run`] checks each plan again.
+//!
+//! Where to read next: `engine.rs` (one statement's way), `gate.rs` (what is accepted),
+//! `catalog.rs` and `change_table.rs` (how names become tables), `current.rs` (the current state).
+
+mod answer;
+mod catalog;
+mod change_table;
+mod current;
+mod engine;
+mod error;
+mod gate;
+mod memory;
+mod settings;
+mod statement;
+mod store_registry;
+mod suggestion;
+mod system;
+
+pub use answer::Answer;
+pub use engine::Engine;
+pub use error::{Position, QueryError, Refusal};
+pub use settings::EngineSettings;
+pub use statement::{Statement, statements};

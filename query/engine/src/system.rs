@@ -1,0 +1,176 @@
+//! Schema `system`: what the lake holds besides its owners' tables.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use async_trait::async_trait;
+use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
+use datafusion::common::Result;
+use datafusion::logical_expr::TableType;
+use lake_store::DEAD_LETTERS_PATH;
+use schemas::TableName;
+
+use crate::QueryError;
+use crate::catalog::{Reading, StatementTables};
+use crate::change_table::{self, Extent};
+
+/// The schema's name.
+pub(crate) const SYSTEM_SCHEMA: &str = "system";
+
+/// The schema's tables.
+pub(crate) const TABLE_NAMES: [&str; 2] = [DEAD_LETTERS, TABLES];
+
+const DEAD_LETTERS: &str = "dead_letters";
+const TABLES: &str = "tables";
+
+/// Tables about the lake itself.
+#[derive(Debug)]
+pub(crate) struct SystemSchema {
+    tables: Arc<StatementTables>,
+    reading: Reading,
+}
+
+impl SystemSchema {
+    pub(crate) fn new(tables: Arc<StatementTables>, reading: Reading) -> Self {
+        Self { tables, reading }
+    }
+
+    async fn dead_letters(&self) -> Result<Arc<dyn TableProvider>> {
+        let loaded = change_table::load(self.tables.lake(), DEAD_LETTERS_PATH).await;
+        match self.reading.tolerate(DEAD_LETTERS_PATH, loaded)? {
+            Some(delta) => change_table::provider(&delta).await,
+            None => Ok(Arc::new(MemTable::try_new(
+                dead_letters_schema(),
+                vec![vec![]],
+            )?)),
+        }
+    }
+
+    async fn tables(&self) -> Result<Arc<dyn TableProvider>> {
+        let mut rows = Vec::new();
+        for name in self.tables.names().await? {
+            rows.push(Row::of(&self.tables, name).await?);
+        }
+        let batch = Row::batch(&rows)?;
+        Ok(Arc::new(MemTable::try_new(
+            batch.schema(),
+            vec![vec![batch]],
+        )?))
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for SystemSchema {
+    fn table_names(&self) -> Vec<String> {
+        TABLE_NAMES.map(str::to_owned).to_vec()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match name {
+            DEAD_LETTERS => self.dead_letters().await.map(Some),
+            TABLES => self.tables().await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        Ok(TABLE_NAMES.contains(&name).then_some(TableType::Base))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        TABLE_NAMES.contains(&name)
+    }
+}
+
+/// One row of `system.tables`.
+#[derive(Debug)]
+struct Row {
+    name: TableName,
+    /// The table's version, extent, key and shape, or why it cannot be read.
+    state: std::result::Result<State, String>,
+}
+
+#[derive(Debug)]
+struct State {
+    version: i64,
+    extent: Extent,
+    key: String,
+    shape: &'static str,
+}
+
+impl Row {
+    async fn of(tables: &StatementTables, name: &TableName) -> Result<Self, QueryError> {
+        let state = match tables.open(name).await {
+            Ok(Some(table)) => Ok(State {
+                version: i64::try_from(table.version()).unwrap_or(i64::MAX),
+                extent: table.extent()?,
+                key: table.properties().key.join(", "),
+                shape: table.properties().shape.name(),
+            }),
+            Ok(None) => Err("it has no commit yet".to_owned()),
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok(Self {
+            name: name.clone(),
+            state,
+        })
+    }
+
+    /// The rows as columns.
+    fn batch(rows: &[Self]) -> Result<RecordBatch> {
+        let text = |get: fn(&Self) -> Option<&str>| -> ArrayRef {
+            Arc::new(rows.iter().map(get).collect::<StringArray>())
+        };
+        let number = |get: fn(&State) -> Option<i64>| -> ArrayRef {
+            let values = rows.iter().map(|row| row.state.as_ref().ok().and_then(get));
+            Arc::new(values.collect::<Int64Array>())
+        };
+        let columns: [(&str, ArrayRef, bool); 9] = [
+            ("service", text(|row| Some(row.name.service())), false),
+            ("entity", text(|row| Some(row.name.entity())), false),
+            ("version", number(|state| Some(state.version)), true),
+            ("files", number(|state| Some(state.extent.files)), true),
+            ("changes", number(|state| state.extent.rows), true),
+            ("bytes", number(|state| Some(state.extent.bytes)), true),
+            (
+                "key",
+                text(|row| row.state.as_ref().ok().map(|state| state.key.as_str())),
+                true,
+            ),
+            (
+                "shape",
+                text(|row| row.state.as_ref().ok().map(|state| state.shape)),
+                true,
+            ),
+            (
+                "error",
+                text(|row| row.state.as_ref().err().map(String::as_str)),
+                true,
+            ),
+        ];
+        Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
+    }
+}
+
+/// The columns of the table of dead letters where no record has been refused yet.
+fn dead_letters_schema() -> SchemaRef {
+    let time = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let columns = [
+        ("_topic", DataType::Utf8, false),
+        ("_partition", DataType::Int32, false),
+        ("_offset", DataType::Int64, false),
+        ("_record_time", time(), true),
+        ("_ingest_time", time(), true),
+        ("_schema_id", DataType::Int32, true),
+        ("error_code", DataType::Utf8, true),
+        ("error", DataType::Utf8, true),
+        ("table", DataType::Utf8, true),
+        ("key", DataType::Binary, true),
+        ("value", DataType::Binary, true),
+        ("headers", DataType::Utf8, true),
+    ];
+    let fields = columns.map(|(name, data_type, nullable)| Field::new(name, data_type, nullable));
+    Arc::new(Schema::new(fields.to_vec()))
+}

@@ -1,0 +1,248 @@
+//! Decoders: a record's bytes to one row of a buffer.
+
+use apache_avro::Schema;
+use schemas::{Op, Shape};
+
+use crate::avro::{EnvelopePlan, Names, RowPlan, describe};
+use crate::buffer::ChangeBuffer;
+use crate::entity::Entity;
+use crate::error::{DecodeError, Fault, SchemaMismatch, invalid, other_table};
+use crate::json::{JsonDecoder, is_null_text};
+use crate::record::{Decoded, KeyBody, RecordMeta};
+use crate::schema::ChangeSchema;
+use crate::source::SourceFields;
+use crate::time::is_event_time;
+use crate::walk::{Letter, Walk};
+
+/// Appends records of one writer's schema (Avro) or of any (JSON) to buffers of one table.
+#[derive(Debug)]
+pub struct ChangeDecoder {
+    shape: Shape,
+    fingerprint: u64,
+    format: Format,
+}
+
+#[derive(Debug)]
+enum Format {
+    Envelope(Box<EnvelopePlan>),
+    Row(RowPlan),
+    Json(Box<JsonDecoder>),
+}
+
+impl ChangeDecoder {
+    /// A decoder of Avro bodies under this writer's schema. An error says what of the writer's
+    /// schema a table of `schema` cannot hold.
+    pub fn avro(
+        writer: &Schema,
+        shape: Shape,
+        schema: &ChangeSchema,
+    ) -> Result<Self, SchemaMismatch> {
+        let names = Names::of(writer)?;
+        let Schema::Record(record) = names.resolve(writer)? else {
+            let why = format!("expected a record, found {}", describe(writer));
+            return Err(SchemaMismatch::Shape { why });
+        };
+        let format = match shape {
+            Shape::Debezium => {
+                Format::Envelope(Box::new(EnvelopePlan::compile(record, &names, schema)?))
+            }
+            Shape::Upsert | Shape::Append => Format::Row(RowPlan::compile(record, &names, schema)?),
+        };
+        Ok(Self {
+            shape,
+            fingerprint: schema.fingerprint(),
+            format,
+        })
+    }
+
+    /// A decoder of JSON bodies. Fields that the table lacks are passed over; a field that the
+    /// table has may come once.
+    ///
+    /// What a column takes, besides `null`:
+    /// - long: a number that is whole and has 64 bits, as `3`, `3.0` or `3e2`;
+    /// - double: a number, to the nearest double, which must be finite;
+    /// - boolean and string: the same in JSON;
+    /// - bytes: Base64 with padding, as Debezium writes them;
+    /// - date: `"YYYY-MM-DD"`, or days since 1970-01-01;
+    /// - timestamp: RFC 3339 with its offset, cut to microseconds; or a number since 1970, in
+    ///   milliseconds if the contract says `timestamp-millis`, else in microseconds.
+    ///
+    /// Shape `debezium` takes the envelope as it is or in `{"schema": …, "payload": …}`, its parts
+    /// in any order.
+    pub fn json(shape: Shape, schema: &ChangeSchema) -> Self {
+        let format = Format::Json(Box::new(JsonDecoder::new(schema)));
+        Self {
+            shape,
+            fingerprint: schema.fingerprint(),
+            format,
+        }
+    }
+
+    /// Appends exactly one row, or leaves the buffer exactly as it was: after an error, and when
+    /// there is no row in the record or its key is needed first.
+    ///
+    /// `body` is the record's value (after the frame for Avro), `None` for a null value. The
+    /// decoder and the buffer must be of the same [`ChangeSchema`].
+    pub fn decode(
+        &mut self,
+        meta: &RecordMeta<'_>,
+        body: Option<&[u8]>,
+        key: Option<KeyBody<'_>>,
+        buffer: &mut ChangeBuffer,
+    ) -> Result<Decoded, DecodeError> {
+        if self.fingerprint != buffer.schema().fingerprint() {
+            return Err(*other_table());
+        }
+        let decoded = self.row(meta, body, key, buffer);
+        if !matches!(decoded, Ok(Decoded::Row)) {
+            buffer.clear_row();
+        }
+        decoded.map_err(|fault| *fault)
+    }
+
+    fn row(
+        &mut self,
+        meta: &RecordMeta<'_>,
+        body: Option<&[u8]>,
+        key: Option<KeyBody<'_>>,
+        buffer: &mut ChangeBuffer,
+    ) -> Result<Decoded, Fault> {
+        let is_json = matches!(self.format, Format::Json(_));
+        let body = body.filter(|body| !(is_json && is_null_text(body)));
+        let op = match (self.shape, body) {
+            (Shape::Debezium, Some(body)) => return self.change(meta, body, key, buffer),
+            (Shape::Debezium, None) => return Ok(Decoded::Passed),
+            (Shape::Upsert, None) => {
+                return self.delete(meta, &Walk::default(), key, buffer);
+            }
+            (Shape::Append, None) => {
+                return Err(invalid("a null value says nothing in shape append"));
+            }
+            (Shape::Upsert, Some(_)) => Op::Update,
+            (Shape::Append, Some(_)) => Op::Create,
+        };
+        let (schema, entity) = buffer.parts();
+        self.format
+            .image(body.unwrap_or_default(), schema, entity)?;
+        entity.close_image(schema)?;
+        close(meta, op, &SourceFields::default(), buffer)
+    }
+
+    /// A change in Debezium's envelope.
+    fn change(
+        &mut self,
+        meta: &RecordMeta<'_>,
+        body: &[u8],
+        key: Option<KeyBody<'_>>,
+        buffer: &mut ChangeBuffer,
+    ) -> Result<Decoded, Fault> {
+        let (schema, entity) = buffer.parts();
+        let walk = self.format.walk(body, schema, entity)?;
+        let op = match &walk.letter {
+            _ if walk.empty => return Ok(Decoded::Passed),
+            Some(Letter::Message) => return Ok(Decoded::Passed),
+            Some(Letter::Change(Op::Delete)) => return self.delete(meta, &walk, key, buffer),
+            Some(Letter::Change(op)) => *op,
+            letter => return Err(no_change(letter.as_ref())),
+        };
+        if !walk.after {
+            return Err(invalid(format!(
+                "an event with op {:?} has no row after",
+                op.letter()
+            )));
+        }
+        entity.close_image(schema)?;
+        close(meta, op, &walk.source, buffer)
+    }
+
+    /// A delete: the row before, as far as it is known, and the key for certain.
+    fn delete(
+        &mut self,
+        meta: &RecordMeta<'_>,
+        walk: &Walk<'_>,
+        key: Option<KeyBody<'_>>,
+        buffer: &mut ChangeBuffer,
+    ) -> Result<Decoded, Fault> {
+        let (schema, entity) = buffer.parts();
+        entity.clear_row();
+        if let Some(before) = walk.before {
+            self.format.image(before, schema, entity)?;
+        } else if schema.key().is_empty() {
+            return Err(invalid(
+                "a delete without the row before, and the table has no key",
+            ));
+        }
+        if entity.missing_key(schema).is_some() {
+            let Some(key) = key else {
+                return Ok(Decoded::KeyNeeded);
+            };
+            entity.clear_key(schema);
+            let in_key = |fault: Fault| Box::new(DecodeError::InKey(fault));
+            key.decoder.run(key.body, schema, entity).map_err(in_key)?;
+        }
+        entity.close_delete();
+        entity.missing_key(schema).map_or(Ok(()), Err)?;
+        close(meta, Op::Delete, &walk.source, buffer)
+    }
+}
+
+impl Format {
+    /// Walks over an envelope; the row after goes into the open row.
+    fn walk<'a>(
+        &mut self,
+        body: &'a [u8],
+        schema: &ChangeSchema,
+        entity: &mut Entity,
+    ) -> Result<Walk<'a>, Fault> {
+        match self {
+            Self::Envelope(plan) => plan.walk(body, entity),
+            Self::Json(decoder) => decoder.walk(body, schema, entity),
+            Self::Row(_) => Err(invalid("the decoder has no plan of an envelope")),
+        }
+    }
+
+    /// Reads bytes that are one row and nothing else into the open row.
+    fn image(
+        &mut self,
+        body: &[u8],
+        schema: &ChangeSchema,
+        entity: &mut Entity,
+    ) -> Result<(), Fault> {
+        match self {
+            Self::Envelope(plan) => plan.row().run_whole(body, entity),
+            Self::Row(plan) => plan.run_whole(body, entity),
+            Self::Json(decoder) => decoder.image(body, schema, entity),
+        }
+    }
+}
+
+/// Completes the open row with its lineage.
+fn close(
+    meta: &RecordMeta<'_>,
+    op: Op,
+    source: &SourceFields<'_>,
+    buffer: &mut ChangeBuffer,
+) -> Result<Decoded, Fault> {
+    let event_time_us = source.event_time_us()?.or(meta.event_time_us);
+    let event_time_us = event_time_us.unwrap_or(meta.record_time_us);
+    if !is_event_time(event_time_us) {
+        return Err(invalid(format!(
+            "the event time, {event_time_us} microseconds since 1970, is not in the years 1 to 9999"
+        )));
+    }
+    buffer.close_row(op, event_time_us, meta, source)?;
+    Ok(Decoded::Row)
+}
+
+#[cold]
+fn no_change(letter: Option<&Letter>) -> Fault {
+    invalid(match letter {
+        None => "no op: the value is not a Debezium envelope".to_owned(),
+        Some(Letter::Truncate) => {
+            "op \"t\": the owner truncated its table, which cannot be told as rows; \
+             delete the rows at the owner, or set skipped.operations=t at the connector"
+                .to_owned()
+        }
+        Some(letter) => format!("op {letter:?} is not one of c, u, d, r"),
+    })
+}

@@ -1,0 +1,213 @@
+//! The columns of a table of changes.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema, SchemaRef, TimeUnit};
+use schemas::{Contract, FieldType};
+use serde_json::Value;
+
+/// Arrow schema of a table of changes: lineage columns, then the entity's fields, then
+/// `_event_date`.
+#[derive(Debug)]
+pub struct ChangeSchema {
+    contract: Contract,
+    table: SchemaRef,
+    batch: SchemaRef,
+    columns: Vec<ColumnPlan>,
+    key: Vec<usize>,
+    fingerprint: u64,
+}
+
+/// One of the entity's columns.
+#[derive(Debug, Hash)]
+pub(crate) struct ColumnPlan {
+    pub(crate) name: String,
+    pub(crate) field_type: FieldType,
+    pub(crate) nullable: bool,
+    /// Numbers in JSON stand for milliseconds.
+    pub(crate) json_millis: bool,
+}
+
+impl ChangeSchema {
+    /// The table of changes of the contract's entity.
+    pub fn new(contract: &Contract) -> Arc<Self> {
+        let columns: Vec<ColumnPlan> = contract
+            .fields()
+            .iter()
+            .map(|field| ColumnPlan::new(field, contract))
+            .collect();
+        let key = contract
+            .key()
+            .iter()
+            .filter_map(|name| columns.iter().position(|column| &column.name == name))
+            .collect();
+        let mut hasher = DefaultHasher::new();
+        (&columns, &key).hash(&mut hasher);
+        Arc::new(Self {
+            contract: contract.clone(),
+            table: table_schema(&columns),
+            batch: batch_schema(&columns),
+            columns,
+            key,
+            fingerprint: hasher.finish(),
+        })
+    }
+
+    /// The contract that it was made from.
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    /// All columns as readers see them, `_event_date` last. Everything that we cannot vouch for is
+    /// nullable: a delete may know nothing but its key.
+    pub fn table_schema(&self) -> SchemaRef {
+        Arc::clone(&self.table)
+    }
+
+    /// The columns of the batches that [`ChangeBuffer::finish`](crate::ChangeBuffer::finish)
+    /// answers: those of the table without `_event_date`; `_op` and `_topic` are dictionaries.
+    pub fn batch_schema(&self) -> SchemaRef {
+        Arc::clone(&self.batch)
+    }
+
+    pub(crate) fn columns(&self) -> &[ColumnPlan] {
+        &self.columns
+    }
+
+    /// Positions of the key's columns among [`Self::columns`].
+    pub(crate) fn key(&self) -> &[usize] {
+        &self.key
+    }
+
+    /// Equal for schemas whose decoders and buffers go together.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+}
+
+impl ColumnPlan {
+    fn new(field: &schemas::Field, contract: &Contract) -> Self {
+        let json_type = contract.avro_field(&field.name).map(|field| &field["type"]);
+        Self {
+            name: field.name.clone(),
+            field_type: field.field_type,
+            nullable: field.nullable,
+            json_millis: json_type.is_some_and(says_millis),
+        }
+    }
+}
+
+/// Whether an Avro type, or a branch of it, is `timestamp-millis`.
+fn says_millis(avro: &Value) -> bool {
+    match avro {
+        Value::Array(branches) => branches.iter().any(says_millis),
+        Value::Object(_) => avro["logicalType"] == "timestamp-millis" || says_millis(&avro["type"]),
+        _ => false,
+    }
+}
+
+/// What a field of this type is called in messages.
+pub(crate) fn type_name(field_type: FieldType) -> &'static str {
+    match field_type {
+        FieldType::Boolean => "boolean",
+        FieldType::Long => "long",
+        FieldType::Double => "double",
+        FieldType::String => "string",
+        FieldType::Bytes => "bytes",
+        FieldType::Date => "date",
+        FieldType::Timestamp => "timestamp",
+    }
+}
+
+fn data_type(field_type: FieldType) -> DataType {
+    match field_type {
+        FieldType::Boolean => DataType::Boolean,
+        FieldType::Long => DataType::Int64,
+        FieldType::Double => DataType::Float64,
+        FieldType::String => DataType::Utf8,
+        FieldType::Bytes => DataType::Binary,
+        FieldType::Date => DataType::Date32,
+        FieldType::Timestamp => timestamp_type(),
+    }
+}
+
+pub(crate) fn timestamp_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+pub(crate) fn dictionary_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8))
+}
+
+pub(crate) fn source_fields() -> Fields {
+    Fields::from(vec![
+        ArrowField::new("name", DataType::Utf8, true),
+        ArrowField::new("sequence", DataType::Int64, true),
+        ArrowField::new("lsn", DataType::Int64, true),
+        ArrowField::new("transaction", DataType::Utf8, true),
+    ])
+}
+
+/// The lineage columns, whose texts of few values have the type `few`, then the entity's.
+fn fields(columns: &[ColumnPlan], few: &DataType) -> Vec<ArrowField> {
+    let mut fields = vec![
+        ArrowField::new("_op", few.clone(), false),
+        ArrowField::new("_event_id", DataType::Utf8, true),
+        ArrowField::new("_event_time", timestamp_type(), false),
+        ArrowField::new("_topic", few.clone(), false),
+        ArrowField::new("_partition", DataType::Int32, false),
+        ArrowField::new("_offset", DataType::Int64, false),
+        ArrowField::new("_schema_id", DataType::Int32, true),
+        ArrowField::new("_source", DataType::Struct(source_fields()), true),
+        ArrowField::new("_ingest_time", timestamp_type(), false),
+    ];
+    fields.extend(
+        columns
+            .iter()
+            .map(|column| ArrowField::new(&column.name, data_type(column.field_type), true)),
+    );
+    fields
+}
+
+fn table_schema(columns: &[ColumnPlan]) -> SchemaRef {
+    let mut fields = fields(columns, &DataType::Utf8);
+    fields.push(ArrowField::new("_event_date", DataType::Date32, false));
+    Arc::new(Schema::new(fields))
+}
+
+fn batch_schema(columns: &[ColumnPlan]) -> SchemaRef {
+    Arc::new(Schema::new(fields(columns, &dictionary_type())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lineage_comes_first_and_the_event_date_last() {
+        let contract: Contract = r#"{"type":"record","name":"R","lakehead.key":["id"],"fields":[
+            {"name":"id","type":"long"},
+            {"name":"at","type":["null",{"type":"long","logicalType":"timestamp-millis"}]},
+            {"name":"on","type":{"type":"int","logicalType":"date"}}]}"#
+            .parse()
+            .unwrap();
+        let schema = ChangeSchema::new(&contract);
+        let table = schema.table_schema();
+        let names: Vec<&str> = table
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        assert_eq!(names[0], "_op");
+        assert_eq!(names[9..], ["id", "at", "on", "_event_date"]);
+        assert!(table.field(9).is_nullable() && !table.field(12).is_nullable());
+        assert!(schema.columns()[1].json_millis && !schema.columns()[2].json_millis);
+        assert_eq!(schema.key(), [0]);
+        assert_eq!(schema.batch_schema().fields().len(), 12);
+    }
+}

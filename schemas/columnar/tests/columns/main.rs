@@ -1,0 +1,18 @@
+//! The crate as the lake-writer uses it, held against apache-avro and serde_json.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+mod agreement;
+mod deletes;
+mod entity;
+mod envelopes;
+mod json_grammar;
+mod kind;
+mod lineage;
+mod mismatch;
+mod poison;
+mod table;

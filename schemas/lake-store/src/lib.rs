@@ -1,0 +1,207 @@
+//! Where a lake is and how its folders are named.
+//!
+//! The lake-writer and the query engine share this and nothing else: they meet only in tables.
+//!
+//! ```text
+//! <root>/<service>/<entity>/changes     every change, appended
+//! <root>/_system/dead_letters           records that could not be read
+//! ```
+
+mod location;
+
+use std::sync::Arc;
+
+use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use futures::StreamExt;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt};
+use schemas::TableName;
+use url::Url;
+
+pub use location::LakeStoreError;
+
+/// The path of the table of dead letters below the lake's root.
+pub const DEAD_LETTERS_PATH: &str = "_system/dead_letters";
+
+/// Version of the layout and table properties that this program writes; table property
+/// `lakehead.format`.
+pub const FORMAT_VERSION: &str = "1";
+
+/// The table property that names the layout's version.
+pub const FORMAT_PROPERTY: &str = "lakehead.format";
+
+/// The table property that holds the key columns, a JSON array of names.
+pub const KEY_PROPERTY: &str = "lakehead.key";
+
+/// The table property that names the shape of the topic's change events.
+pub const SHAPE_PROPERTY: &str = "lakehead.shape";
+
+/// An open object store and the place of the lake in it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LakeStore {
+    url: Url,
+    root: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+impl LakeStore {
+    /// Opens the lake at a directory or URL (`file://`, `s3://bucket/prefix`, `memory://`).
+    ///
+    /// `options` are object_store's own names (`aws_endpoint`, …); for S3 the environment's
+    /// `AWS_*` variables are read first. Nothing is read from the store yet. A local directory is
+    /// made if it is missing when `create` is set, and refused otherwise.
+    pub fn open(
+        location: &str,
+        options: &[(String, String)],
+        create: bool,
+    ) -> Result<Self, LakeStoreError> {
+        let (url, root, prefix) = location::open(location, options, create)?;
+        Ok(Self { url, root, prefix })
+    }
+
+    /// The same lake seen through another store, for example one that injects faults.
+    pub fn map_store(
+        mut self,
+        wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
+    ) -> Self {
+        self.root = wrap(self.root);
+        self
+    }
+
+    /// Where the lake is.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The store whose root is the table at `path` below the lake's root.
+    pub fn table_store(&self, path: &str) -> Arc<dyn ObjectStore> {
+        Arc::new(PrefixStore::new(
+            Arc::clone(&self.root),
+            self.table_prefix(path),
+        ))
+    }
+
+    /// The Delta log of the table at `path`, for readers.
+    pub fn table_log(&self, path: &str) -> LogStoreRef {
+        let location = self.table_url(path);
+        let store = self.table_store(path);
+        default_logstore(
+            store,
+            Arc::clone(&self.root),
+            &location,
+            &StorageConfig::default(),
+        )
+    }
+
+    /// The address of the table at `path`, ending in a slash.
+    pub fn table_url(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{path}/"));
+        url
+    }
+
+    /// The names of all entities that have a table of changes, in order.
+    ///
+    /// Folders that are no table names, or hold no Delta log, are passed over.
+    pub async fn tables(&self) -> Result<Vec<TableName>, LakeStoreError> {
+        let mut names = Vec::new();
+        for service in self.folders(&self.prefix).await? {
+            for entity in self.folders(&service).await? {
+                let (Some(service), Some(entity_name)) = (service.filename(), entity.filename())
+                else {
+                    continue;
+                };
+                let Ok(name) = format!("{service}.{entity_name}").parse::<TableName>() else {
+                    continue;
+                };
+                if self.has_log(&name.changes_path()).await? {
+                    names.push(name);
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Whether there is a Delta table at `path`.
+    pub async fn has_log(&self, path: &str) -> Result<bool, LakeStoreError> {
+        let log = self.table_prefix(path).join("_delta_log");
+        match self.root.list(Some(&log)).next().await {
+            None => Ok(false),
+            Some(Ok(_)) => Ok(true),
+            Some(Err(object_store::Error::NotFound { .. })) => Ok(false),
+            Some(Err(source)) => Err(self.unreachable(source)),
+        }
+    }
+
+    async fn folders(&self, below: &Path) -> Result<Vec<Path>, LakeStoreError> {
+        let listing = self.root.list_with_delimiter(Some(below)).await;
+        Ok(listing
+            .map_err(|source| self.unreachable(source))?
+            .common_prefixes)
+    }
+
+    fn table_prefix(&self, path: &str) -> Path {
+        path.split('/')
+            .fold(self.prefix.clone(), |prefix, part| prefix.join(part))
+    }
+
+    fn unreachable(&self, source: object_store::Error) -> LakeStoreError {
+        LakeStoreError::Unavailable {
+            url: self.url.to_string(),
+            source: Box::new(source),
+        }
+    }
+
+    /// Asks the store for one listing, so that a wrong address or key is said at the start.
+    pub async fn check(&self) -> Result<(), LakeStoreError> {
+        match self.root.head(&self.prefix.clone().join("_lakehead")).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(self.unreachable(source)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tables_are_found_without_being_declared() {
+        let directory = tempfile::tempdir().unwrap();
+        let lake = LakeStore::open(directory.path().to_str().unwrap(), &[], true).unwrap();
+        assert!(lake.tables().await.unwrap().is_empty());
+        for path in [
+            "flights/flight/changes",
+            "crew/pilot/changes",
+            "_system/dead_letters",
+        ] {
+            let entry = Path::from("_delta_log/00000000000000000000.json");
+            lake.table_store(path)
+                .put(&entry, "{}".into())
+                .await
+                .unwrap();
+        }
+        let names: Vec<String> = lake
+            .tables()
+            .await
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(names, ["crew.pilot", "flights.flight"]);
+        assert!(lake.has_log(DEAD_LETTERS_PATH).await.unwrap());
+    }
+
+    #[test]
+    fn a_missing_directory_is_refused_unless_it_may_be_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("not/there");
+        let missing = missing.to_str().unwrap();
+        let error = LakeStore::open(missing, &[], false).unwrap_err();
+        assert!(error.to_string().contains("not/there"), "{error}");
+        LakeStore::open(missing, &[], true).unwrap();
+    }
+}

@@ -1,0 +1,216 @@
+//! The schema registry, by Confluent's REST API.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::json;
+
+/// A schema's number in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SchemaId(pub u32);
+
+impl fmt::Display for SchemaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Longest time one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Largest schema that is read from a registry, in bytes.
+const SCHEMA_BYTES_MAX: usize = 1 << 20;
+
+/// What a registry can do for us.
+#[async_trait]
+pub trait SchemaRegistry: fmt::Debug + Send + Sync {
+    /// The text of the Avro schema with this id. A schema never changes under its id.
+    async fn schema_by_id(&self, id: SchemaId) -> Result<String, RegistryError>;
+
+    /// Registers a schema under a subject; the same text again answers the same id.
+    async fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError>;
+}
+
+/// Why a registry did not answer as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// It could not be reached or is not well. Try again later; says nothing about the record.
+    #[error(
+        "schema registry {url} cannot be reached ({why}); check that it runs and that [registry] url is right"
+    )]
+    Unavailable {
+        /// The request's address.
+        url: String,
+        /// The transport's or the server's words.
+        why: String,
+    },
+    /// It is well and has no such schema.
+    #[error("schema registry {url} has no schema with id {id}")]
+    NotFound {
+        /// The registry's address.
+        url: String,
+        /// The id that was asked for.
+        id: SchemaId,
+    },
+    /// It refuses the schema or the request.
+    #[error("schema registry {url} refused the request: {why}")]
+    Refused {
+        /// The request's address.
+        url: String,
+        /// The server's words.
+        why: String,
+    },
+}
+
+/// A registry behind HTTP: Confluent's, Apicurio's `ccompat` API, or the embedded one.
+#[derive(Debug, Clone)]
+pub struct HttpRegistry {
+    base: String,
+    client: reqwest::Client,
+}
+
+#[derive(Deserialize)]
+struct SchemaAnswer {
+    schema: String,
+    #[serde(rename = "schemaType")]
+    schema_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct IdAnswer {
+    id: u32,
+}
+
+impl HttpRegistry {
+    /// A client of the registry at `base`, for example `http://127.0.0.1:8081`.
+    pub fn new(base: &str) -> Result<Self, RegistryError> {
+        let base = base.trim_end_matches('/').to_owned();
+        let client = reqwest::Client::builder()
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| RegistryError::Refused {
+                url: base.clone(),
+                why: error.to_string(),
+            })?;
+        Ok(Self { base, client })
+    }
+
+    /// Sends a request and reads its answer within the limits.
+    async fn answer(
+        &self,
+        url: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<(reqwest::StatusCode, Vec<u8>), RegistryError> {
+        let unavailable = |why: String| RegistryError::Unavailable {
+            url: url.to_owned(),
+            why,
+        };
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| unavailable(reason(&error)))?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| unavailable(reason(&error)))?
+        {
+            body.extend_from_slice(&chunk);
+            if body.len() > SCHEMA_BYTES_MAX {
+                return Err(RegistryError::Refused {
+                    url: url.to_owned(),
+                    why: format!("the answer is larger than {SCHEMA_BYTES_MAX} bytes"),
+                });
+            }
+        }
+        // Unauthorised, throttled and failing are states of the registry, not of the schema.
+        if status.is_server_error() || matches!(status.as_u16(), 401 | 403 | 408 | 429) {
+            return Err(unavailable(format!("status {status}")));
+        }
+        Ok((status, body))
+    }
+
+    fn refused(url: &str, status: reqwest::StatusCode, body: &[u8]) -> RegistryError {
+        let words: String = String::from_utf8_lossy(body).chars().take(500).collect();
+        RegistryError::Refused {
+            url: url.to_owned(),
+            why: format!("status {status}: {words}"),
+        }
+    }
+}
+
+#[async_trait]
+impl SchemaRegistry for HttpRegistry {
+    async fn schema_by_id(&self, id: SchemaId) -> Result<String, RegistryError> {
+        let url = format!("{}/schemas/ids/{id}", self.base);
+        let (status, body) = self.answer(&url, self.client.get(&url)).await?;
+        if status == reqwest::StatusCode::NOT_FOUND {
+            return not_found(&self.base, id, &url, &body);
+        }
+        if !status.is_success() {
+            return Err(Self::refused(&url, status, &body));
+        }
+        let answer: SchemaAnswer =
+            serde_json::from_slice(&body).map_err(|error| RegistryError::Unavailable {
+                url: url.clone(),
+                why: format!("not a registry's answer: {error}"),
+            })?;
+        match answer.schema_type.as_deref() {
+            None | Some("AVRO") => Ok(answer.schema),
+            Some(other) => Err(RegistryError::Refused {
+                url,
+                why: format!("schema {id} is of type {other}; only AVRO is read"),
+            }),
+        }
+    }
+
+    async fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError> {
+        let url = format!("{}/subjects/{subject}/versions", self.base);
+        let request = self
+            .client
+            .post(&url)
+            .json(&json!({"schema": schema, "schemaType": "AVRO"}));
+        let (status, body) = self.answer(&url, request).await?;
+        if !status.is_success() {
+            return Err(Self::refused(&url, status, &body));
+        }
+        let answer: IdAnswer =
+            serde_json::from_slice(&body).map_err(|_| Self::refused(&url, status, &body))?;
+        Ok(SchemaId(answer.id))
+    }
+}
+
+/// A 404 is "no such schema" only in a registry's own words; a proxy's or a wrong path's 404 says
+/// nothing about the record.
+fn not_found(base: &str, id: SchemaId, url: &str, body: &[u8]) -> Result<String, RegistryError> {
+    #[derive(Deserialize)]
+    struct ErrorAnswer {
+        error_code: u32,
+    }
+    match serde_json::from_slice::<ErrorAnswer>(body) {
+        Ok(answer) if (40400..40500).contains(&answer.error_code) || answer.error_code == 404 => {
+            Err(RegistryError::NotFound {
+                url: base.to_owned(),
+                id,
+            })
+        }
+        _ => Err(RegistryError::Unavailable {
+            url: url.to_owned(),
+            why: "status 404 without a registry's error code: is this the registry's base address?"
+                .to_owned(),
+        }),
+    }
+}
+
+/// The innermost cause: reqwest's own words stop at "error sending request".
+fn reason(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

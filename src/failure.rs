@@ -1,0 +1,92 @@
+//! How the program ends when it does not end well.
+
+use std::process::ExitCode;
+
+use lake_store::LakeStoreError;
+
+/// An error with the exit code it ends the program with.
+///
+/// 1 failed · 2 usage or configuration · 3 cannot connect · 130 interrupted.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// The work could not be done.
+    pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            code: 1,
+            error: error.into(),
+        }
+    }
+
+    /// The command line or the configuration is wrong.
+    pub(crate) fn usage(error: impl std::fmt::Display) -> Self {
+        Self {
+            code: 2,
+            error: anyhow::anyhow!("{error}"),
+        }
+    }
+
+    /// Something that is needed cannot be reached.
+    pub(crate) fn unreachable(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            code: 3,
+            error: error.into(),
+        }
+    }
+
+    /// A signal came before the work was done.
+    pub(crate) fn interrupted() -> Self {
+        Self {
+            code: 130,
+            error: anyhow::anyhow!("interrupted; run it again to go on"),
+        }
+    }
+
+    /// Says what went wrong, with all its causes, and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        let mut told = self.error.to_string();
+        let mut text = format!("error: {told}");
+        for cause in self.error.chain().skip(1) {
+            let cause = cause.to_string();
+            // Many libraries repeat their cause in their own words.
+            if !told.contains(&cause) {
+                text.push_str(&format!("\n  because: {cause}"));
+            }
+            told = cause;
+        }
+        if !text.is_empty() {
+            eprintln!("{text}");
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<LakeStoreError> for Failure {
+    fn from(error: LakeStoreError) -> Self {
+        Self::unreachable(error)
+    }
+}
+
+impl From<crate::sql::SqlError> for Failure {
+    fn from(error: crate::sql::SqlError) -> Self {
+        Self {
+            code: error.exit_code(),
+            error: error.into(),
+        }
+    }
+}
+
+impl From<lake_writer::WriterError> for Failure {
+    fn from(error: lake_writer::WriterError) -> Self {
+        use lake_writer::WriterError;
+        match error {
+            WriterError::Settings(_) | WriterError::KeyUnknown { .. } => Self::usage(error),
+            WriterError::Store(error) => error.into(),
+            other => Self::failed(other),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The `lakehead` program: command line, configuration, telemetry, signals and exit codes.
+//!
+//! What it does is in the crates below; see ARCHITECTURE.md for the map.
+
+mod config;
+mod demo;
+mod failure;
+mod sql;
+mod stop;
+mod telemetry;
+mod write;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A one-way road from service-owned tables to a lake: change events, Kafka, Parquet, SQL.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// See the whole road at work: a service, Kafka, the lake and SQL in one process
+    Demo(demo::DemoArgs),
+    /// Run the lake-writer: Kafka topics into Delta tables, exactly once
+    Write(write::WriteArgs),
+    Sql(sql::SqlArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::start();
+    #[cfg(feature = "faults")]
+    lake_writer::arm_fail_points();
+    let result = runtime().and_then(|runtime| runtime.block_on(run(cli.command)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Write(args) => write::run(args).await,
+        Command::Sql(args) => {
+            let lake = match (&args.lake, &args.config) {
+                (Some(location), _) => config::Lake::at(location).open(false)?,
+                (None, Some(file)) => config::Config::read(file)?.lake.open(false)?,
+                (None, None) => return Err(Failure::usage("--lake or --config is needed")),
+            };
+            sql::run(lake, &args).await.map_err(Failure::from)
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    built.map_err(|error| Failure::failed(anyhow::Error::new(error).context("cannot start")))
+}

@@ -1,0 +1,31 @@
+//! Signals: the first SIGINT or SIGTERM asks to stop, the second stops at once.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::failure::Failure;
+
+/// Exit code after a second signal: as a shell reports SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// Becomes true at the first signal.
+pub(crate) fn on_signal() -> Result<watch::Receiver<bool>, Failure> {
+    let (asked, stop) = watch::channel(false);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        next().await;
+        info!("stopping; once more to stop at once");
+        asked.send_replace(true);
+        next().await;
+        std::process::exit(INTERRUPTED);
+    });
+    Ok(stop)
+}

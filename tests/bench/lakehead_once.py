@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""`lakehead write --once` as a peer of the loop: the clock runs from just before the process starts until it has ended.
+
+    lakehead_once.py --topic TOPIC --format json|avro --lake DIR --records N
+"""
+import argparse
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+CONFIG = """\
+[lake]
+url = "{lake}"
+[kafka]
+bootstrap_servers = "{kafka}"
+group_id = "bench-{topic}"
+assignment = "all"
+[registry]
+url = "{registry}"
+[[topic]]
+name = "{topic}"
+table = "bench.flight"
+format = "{format}"
+shape = "append"
+contract = "{contract}"
+"""
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("--topic", required=True)
+    args.add_argument("--format", required=True)
+    args.add_argument("--lake", type=pathlib.Path, required=True)
+    args.add_argument("--records", type=int, required=True)
+    args = args.parse_args()
+    config = args.lake.with_suffix(".toml")
+    config.write_text(CONFIG.format(
+        lake=args.lake, kafka=os.environ["LAKEHEAD_TEST_KAFKA"], registry=os.environ["LAKEHEAD_TEST_REGISTRY"], topic=args.topic,
+        format=args.format, contract=pathlib.Path(__file__).with_name("flight.avsc")))
+    print(f"MARK start_1 {time.time()}", flush=True)
+    code = subprocess.run([os.environ["LAKEHEAD_BIN"], "write", "--config", config, "--once"]).returncode
+    print(f"MARK end_1 {time.time()}", flush=True)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"FACT cpu_s_1 {used.ru_utime + used.ru_stime}")
+    print(f"FACT max_rss_mib_1 {json.dumps(used.ru_maxrss / 1024)}")
+    print(f"FACT records_1 {args.records}", flush=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

