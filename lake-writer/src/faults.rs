@@ -26,10 +26,6 @@ pub(crate) enum Point {
 
 /// A bug that the end-to-end tests must notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(feature = "faults"),
-    expect(dead_code, reason = "planted by test builds only")
-)]
 pub(crate) enum Planted {
     /// Offsets are committed in a version of their own, before the data.
     OffsetsBeforeData,

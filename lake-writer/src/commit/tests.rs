@@ -89,7 +89,7 @@ async fn every_ambiguous_answer_ends_in_one_commit() {
             &mut state,
             &draft(None, 10),
             &Noon,
-            &Entropy::seeded(1),
+            &Entropy::from_os(),
         )
         .await
         .unwrap();
@@ -99,7 +99,7 @@ async fn every_ambiguous_answer_ends_in_one_commit() {
         assert_eq!((version, state.version), (1, 1), "{faults:?}");
         assert_eq!(state.txns["p/t/0/sequence/s"], 10);
         let next = draft(Some(10), 20);
-        commit(&log, &mut state, &next, &Noon, &Entropy::seeded(1))
+        commit(&log, &mut state, &next, &Noon, &Entropy::from_os())
             .await
             .unwrap();
         assert_eq!(landed(&plain).await, (2, Some(20)), "{faults:?}");
@@ -121,7 +121,7 @@ async fn of_two_writers_with_the_same_start_one_is_fenced() {
             &mut state,
             &draft(None, 10),
             &Noon,
-            &Entropy::seeded(1),
+            &Entropy::from_os(),
         )
         .await;
         let slow = commit(
@@ -129,7 +129,7 @@ async fn of_two_writers_with_the_same_start_one_is_fenced() {
             &mut stale,
             &draft(None, 12),
             &Noon,
-            &Entropy::seeded(1),
+            &Entropy::from_os(),
         )
         .await;
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -149,7 +149,7 @@ async fn another_partition_s_commit_is_no_obstacle() {
     let mut other = state.clone();
     let mut elsewhere = draft(None, 3);
     elsewhere.steps[0].app_id = "p/t/1".to_owned();
-    commit(&plain, &mut other, &elsewhere, &Noon, &Entropy::seeded(1))
+    commit(&plain, &mut other, &elsewhere, &Noon, &Entropy::from_os())
         .await
         .unwrap();
     assert_eq!(
@@ -158,7 +158,7 @@ async fn another_partition_s_commit_is_no_obstacle() {
             &mut state,
             &draft(None, 10),
             &Noon,
-            &Entropy::seeded(1)
+            &Entropy::from_os()
         )
         .await,
         Ok(2)
@@ -177,7 +177,7 @@ async fn files_of_another_layout_are_refused() {
         &mut state,
         &draft(None, 10),
         &Noon,
-        &Entropy::seeded(1),
+        &Entropy::from_os(),
     )
     .await;
     assert_eq!(refused, Err(Refusal::LayoutChanged));
@@ -192,7 +192,7 @@ async fn a_gap_or_a_step_back_is_fenced_too() {
         &mut state,
         &draft(None, 10),
         &Noon,
-        &Entropy::seeded(1),
+        &Entropy::from_os(),
     )
     .await
     .unwrap();
@@ -202,7 +202,7 @@ async fn a_gap_or_a_step_back_is_fenced_too() {
             &mut state,
             &draft(from, 20),
             &Noon,
-            &Entropy::seeded(1),
+            &Entropy::from_os(),
         )
         .await;
         assert!(matches!(refused, Err(Refusal::Fenced(_))), "{from:?}");

@@ -58,6 +58,9 @@ impl Cluster {
     /// Shares the partitions anew. A member may not be told that it lost its own: then it goes on
     /// reading them as a zombie beside the new owner.
     pub(super) fn rebalance(&mut self, rng: &mut StdRng, members: &[usize]) {
+        if members.is_empty() {
+            return;
+        }
         let mut shares: BTreeMap<usize, Vec<TopicPartition>> =
             members.iter().map(|member| (*member, Vec::new())).collect();
         for partition in 0..self.partitions.len() {

@@ -7,6 +7,7 @@
 
 mod health;
 mod pump;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +17,8 @@ use schemas::{Envelope, RegistryError, SchemaRegistry};
 use tokio_util::sync::CancellationToken;
 
 use self::health::Health;
-use self::pump::{Ended, Pump};
+use self::pump::Pump;
+use self::stop::Ended;
 use crate::relay_position::RelayPosition;
 use crate::{
     Broker, Connected, Entity, EventEncoder, PublishError, RelayError, RelayLimits, RelayProgress,

@@ -21,8 +21,22 @@
 //! - No signal handlers are installed: tansu's own `main`, which would take SIGINT and SIGTERM for
 //!   itself and write to standard output, is not called.
 //!
-//! # Choosing the flush interval
-//! See [`Settings::flush_interval`].
+//! # Measured
+//! On two cores shared with the client, 300-byte records on 8 partitions, lz4, idempotent, by the
+//! example `measure`; figures move from machine to machine: use them as proportions.
+//!
+//! | flush interval | acknowledged, one at a time | produced |
+//! |---|---|---|
+//! | 0 | 1.5 ms | 266,000/s |
+//! | 2 ms (default) | 3.0 ms | 225,000/s |
+//! | 10 ms | 11 ms | 142,000/s |
+//! | 20 ms | 21 ms | 115,000/s |
+//!
+//! Consumed: 165,000/s. Restart: 0.1 to 0.3 s, also after a SIGKILL.
+//!
+//! # Its log
+//! Tansu and SlateDB log through `tracing` and `log` under `tansu_*` and `slatedb`: much, and not
+//! for users, so keep both at `warn` or `error`. Ours is `embedded_broker`.
 
 mod batch;
 mod broker;
@@ -49,6 +63,7 @@ pub use error::Error;
 /// by this crate's tests.
 pub const LIMITS: &[&str] = &[
     "transactions: refused when a producer initialises them",
+    "groups: the first member has every partition; the next one gets them when it leaves or times out",
     "security: no TLS, no authentication, no ACLs; it listens on 127.0.0.1 only",
     "replication: one broker, every topic has one replica",
     "retention and compaction: records are kept until their topic is deleted",

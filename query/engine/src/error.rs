@@ -140,6 +140,11 @@ impl From<QueryError> for DataFusionError {
 
 impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
+        if let DataFusionError::ResourcesExhausted(what) = error.find_root() {
+            return Self::failed(format!(
+                "out of memory: {what}\nallow more memory, or ask for fewer rows or columns at once"
+            ));
+        }
         let position = error.diagnostic().and_then(position_of);
         let helps = error.diagnostic().map(helps_of).unwrap_or_default();
         match innermost(error) {
@@ -155,7 +160,7 @@ impl From<DataFusionError> for QueryError {
                 position,
             },
             inner => {
-                let message = inner.strip_backtrace();
+                let message = plain(inner.strip_backtrace());
                 let message = if helps.is_empty() || message.contains("Did you mean") {
                     message
                 } else {
@@ -182,6 +187,17 @@ fn innermost(error: DataFusionError) -> DataFusionError {
         },
         other => other,
     }
+}
+
+/// The message without the name of the part of the planner that it comes from.
+fn plain(message: String) -> String {
+    let parts = [
+        "Schema error: ",
+        "Error during planning: ",
+        "Execution error: ",
+    ];
+    let plain = parts.iter().find_map(|part| message.strip_prefix(part));
+    plain.map(str::to_owned).unwrap_or(message)
 }
 
 fn position_of(diagnostic: &Diagnostic) -> Option<Position> {

@@ -8,24 +8,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::health::Health;
+use super::stop::{Ended, Stop, lost};
 use crate::relay_position::RelayPosition;
 use crate::window::Window;
 use crate::{
-    EncodeError, EventEncoder, Notice, OutboxError, OutboxRow, PublishError, Publisher, Record,
-    RelayError, RelayLimits, RelayProgress,
+    EncodeError, EventEncoder, Notice, OutboxRow, PublishError, Publisher, Record, RelayError,
+    RelayLimits, RelayProgress,
 };
 
 /// How often the confirmed position is saved while nothing new is read.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How a connection ended without an error.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// The relay was told to stop; what was acknowledged is confirmed.
-    Cancelled,
-    /// The connection is spent; publish again from the confirmed position.
-    Lost(String),
-}
 
 /// A connection at work.
 #[derive(Debug)]
@@ -42,24 +34,6 @@ pub(super) struct Pump<'a> {
     save_at: Instant,
     /// When the outbox is read next.
     read_at: Instant,
-}
-
-/// Why work on a connection stopped.
-enum Stop {
-    Lost(String),
-    Error(RelayError),
-}
-
-impl From<RelayError> for Stop {
-    fn from(error: RelayError) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<OutboxError> for Stop {
-    fn from(error: OutboxError) -> Self {
-        Self::Error(error.into())
-    }
 }
 
 impl<'a> Pump<'a> {
@@ -265,8 +239,4 @@ impl<'a> Pump<'a> {
         }
         Ok(())
     }
-}
-
-fn lost(error: PublishError) -> Stop {
-    Stop::Lost(error.to_string())
 }

@@ -16,13 +16,7 @@ pub(crate) async fn a_group_resumes_where_it_committed(servers: String) {
     for partition in 0..3 {
         send_numbers(&producer, &topic, partition, 0..100).await;
     }
-    let member = || -> BaseConsumer {
-        let settings = [("group.id", group.as_str()), ("session.timeout.ms", "6000")];
-        let consumer = consumer_with(&servers, &settings);
-        consumer.subscribe(&[&topic]).unwrap();
-        consumer
-    };
-    let first = member();
+    let first = member(&servers, &topic, &group);
     receive(&first, 300);
     let mut offsets = TopicPartitionList::new();
     for (partition, offset) in [(0, 100), (1, 40), (2, 99)] {
@@ -33,10 +27,12 @@ pub(crate) async fn a_group_resumes_where_it_committed(servers: String) {
     first.commit(&offsets, CommitMode::Sync).unwrap();
     let committed = first.committed(PATIENCE).unwrap();
     assert_eq!(committed.to_topic_map(), offsets.to_topic_map());
+    // A list that came from a consumer must go before it: librdkafka waits for it, for ever.
+    drop(committed);
     drop(first);
 
     let started = Instant::now();
-    let second = member();
+    let second = member(&servers, &topic, &group);
     let received = receive(&second, 61);
     assert!(started.elapsed() < Duration::from_secs(20));
     let count = |partition| {
@@ -55,20 +51,10 @@ pub(crate) async fn a_group_resumes_where_it_committed(servers: String) {
 pub(crate) async fn two_members_share_the_partitions(servers: String) {
     let topic = create_topic(&servers, "shared", 4).await;
     let group = unique("shared");
-    let settings = [("group.id", group.as_str()), ("session.timeout.ms", "6000")];
-    let members = [(); 2].map(|()| {
-        let consumer = consumer_with(&servers, &settings);
-        consumer.subscribe(&[&topic]).unwrap();
-        consumer
-    });
+    let members = [(); 2].map(|()| member(&servers, &topic, &group));
     let deadline = Instant::now() + PATIENCE;
     loop {
-        for member in &members {
-            let _ = member.poll(Duration::from_millis(100));
-        }
-        let counts = members
-            .each_ref()
-            .map(|member| member.assignment().unwrap().count());
+        let counts = members.each_ref().map(partitions);
         if counts == [2, 2] {
             break;
         }
@@ -100,4 +86,17 @@ pub(crate) async fn offsets_are_committed_without_a_subscription(servers: String
     };
     assert_eq!(offset(0), Offset::Invalid);
     assert_eq!(offset(1), Offset::Offset(7));
+}
+
+pub(crate) fn member(servers: &str, topic: &str, group: &str) -> BaseConsumer {
+    let settings = [("group.id", group), ("session.timeout.ms", "6000")];
+    let consumer = consumer_with(servers, &settings);
+    consumer.subscribe(&[topic]).unwrap();
+    consumer
+}
+
+/// How many partitions a member has, after it was given a moment.
+pub(crate) fn partitions(member: &BaseConsumer) -> usize {
+    let _ = member.poll(Duration::from_millis(100));
+    member.assignment().unwrap().count()
 }
