@@ -196,11 +196,18 @@ impl Lane {
             return dead(Reason::new("missing_key", text));
         };
         let key = match self.format {
-            Format::Json => KeyBody { decoder: &mut plain.keys, body: key },
+            Format::Json => KeyBody {
+                decoder: &mut plain.keys,
+                body: key,
+            },
             Format::Avro => {
-                let Some((id, body)) = wire::unframe(key) else { return dead(not_framed("key")) };
+                let Some((id, body)) = wire::unframe(key) else {
+                    return dead(not_framed("key"));
+                };
                 if let Entry::Vacant(unknown) = self.keys.entry(id) {
-                    let Some(answer) = schemas.get(id) else { return Ok(Verdict::Waits(id)) };
+                    let Some(answer) = schemas.get(id) else {
+                        return Ok(Verdict::Waits(id));
+                    };
                     unknown.insert(answer.clone().and_then(|writer| {
                         KeyDecoder::avro(&writer, schema).map_err(|error| mismatch(&error))
                     }));

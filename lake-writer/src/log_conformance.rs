@@ -20,7 +20,9 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// Brokers of a real Kafka, or a loud skip.
 fn kafka() -> Option<String> {
-    let found = std::env::var("LAKEHEAD_TEST_KAFKA").ok().filter(|found| !found.is_empty());
+    let found = std::env::var("LAKEHEAD_TEST_KAFKA")
+        .ok()
+        .filter(|found| !found.is_empty());
     if found.is_none() {
         let ci = std::env::var("CI").unwrap_or_default();
         assert_ne!(ci, "true", "LAKEHEAD_TEST_KAFKA must be set under CI=true");
@@ -36,11 +38,19 @@ async fn topic(brokers: &str) -> String {
     config.set("bootstrap.servers", brokers);
     let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
     let topic = NewTopic::new(&name, 2, TopicReplication::Fixed(1));
-    admin.create_topics([&topic], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    admin
+        .create_topics([&topic], &AdminOptions::new())
+        .await
+        .unwrap()[0]
+        .as_ref()
+        .unwrap();
     let producer: BaseProducer = config.create().unwrap();
     for number in 0..RECORDS {
         let value = number.to_string();
-        let record = BaseRecord::<str, str>::to(&name).partition(0).key("k").payload(&value);
+        let record = BaseRecord::<str, str>::to(&name)
+            .partition(0)
+            .key("k")
+            .payload(&value);
         producer.send(record).unwrap();
     }
     producer.flush(DEADLINE).unwrap();
@@ -58,10 +68,17 @@ fn open(brokers: &str, topic: &str, assignment: Assignment) -> KafkaLog {
 }
 
 /// Offsets of the first partition until `enough` says so.
-async fn read(log: &mut KafkaLog, enough: impl Fn(&[i64]) -> bool) -> Result<Vec<i64>, WriterError> {
+async fn read(
+    log: &mut KafkaLog,
+    enough: impl Fn(&[i64]) -> bool,
+) -> Result<Vec<i64>, WriterError> {
     let (mut offsets, started) = (Vec::new(), Instant::now());
     while !enough(&offsets) {
-        assert!(started.elapsed() < DEADLINE, "only {} records came", offsets.len());
+        assert!(
+            started.elapsed() < DEADLINE,
+            "only {} records came",
+            offsets.len()
+        );
         log.poll(WAIT, 100, &mut |record| {
             assert_eq!(record.value, Some(record.offset.to_string().as_bytes()));
             offsets.push(record.offset);
@@ -96,15 +113,33 @@ async fn conforms(brokers: &str, assignment: Assignment) {
         partition: partition.clone(),
         next_offset,
     };
-    log.assign(&[at(&first, Some(100)), at(&second, None)]).await.unwrap();
-    let offsets = read(&mut log, |offsets| offsets.last() == Some(&(RECORDS - 1))).await.unwrap();
-    assert_eq!(offsets, (100..RECORDS).collect::<Vec<_>>(), "from the position, in order");
+    log.assign(&[at(&first, Some(100)), at(&second, None)])
+        .await
+        .unwrap();
+    let offsets = read(&mut log, |offsets| offsets.last() == Some(&(RECORDS - 1)))
+        .await
+        .unwrap();
+    assert_eq!(
+        offsets,
+        (100..RECORDS).collect::<Vec<_>>(),
+        "from the position, in order"
+    );
     log.seek(&first, 490).await.unwrap();
     log.pause(std::slice::from_ref(&first)).unwrap();
-    log.poll(WAIT * 5, 100, &mut |record| panic!("{record:?} of a paused partition")).await.unwrap();
+    log.poll(WAIT * 5, 100, &mut |record| {
+        panic!("{record:?} of a paused partition")
+    })
+    .await
+    .unwrap();
     log.resume(std::slice::from_ref(&first)).unwrap();
-    let offsets = read(&mut log, |offsets| offsets.last() == Some(&(RECORDS - 1))).await.unwrap();
-    assert_eq!(offsets, (490..RECORDS).collect::<Vec<_>>(), "after a seek back");
+    let offsets = read(&mut log, |offsets| offsets.last() == Some(&(RECORDS - 1)))
+        .await
+        .unwrap();
+    assert_eq!(
+        offsets,
+        (490..RECORDS).collect::<Vec<_>>(),
+        "after a seek back"
+    );
     log.report_progress(&[(first, RECORDS)]);
     log.unassign().await.unwrap();
 }
@@ -124,7 +159,14 @@ async fn kafka_does_not_skip_to_another_offset() {
     let mut log = open(&brokers, &topic, Assignment::All);
     assigned(&mut log).await;
     let partition = TopicPartition::new(topic.as_str(), 0);
-    log.assign(&[Position { partition, next_offset: Some(RECORDS + 1000) }]).await.unwrap();
-    let error = read(&mut log, |offsets| !offsets.is_empty()).await.unwrap_err();
+    log.assign(&[Position {
+        partition,
+        next_offset: Some(RECORDS + 1000),
+    }])
+    .await
+    .unwrap();
+    let error = read(&mut log, |offsets| !offsets.is_empty())
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("nothing was skipped"), "{error}");
 }

@@ -39,19 +39,40 @@ async fn one_of_many_creators_wins(store: &Arc<dyn ObjectStore>) {
             matches!(log.put(0, entry.into()).await, Put::Done)
         });
     }
-    let won = creators.join_all().await.into_iter().filter(|won| *won).count();
+    let won = creators
+        .join_all()
+        .await
+        .into_iter()
+        .filter(|won| *won)
+        .count();
     assert_eq!(won, 1, "create-if-absent is not atomic");
-    assert!(DeltaLog::new(Arc::clone(store)).entry(0).await.unwrap().is_some());
+    assert!(
+        DeltaLog::new(Arc::clone(store))
+            .entry(0)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 async fn what_was_put_is_listed(store: &Arc<dyn ObjectStore>) {
     use futures::TryStreamExt;
     for name in ["a", "b", "c"] {
-        store.put(&Path::from(format!("_delta_log/{name}")), "x".into()).await.unwrap();
+        store
+            .put(&Path::from(format!("_delta_log/{name}")), "x".into())
+            .await
+            .unwrap();
     }
     let (log, after) = (Path::from("_delta_log"), Path::from("_delta_log/a"));
-    let listed: Vec<_> = store.list_with_offset(Some(&log), &after).try_collect().await.unwrap();
-    let mut names: Vec<_> = listed.iter().filter_map(|meta| meta.location.filename()).collect();
+    let listed: Vec<_> = store
+        .list_with_offset(Some(&log), &after)
+        .try_collect()
+        .await
+        .unwrap();
+    let mut names: Vec<_> = listed
+        .iter()
+        .filter_map(|meta| meta.location.filename())
+        .collect();
     names.sort_unstable();
     assert_eq!(names, ["b", "c"]);
 }
@@ -76,7 +97,11 @@ async fn racing_writers_land_every_commit_once(store: &Arc<dyn ObjectStore>) {
             let mut state = log.load().await.unwrap().unwrap();
             for number in 0..COMMITS {
                 let from = (number > 0).then_some(number);
-                let step = Step { app_id: format!("w{writer}"), from, to: number + 1 };
+                let step = Step {
+                    app_id: format!("w{writer}"),
+                    from,
+                    to: number + 1,
+                };
                 let draft = Draft {
                     layout: layout.clone(),
                     steps: vec![step],
@@ -112,7 +137,11 @@ async fn s3_conforms() {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let endpoint = variable("LAKEHEAD_TEST_S3_ENDPOINT");
     if endpoint.is_empty() {
-        assert_ne!(variable("CI"), "true", "LAKEHEAD_TEST_S3_ENDPOINT must be set under CI=true");
+        assert_ne!(
+            variable("CI"),
+            "true",
+            "LAKEHEAD_TEST_S3_ENDPOINT must be set under CI=true"
+        );
         println!("SKIPPED s3_conforms: LAKEHEAD_TEST_S3_ENDPOINT is not set");
         return;
     }
@@ -121,7 +150,10 @@ async fn s3_conforms() {
         ("aws_allow_http", "true".to_owned()),
         ("aws_region", "us-east-1".to_owned()),
         ("aws_access_key_id", variable("LAKEHEAD_TEST_S3_ACCESS_KEY")),
-        ("aws_secret_access_key", variable("LAKEHEAD_TEST_S3_SECRET_KEY")),
+        (
+            "aws_secret_access_key",
+            variable("LAKEHEAD_TEST_S3_SECRET_KEY"),
+        ),
     ];
     let options = options.map(|(name, value)| (name.to_owned(), value));
     let url = format!("s3://{}/rust", variable("LAKEHEAD_TEST_S3_BUCKET"));

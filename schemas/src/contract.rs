@@ -273,9 +273,14 @@ mod tests {
     #[test]
     fn a_named_type_may_be_used_again() {
         let colour = r#"{"type":"enum","name":"Colour","symbols":["RED"]}"#;
-        let fields = format!(r#"{{"name":"a","type":{colour}}},{{"name":"b","type":["null","Colour"]}}"#);
+        let fields =
+            format!(r#"{{"name":"a","type":{colour}}},{{"name":"b","type":["null","Colour"]}}"#);
         let contract = record(&fields).unwrap();
-        let last = Field { name: "b".into(), field_type: FieldType::String, nullable: true };
+        let last = Field {
+            name: "b".into(),
+            field_type: FieldType::String,
+            nullable: true,
+        };
         assert_eq!(contract.fields()[2], last);
     }
 

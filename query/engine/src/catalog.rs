@@ -4,22 +4,19 @@
 //! `x` and `x_changes` are the same version however often they are named; the next statement
 //! opens anew and sees what was committed meanwhile.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::information_schema::{INFORMATION_SCHEMA, InformationSchemaProvider};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
-use lake_store::LakeStore;
 use schemas::TableName;
-use tokio::sync::OnceCell;
 
 use crate::QueryError;
-use crate::change_table::ChangeTable;
-use crate::system::{SYSTEM_SCHEMA, SystemSchema};
+use crate::statement_tables::{Reading, StatementTables};
+use crate::system::{SYSTEM_SCHEMA, SystemSchema, TABLE_NAMES};
 
 /// The name of the only catalog.
 pub(crate) const CATALOG: &str = "lakehead";
@@ -144,10 +141,7 @@ impl SchemaProvider for ServiceSchema {
         if log {
             return Ok(Some(opened.changes()));
         }
-        let bytes = opened.fold_bytes_max()?;
-        self.tables
-            .fold_bytes_max
-            .fetch_add(bytes, Ordering::Relaxed);
+        self.tables.note_current(&opened)?;
         Ok(Some(opened.current()))
     }
 
@@ -173,6 +167,6 @@ pub(crate) async fn relation_names(tables: &StatementTables) -> Result<Vec<Strin
     let derived = names
         .iter()
         .flat_map(|name| [name.to_string(), format!("{name}{CHANGES_ENDING}")]);
-    let system = crate::system::TABLE_NAMES.map(|name| format!("{SYSTEM_SCHEMA}.{name}"));
+    let system = TABLE_NAMES.map(|name| format!("{SYSTEM_SCHEMA}.{name}"));
     Ok(derived.chain(system).collect())
 }

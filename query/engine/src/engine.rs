@@ -16,9 +16,10 @@ use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use lake_store::LakeStore;
 
-use crate::catalog::{CATALOG, LakeCatalogs, StatementTables, relation_names};
+use crate::catalog::{CATALOG, LakeCatalogs, relation_names};
 use crate::gate::{self, TABLE_FUNCTIONS};
 use crate::statement::Statement;
+use crate::statement_tables::StatementTables;
 use crate::store_registry::LakeOnly;
 use crate::suggestion::nearest;
 use crate::system::{SYSTEM_SCHEMA, TABLE_NAMES};

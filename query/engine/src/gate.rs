@@ -8,9 +8,18 @@
 
 pub(crate) mod as_of;
 pub(crate) mod plan;
+mod relation;
 pub(crate) mod syntax;
 
 use crate::{Position, Refusal};
+
+/// Refuses by name what is set among clauses that the planner ignores or that write.
+macro_rules! refuse_set {
+    ($($is_set:expr => $refusal:expr),+ $(,)?) => {
+        $(if $is_set { return Err($refusal); })+
+    };
+}
+use refuse_set;
 
 /// Table functions that only count; every other one could read something.
 pub(crate) const TABLE_FUNCTIONS: [&str; 2] = ["generate_series", "range"];

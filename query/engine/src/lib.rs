@@ -21,6 +21,7 @@ mod gate;
 mod memory;
 mod settings;
 mod statement;
+mod statement_tables;
 mod store_registry;
 mod suggestion;
 mod system;

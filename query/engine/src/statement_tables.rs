@@ -41,6 +41,13 @@ impl StatementTables {
         self.fold_bytes_max.load(Ordering::Relaxed)
     }
 
+    /// Takes note that the statement asks for a current state.
+    pub(crate) fn note_current(&self, table: &ChangeTable) -> Result<(), QueryError> {
+        let bytes = table.fold_bytes_max()?;
+        self.fold_bytes_max.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// The names of all tables. The lake is listed once, and only if somebody asks.
     pub(crate) async fn names(&self) -> Result<&[TableName], QueryError> {
         let listing = || async { Ok::<_, QueryError>(self.lake.tables().await?) };
@@ -48,7 +55,7 @@ impl StatementTables {
     }
 
     /// The names if the lake has been listed.
-    fn listed(&self) -> &[TableName] {
+    pub(crate) fn listed(&self) -> &[TableName] {
         self.listed.get().map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -93,4 +100,3 @@ impl Reading {
         }
     }
 }
-

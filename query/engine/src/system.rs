@@ -8,18 +8,22 @@ use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
+use futures::{StreamExt, TryStreamExt, stream};
 use lake_store::DEAD_LETTERS_PATH;
 use schemas::TableName;
 
 use crate::QueryError;
-use crate::catalog::{Reading, StatementTables};
 use crate::change_table::{self, Extent};
+use crate::statement_tables::{Reading, StatementTables};
 
 /// The schema's name.
 pub(crate) const SYSTEM_SCHEMA: &str = "system";
 
 /// The schema's tables.
 pub(crate) const TABLE_NAMES: [&str; 2] = [DEAD_LETTERS, TABLES];
+
+/// Tables whose logs are read at the same time.
+const OPENED_AT_ONCE: usize = 16;
 
 const DEAD_LETTERS: &str = "dead_letters";
 const TABLES: &str = "tables";
@@ -48,10 +52,13 @@ impl SystemSchema {
     }
 
     async fn tables(&self) -> Result<Arc<dyn TableProvider>> {
-        let mut rows = Vec::new();
-        for name in self.tables.names().await? {
-            rows.push(Row::of(&self.tables, name).await?);
-        }
+        let names = self.tables.names().await?;
+        let opening: Vec<_> = names
+            .iter()
+            .map(|name| Row::of(Arc::clone(&self.tables), name.clone()))
+            .collect();
+        let rows = stream::iter(opening).buffered(OPENED_AT_ONCE);
+        let rows: Vec<Row> = rows.try_collect().await?;
         let batch = Row::batch(&rows)?;
         Ok(Arc::new(MemTable::try_new(
             batch.schema(),
@@ -100,8 +107,8 @@ struct State {
 }
 
 impl Row {
-    async fn of(tables: &StatementTables, name: &TableName) -> Result<Self, QueryError> {
-        let state = match tables.open(name).await {
+    async fn of(tables: Arc<StatementTables>, name: TableName) -> Result<Self, QueryError> {
+        let state = match tables.open(&name).await {
             Ok(Some(table)) => Ok(State {
                 version: i64::try_from(table.version()).unwrap_or(i64::MAX),
                 extent: table.extent()?,
@@ -112,10 +119,7 @@ impl Row {
             Err(error) if error.is_unavailable() => return Err(error),
             Err(error) => Err(error.to_string()),
         };
-        Ok(Self {
-            name: name.clone(),
-            state,
-        })
+        Ok(Self { name, state })
     }
 
     /// The rows as columns.

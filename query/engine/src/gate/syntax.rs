@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::sqlparser::ast::{
-    Ident, ObjectName, Query, Select, SelectFlavor, SetExpr, Spanned, Statement as SqlStatement,
-    TableFactor, TableFunctionArgs, Visit, Visitor,
+    Query, Select, SelectFlavor, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
 };
 
-use super::{TABLE_FUNCTIONS, clause, outside, statement};
-use crate::{Position, Refusal};
+use super::relation::{check_factor, check_name};
+use super::{clause, refuse_set, statement};
+use crate::Refusal;
 
 /// Refuses every statement that is not on the list, and every clause that is not.
 pub(crate) fn check(ast: &DFStatement) -> Result<(), Refusal> {
@@ -94,13 +94,6 @@ impl Visitor for Gate {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
         flow(check_factor(factor))
     }
-}
-
-/// Refuses by name what is set among clauses that the planner ignores or that write.
-macro_rules! refuse_set {
-    ($($is_set:expr => $refusal:expr),+ $(,)?) => {
-        $(if $is_set { return Err($refusal); })+
-    };
 }
 
 fn check_query(query: &Query) -> Result<(), Refusal> {
@@ -191,94 +184,4 @@ fn check_select(select: &Select) -> Result<(), Refusal> {
         !matches!(flavor, SelectFlavor::Standard) => clause("FROM before SELECT"),
     }
     Ok(())
-}
-
-fn check_factor(factor: &TableFactor) -> Result<(), Refusal> {
-    match factor {
-        TableFactor::Table {
-            name,
-            alias: _,
-            args,
-            with_hints,
-            version,
-            with_ordinality,
-            partitions,
-            json_path,
-            sample,
-            index_hints,
-        } => {
-            refuse_set! {
-                version.is_some() => clause("a table version (AS OF)"),
-                sample.is_some() => clause("TABLESAMPLE"),
-                !with_hints.is_empty() || !index_hints.is_empty() => clause("a table hint"),
-                !partitions.is_empty() => clause("PARTITION"),
-                *with_ordinality => clause("WITH ORDINALITY"),
-                json_path.is_some() => clause("a JSON path"),
-            }
-            match args {
-                Some(args) => check_function(name, args),
-                None => check_name(name),
-            }
-        }
-        TableFactor::Derived {
-            lateral: _,
-            subquery: _,
-            alias: _,
-            sample,
-        } => {
-            if sample.is_some() {
-                Err(clause("TABLESAMPLE"))
-            } else {
-                Ok(())
-            }
-        }
-        TableFactor::NestedJoin { .. } | TableFactor::UNNEST { .. } => Ok(()),
-        TableFactor::Function { name, .. } => check_function_name(name),
-        TableFactor::TableFunction { .. } => Err(outside("TABLE(function)")),
-        TableFactor::JsonTable { .. } | TableFactor::OpenJsonTable { .. } => {
-            Err(clause("JSON_TABLE"))
-        }
-        TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => Err(clause("PIVOT or UNPIVOT")),
-        other => Err(clause(
-            other.to_string().chars().take(40).collect::<String>(),
-        )),
-    }
-}
-
-fn check_function(name: &ObjectName, args: &TableFunctionArgs) -> Result<(), Refusal> {
-    if args.settings.is_some() {
-        return Err(clause("SETTINGS"));
-    }
-    check_function_name(name)
-}
-
-fn check_function_name(name: &ObjectName) -> Result<(), Refusal> {
-    let written = name.to_string().to_lowercase();
-    if TABLE_FUNCTIONS.contains(&written.as_str()) {
-        return Ok(());
-    }
-    Err(at(outside(format!("table function {name}()")), name))
-}
-
-/// A name that looks like a file or an address is said to be one, instead of "not found".
-fn check_name(name: &ObjectName) -> Result<(), Refusal> {
-    let parts: Vec<&Ident> = name.0.iter().filter_map(|part| part.as_ident()).collect();
-    if parts.len() != name.0.len() {
-        return Err(at(outside(format!("{name}")), name));
-    }
-    let is_path = |ident: &&Ident| {
-        let value = ident.value.as_str();
-        ident.quote_style == Some('\'') || value.contains(['/', '\\', ':', '*', '.'])
-    };
-    if parts.iter().any(is_path) {
-        return Err(at(outside(format!("reading {name}")), name));
-    }
-    Ok(())
-}
-
-fn at(refusal: Refusal, name: &ObjectName) -> Refusal {
-    Refusal {
-        position: Position::of(name.span().start),
-        ..refusal
-    }
 }

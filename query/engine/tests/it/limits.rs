@@ -25,11 +25,18 @@ async fn lake(memory_bytes_max: usize) -> Lake {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sorting_more_than_fits_spills() {
-    let lake = lake(12 << 20).await;
-    let sql =
-        "SELECT max(n) FROM (SELECT row_number() OVER (ORDER BY name, number DESC, _event_id) AS n
-        FROM crew.pilot_changes)";
-    assert_eq!(lake.number(sql).await, KEYS);
+    let lake = Lake::with_settings(&EngineSettings::with_memory(24 << 20));
+    let sql = "SELECT max(n) FROM (
+            SELECT row_number() OVER (ORDER BY value % 1000, value) AS n
+            FROM generate_series(1, 3000000)
+        )";
+    assert_eq!(lake.number(sql).await, 3_000_000);
+    let ran = lake.table(&format!("EXPLAIN ANALYZE {sql}")).await;
+    let spilled = ran
+        .split("spill_count=")
+        .skip(1)
+        .any(|count| !count.starts_with('0'));
+    assert!(spilled, "{ran}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

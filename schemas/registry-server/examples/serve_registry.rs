@@ -1,6 +1,6 @@
 //! Serves a directory until it is killed, to try a client by hand.
 //!
-//! `cargo run --release -p registry-server --example serve DIRECTORY [PORT]`
+//! `cargo run --release -p registry-server --example serve_registry DIRECTORY [PORT]`
 
 use std::error::Error;
 

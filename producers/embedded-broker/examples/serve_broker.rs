@@ -1,6 +1,6 @@
 //! Serves a directory until it is killed, to try a client by hand.
 //!
-//! `cargo run --release -p embedded-broker --example serve DIRECTORY [PORT]`
+//! `cargo run --release -p embedded-broker --example serve_broker DIRECTORY [PORT]`
 
 use std::error::Error;
 use std::time::Instant;
