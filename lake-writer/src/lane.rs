@@ -108,7 +108,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Reads one record into the buffer, which [`Lane::buffer`] makes when a schema is known.
+    /// Reads one record into the partition's buffer, which is made at the first row.
     pub(crate) fn read(
         &mut self,
         record: &Record<'_>,
@@ -130,10 +130,10 @@ impl Lane {
                 None => return self.read_tombstone(record, &meta, rows, schemas),
                 Some(Some((id, body))) => {
                     meta.schema_id = Some(id);
-                    if !self.values.contains_key(&id) {
-                        if let Some(verdict) = self.learn(id, record, schemas)? {
-                            return Ok(verdict);
-                        }
+                    if !self.values.contains_key(&id)
+                        && let Some(verdict) = self.learn(id, record, schemas)?
+                    {
+                        return Ok(verdict);
                     }
                     match self.values.get_mut(&id) {
                         Some(Ok(decoder)) => (decoder, Some(body)),

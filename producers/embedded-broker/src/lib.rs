@@ -3,7 +3,7 @@
 //!
 //! The protocol, topics and consumer groups are those of [tansu](tansu_broker); everything is kept
 //! in a SlateDB database of local files. The log itself (produce, fetch, offsets, idempotent
-//! producers) is ours, because tansu 0.6's does not keep what Lakehead stands on:
+//! producers) is ours, because tansu 0.6, by its source, does not keep what Lakehead stands on:
 //!
 //! - a fetch from an offset inside a batch starts with the *next* batch, so a consumer that
 //!   resumes in the middle of one silently loses the rest of it;
@@ -32,11 +32,13 @@
 //! | 10 ms | 11 ms | 142,000/s |
 //! | 20 ms | 21 ms | 115,000/s |
 //!
-//! Consumed: 165,000/s. Restart: 0.1 to 0.3 s, also after a SIGKILL.
+//! Consumed: 165,000/s. Restart: 0.1 to 0.4 s, also after a SIGKILL. After 12,600 appends one at a
+//! time the broker's process had used 46 MB of memory.
 //!
 //! # Its log
-//! Tansu and SlateDB log through `tracing` and `log` under `tansu_*` and `slatedb`: much, and not
-//! for users, so keep both at `warn` or `error`. Ours is `embedded_broker`.
+//! Ours goes to the `tracing` target `embedded_broker`. Tansu's and SlateDB's is not for users:
+//! `slatedb=warn,tansu_broker=warn,tansu_storage=error` keeps what matters (`tansu_storage` warns
+//! at every fetch of committed offsets).
 
 mod batch;
 mod broker;

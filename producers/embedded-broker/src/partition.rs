@@ -44,7 +44,7 @@ impl Partition {
             None => 0,
         };
         let mut producers = BTreeMap::new();
-        let mut stored = db.scan_prefix(id.producers()).await?;
+        let mut stored = Box::pin(db.scan_prefix(id.producers())).await?;
         while let Some(entry) = stored.next().await? {
             let number = trailing_number(&entry.key);
             if let (Some(number), Some(producer)) = (number, Producer::decode(&entry.value)) {
@@ -167,7 +167,7 @@ impl Partition {
     pub(crate) async fn clear(&self, db: &Db) -> Result<(), slatedb::Error> {
         const DELETES_MAX: usize = 1000;
         for prefix in [self.id.batches(), self.id.producers(), self.id.end()] {
-            let mut stored = db.scan_prefix(prefix).await?;
+            let mut stored = Box::pin(db.scan_prefix(prefix)).await?;
             let mut write = WriteBatch::new();
             let mut deletes = 0;
             while let Some(entry) = stored.next().await? {

@@ -2,6 +2,13 @@
 //!
 //! The broker runs in a child process: this same test program, started again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy allows them in test functions, not in what these call"
+)]
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

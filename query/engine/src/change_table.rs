@@ -97,7 +97,9 @@ impl ChangeTable {
         if !self.properties.has_updates() {
             return Ok(0);
         }
-        let rows = usize::try_from(self.extent()?.rows.unwrap_or(0)).unwrap_or(usize::MAX);
+        let extent = self.extent()?;
+        // A file that does not say has fewer rows than bytes.
+        let rows = usize::try_from(extent.rows.unwrap_or(extent.bytes)).unwrap_or(usize::MAX);
         let row_bytes = ROW_BYTES + COLUMN_BYTES * (self.properties.key.len() + 2);
         Ok(rows.saturating_mul(row_bytes))
     }

@@ -1,5 +1,12 @@
 //! The registry over HTTP, as a client sees it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy allows them in test functions, not in what these call"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

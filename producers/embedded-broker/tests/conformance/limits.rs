@@ -36,7 +36,7 @@ async fn a_second_member_waits_for_the_first() {
         .unwrap();
     let servers = broker.bootstrap_servers();
     let topic = create_topic(servers, "waits", 4).await;
-    let has_all = |consumer| {
+    let has_all = |consumer: &_| {
         let deadline = Instant::now() + PATIENCE;
         while partitions(consumer) != 4 {
             assert!(Instant::now() < deadline);

@@ -3,6 +3,13 @@
 //! Against the embedded broker it always runs; against the Kafka that `LAKEHEAD_TEST_KAFKA` names
 //! (`host:port`) when it is set, and with `CI=true` it must be.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy allows them in test functions, not in what these call"
+)]
+
 mod client;
 mod groups;
 mod limits;

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use deltalake::DeltaTable;
+use deltalake::checkpoints::create_checkpoint;
 use query_engine::{QueryError, statements};
 
 use crate::lake::{Change, Lake, batch, row, usual_properties};
@@ -155,6 +157,33 @@ async fn folders_that_are_no_tables_break_nothing() {
         lake.error("SELECT * FROM crew.being_made")
             .await
             .contains("no table crew.being_made")
+    );
+}
+
+#[tokio::test]
+async fn a_log_that_was_checkpointed_and_cleaned_up_reads_the_same() {
+    let lake = small().await;
+    lake.append(&[Change::new("u", 3, row("NCE", 1, Some("Ada L.")))])
+        .await;
+    let mut table = DeltaTable::new(lake.engine.lake().table_log("crew/pilot/changes"));
+    table.load().await.unwrap();
+    create_checkpoint(&table, None).await.unwrap();
+    let log = lake.directory.path().join("crew/pilot/changes/_delta_log");
+    for version in 0..2 {
+        fs::remove_file(log.join(format!("{version:020}.json"))).unwrap();
+    }
+    assert!(
+        lake.table("SELECT name FROM crew.pilot")
+            .await
+            .contains("Ada L.")
+    );
+    fs::remove_file(log.join("_last_checkpoint")).unwrap();
+    lake.append(&[Change::new("c", 4, row("NCE", 4, None))])
+        .await;
+    assert_eq!(lake.number("SELECT count(*) FROM crew.pilot").await, 2);
+    assert_eq!(
+        lake.number("SELECT count(*) FROM crew.pilot_changes").await,
+        5
     );
 }
 
