@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -179,6 +180,20 @@ impl KafkaLog {
     }
 }
 
+impl Drop for KafkaLog {
+    /// Leaves the group. Closing waits for an answer to the last revocation, and nobody polls any
+    /// more to give it, so from here on rebalances are answered where they are noted.
+    fn drop(&mut self) {
+        self.consumer
+            .context()
+            .closing
+            .store(true, Ordering::Relaxed);
+        if let Err(error) = self.consumer.unassign() {
+            debug!(%error, "partitions could not be given up before closing");
+        }
+    }
+}
+
 #[async_trait]
 impl RecordLog for KafkaLog {
     async fn poll(
@@ -316,6 +331,7 @@ fn refused(error: KafkaError) -> WriterError {
 #[derive(Debug, Default)]
 struct Context {
     memberships: Mutex<VecDeque<Membership>>,
+    closing: AtomicBool,
 }
 
 impl ClientContext for Context {
@@ -335,10 +351,16 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {
     fn rebalance(
         &self,
-        _: &BaseConsumer<Self>,
+        consumer: &BaseConsumer<Self>,
         event: RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
+        if self.closing.load(Ordering::Relaxed) {
+            if let Err(error) = consumer.unassign() {
+                debug!(%error, "partitions could not be given up while closing");
+            }
+            return;
+        }
         let membership = match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Membership::Assigned(
                 partitions

@@ -147,7 +147,9 @@ def start_registry(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
     """Apicurio, schemas in memory; returns it and the base of its Confluent API."""
     port = port or free_port()
     jar = place("APICURIO_FOLDER") / "quarkus-run.jar"
-    command = [java(modern=True), "-Xmx512m", "-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={port}", "-jar", str(jar)]
+    command = [java(modern=True), "-Xmx512m", "-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={port}",
+               # Its second listener would take port 9000 on every address.
+               "-Dquarkus.management.host=127.0.0.1", f"-Dquarkus.management.port={free_port()}", "-jar", str(jar)]
     url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
     return Part("apicurio", command, folder, lambda: page_answers(f"{url}/subjects")), url
 

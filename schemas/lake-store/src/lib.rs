@@ -155,12 +155,9 @@ impl LakeStore {
         }
     }
 
-    /// Asks the store for one listing, so that a wrong address or key is said at the start.
+    /// Asks the store for one listing, so that a wrong address, key or bucket is said at the start.
     pub async fn check(&self) -> Result<(), LakeStoreError> {
-        match self.root.head(&self.prefix.clone().join("_lakehead")).await {
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(self.unreachable(source)),
-        }
+        self.folders(&self.prefix).await.map(|_| ())
     }
 }
 

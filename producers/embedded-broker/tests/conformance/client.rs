@@ -62,7 +62,9 @@ pub(crate) fn admin(servers: &str) -> AdminClient<DefaultClientContext> {
 
 pub(crate) async fn create_topic(servers: &str, name: &str, partitions: i32) -> String {
     let topic = unique(name);
-    let new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(1));
+    // Tests write old timestamps, by which a real Kafka would delete records while they run.
+    let new =
+        NewTopic::new(&topic, partitions, TopicReplication::Fixed(1)).set("retention.ms", "-1");
     let created = admin(servers)
         .create_topics([&new], &AdminOptions::new())
         .await
