@@ -82,8 +82,9 @@ pub(crate) async fn commit(
             Put::Ambiguous(error) => {
                 warn!(version, %error, "commit attempt failed; reading back whether it landed");
                 if faults::planted(Planted::NoReadBack) {
+                    // As if it had not landed: the caller starts over with files of new names.
                     state.version += 1;
-                    continue;
+                    return Err(Refusal::Fenced(Vec::new()));
                 }
             }
         }

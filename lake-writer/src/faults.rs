@@ -29,7 +29,7 @@ pub(crate) enum Point {
 pub(crate) enum Planted {
     /// Offsets are committed in a version of their own, before the data.
     OffsetsBeforeData,
-    /// After an ambiguous error the next version is tried without reading back.
+    /// After an ambiguous error the rows are written and committed anew, without reading back.
     NoReadBack,
     /// `txn` is not compared with where the rows start.
     NoStaleTxnCheck,

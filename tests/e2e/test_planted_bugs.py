@@ -32,7 +32,7 @@ def killed_between_commits(road: Road, bug: str | None) -> Verdict:
     topic, avro = loaded(road)
     road.configure(shop_topic(topic), flush_rows_max=1_000)
     window = "offsets_between" if bug else "commit_after"
-    dying = road.writer("dying", once=True, faults=True, FAILPOINTS=f"{window}=1*off->return", **planted(bug))
+    dying = road.writer("dying", once=True, faults=True, FAILPOINTS=f"{window}=return", **planted(bug))
     assert dying.aborted_at(window), dying.text[-3000:]
     road.write_once()
     return judge_purchases(road.lake, topic, avro)

@@ -57,7 +57,7 @@ def test_each_kind_of_poison(s3_road: Road) -> None:
         "truncated": good[:-3],
         "trailing_bytes": good + b"\x00\x01",
         "too_large": avro.value(big),
-        "type_mismatch": wrong.value(text_quantity),
+        "schema_mismatch": wrong.value(text_quantity),
     }
     poison: dict[Place, tuple[str, bytes]] = {}
     for number, (code, value) in enumerate(kinds.items()):

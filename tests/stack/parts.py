@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable
 
 STACK = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("LAKEHEAD_TEST_CACHE") or pathlib.Path.home() / ".cache" / "lakehead")
-S3_ACCESS_KEY, S3_SECRET_KEY = "lakehead", "lakehead-secret"
+S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET = "lakehead", "lakehead-secret", "lakehead"
 KAFKA, S3, REGISTRY = "LAKEHEAD_TEST_KAFKA", "LAKEHEAD_TEST_S3_ENDPOINT", "LAKEHEAD_TEST_REGISTRY"
 
 SERVER_PROPERTIES = """\
@@ -137,6 +137,8 @@ def start_kafka(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
 def start_s3(folder: pathlib.Path) -> tuple[Part, str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
+    # To MinIO a folder of its drive is a bucket.
+    (folder / "s3" / S3_BUCKET).mkdir(parents=True)
     command = [str(place("MINIO_FOLDER") / "minio"), "server", str(folder / "s3"), "--address", f"127.0.0.1:{port}"]
     part = Part("minio", command, folder, lambda: page_answers(f"{url}/minio/health/ready"),
                 MINIO_ROOT_USER=S3_ACCESS_KEY, MINIO_ROOT_PASSWORD=S3_SECRET_KEY)
@@ -175,7 +177,8 @@ def start_all(folder: pathlib.Path, names: Iterable[str] = STARTS) -> tuple[list
         for part in parts:
             part.wait_ready()
         if S3 in found:
-            found |= {"LAKEHEAD_TEST_S3_ACCESS_KEY": S3_ACCESS_KEY, "LAKEHEAD_TEST_S3_SECRET_KEY": S3_SECRET_KEY}
+            found |= {"LAKEHEAD_TEST_S3_ACCESS_KEY": S3_ACCESS_KEY, "LAKEHEAD_TEST_S3_SECRET_KEY": S3_SECRET_KEY,
+                      "LAKEHEAD_TEST_S3_BUCKET": S3_BUCKET}
     except BaseException:
         for part in parts:
             part.stop()
