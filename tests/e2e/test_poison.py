@@ -80,10 +80,9 @@ def test_a_record_truncated_at_every_byte(road: Road) -> None:
     topic = road.topic(partitions=1)
     avro = shop.Avro(road.registry, topic.name)
     good = avro.value(shop.change(1))
-    poison: dict[Place, bytes] = {}
-    for length in range(len(good)):
-        [place, _] = produced(topic, [Record(good[:length], b"key"), avro.record(length)])
-        poison[place] = good[:length]
+    lengths = range(len(good))
+    places = produced(topic, [record for length in lengths for record in (Record(good[:length], b"key"), avro.record(length))])
+    poison = {places[2 * length]: good[:length] for length in lengths}
     road.configure(shop_topic(topic))
     road.write_once()
     found = letters(road)
