@@ -7,7 +7,7 @@ import pytest
 import shop
 from kafka_topic import Record, Topic
 from oracle import POISON, judge_purchases
-from program import Program, wait_until
+from program import Program
 from road import Road, shop_topic
 
 CHANGES = 40_000
@@ -50,7 +50,7 @@ def test_a_writer_dies_in_window(window: str, s3_road: Road) -> None:
         if window == "rebalance_during":
             if round_:
                 # Through the window once by its own assignment; the other's joining brings the second time.
-                wait_until("its first assignment", lambda: "partitions assigned" in dying.text, 60)
+                dying.wait_for_line("partitions assigned", 60)
             other = road.writer(f"other-{round_}")
             kills += dying.aborted_at(window)
             assert other.alive()
