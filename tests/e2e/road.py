@@ -79,6 +79,14 @@ class Road:
         code = program.wait(seconds)
         assert code == 0, f"write --once ended with {code}:\n{program.text[-3000:]}"
 
+    def write_all(self, topic: Topic, table: str = TABLE) -> None:
+        """Runs a writer until the whole topic is committed. Unlike `--once` it also waits for what a killed member of the group
+        holds until its session ends."""
+        program = self.writer("write-all")
+        self.wait_committed(topic, table)
+        code = program.end()
+        assert code == 0, f"the writer ended with {code}:\n{program.text[-3000:]}"
+
     def wait_committed(self, topic: Topic, table: str = TABLE, seconds: float = 120) -> None:
         """Waits until the Delta log's progress is the end of every partition."""
         ends = topic.end_offsets()

@@ -34,7 +34,7 @@ def killed_between_commits(road: Road, bug: str | None) -> Verdict:
     window = "offsets_between" if bug else "commit_after"
     dying = road.writer("dying", once=True, faults=True, FAILPOINTS=f"{window}=return", **planted(bug))
     assert dying.aborted_at(window), dying.text[-3000:]
-    road.write_once()
+    road.write_all(topic)
     return judge_purchases(road.lake, topic, avro)
 
 
