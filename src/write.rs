@@ -36,7 +36,8 @@ pub(crate) struct WriteArgs {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 
-    /// End when everything that is in the topics now is committed
+    /// End when everything that is in the topics now is committed. With assignment = "group": of
+    /// the partitions this process is given; use "all" to copy every one
     #[arg(long)]
     once: bool,
 }
