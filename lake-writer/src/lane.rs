@@ -151,10 +151,7 @@ impl Lane {
             Ok(Decoded::Row) => Ok(Verdict::Row),
             Ok(Decoded::Passed) => Ok(Verdict::Passed),
             Ok(Decoded::KeyNeeded) => self.read_with_key(record, &meta, rows, schemas),
-            Err(error) => Ok(Verdict::Dead(
-                meta.schema_id,
-                Reason::new(error.code(), error.to_string()),
-            )),
+            Err(error) => Ok(unreadable(&meta, &error)),
         }
     }
 
