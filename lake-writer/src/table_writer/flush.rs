@@ -1,6 +1,6 @@
 //! One flush: dead letters first, then data files, then the commit that carries rows and offsets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -216,16 +216,8 @@ impl TableWriter {
             }
             Err(Refusal::NotEncodable(why)) => return Err(WriterError::Internal(why)),
         };
-        let by_app: HashMap<&str, usize> = steps
-            .iter()
-            .enumerate()
-            .map(|(index, step)| (step.app_id.as_str(), index))
-            .collect();
-        debug_assert!(
-            moved
-                .iter()
-                .all(|app_id| by_app.contains_key(app_id.as_str()))
-        );
+        let is_ours = |app_id: &String| steps.iter().any(|step| &step.app_id == app_id);
+        debug_assert!(moved.iter().all(is_ours), "refused for {moved:?}");
         let fenced: Vec<TopicPartition> = parts
             .iter()
             .map(|part| &part.partition)
