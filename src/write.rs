@@ -44,6 +44,7 @@ pub(crate) struct WriteArgs {
 
 /// Runs until a signal, the end or an error.
 pub(crate) async fn run(args: WriteArgs) -> Result<(), Failure> {
+    let stop = stop::on_signal()?;
     let config = Config::read(&args.config)?;
     let topics = config.topics_to_write(&args.config)?;
     let lake = config.lake.open(true)?;
@@ -67,7 +68,7 @@ pub(crate) async fn run(args: WriteArgs) -> Result<(), Failure> {
         until,
         progress: Arc::new(WriterProgress::default()),
     };
-    work.run(stop::on_signal()?).await
+    work.run(stop).await
 }
 
 /// A lake-writer about to start.

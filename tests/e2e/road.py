@@ -83,6 +83,8 @@ class Road:
         """Runs a writer until the whole topic is committed. Unlike `--once` it also waits for what a killed member of the group
         holds until its session ends."""
         program = self.writer("write-all")
+        # A topic that is already copied says nothing of the writer: not before it stands does SIGTERM mean "commit and end".
+        program.wait_for_line("partitions assigned", 60)
         self.wait_committed(topic, table)
         code = program.end()
         assert code == 0, f"the writer ended with {code}:\n{program.text[-3000:]}"
