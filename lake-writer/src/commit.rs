@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::action::{self, Action, CommitInfo, Metadata, Txn};
@@ -53,6 +54,8 @@ pub(crate) enum Refusal {
     LayoutChanged,
     /// The entry cannot be written as JSON: a bug.
     NotEncodable(String),
+    /// The log holds what is no Delta log.
+    Unreadable(String),
 }
 
 /// Commits a draft on top of `state`, which is brought up to the newest version seen.
@@ -70,11 +73,19 @@ pub(crate) async fn commit(
     let entry = encode(draft, &commit_id, clock)
         .map_err(|error| Refusal::NotEncodable(error.to_string()))?;
     let mut patience = Patience::new(entropy, WAIT_MIN);
+    while let Err(error) = log.refresh(state).await {
+        if let DeltaLogError::Corrupt { .. } = error {
+            return Err(Refusal::Unreadable(error.to_string()));
+        }
+        warn!(%error, "cannot read the table's log; trying again");
+        patience.wait().await;
+    }
     loop {
         check(state, draft)?;
         let version = state.version + 1;
         match log.put(version, entry.clone()).await {
             Put::Done => {
+                state.seen_at = Instant::now();
                 absorb(state, version, draft);
                 return Ok(version);
             }
@@ -89,35 +100,31 @@ pub(crate) async fn commit(
             }
         }
         patience.wait().await;
-        match read_back(log, state, &commit_id).await {
-            Ok(Some(version)) => return Ok(version),
-            Ok(None) if state.version >= version => patience.reset(),
-            Ok(None) => {}
+        let mut ours = None;
+        let caught_up = log.catch_up(state, |version, actions| {
+            if actions.iter().any(|action| is_of(action, &commit_id)) {
+                ours = Some(version);
+            }
+        });
+        let caught_up = caught_up.await;
+        // Whatever came after it, our own entry is our own.
+        if let Some(version) = ours {
+            return Ok(version);
+        }
+        match caught_up {
+            Ok(()) if state.version >= version => patience.reset(),
+            Ok(()) => {}
+            Err(error @ DeltaLogError::Corrupt { .. }) => {
+                return Err(Refusal::Unreadable(error.to_string()));
+            }
             Err(error) => warn!(version, %error, "cannot read the table's log; trying again"),
         }
     }
 }
 
-/// Catches up with the log; the version of our own entry if it is there.
-async fn read_back(
-    log: &DeltaLog,
-    state: &mut TableState,
-    commit_id: &str,
-) -> Result<Option<u64>, DeltaLogError> {
-    let mut ours = None;
-    let is_ours = |action: &Action| {
-        action
-            .commit_info
-            .as_ref()
-            .is_some_and(|info| info.txn_id.as_deref() == Some(commit_id))
-    };
-    log.catch_up(state, |version, actions| {
-        if actions.iter().any(is_ours) {
-            ours = Some(version);
-        }
-    })
-    .await?;
-    Ok(ours)
+fn is_of(action: &Action, commit_id: &str) -> bool {
+    let info = action.commit_info.as_ref();
+    info.is_some_and(|info| info["txnId"] == commit_id)
 }
 
 fn check(state: &TableState, draft: &Draft) -> Result<(), Refusal> {
@@ -153,7 +160,7 @@ fn encode(draft: &Draft, commit_id: &str, clock: &dyn Clock) -> Result<Bytes, se
         version,
         last_updated: Some(timestamp),
     };
-    let mut actions: Vec<Action> = vec![info.into()];
+    let mut actions: Vec<Action> = vec![info.try_into()?];
     actions.extend(
         draft
             .steps

@@ -8,11 +8,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use tokio::time::Instant;
 
 use crate::action::{self, Action, Add, Metadata, Protocol};
 
@@ -29,7 +31,13 @@ pub(crate) struct TableState {
     pub(crate) metadata: Metadata,
     /// The newest `txn` version of each application.
     pub(crate) txns: HashMap<String, i64>,
+    /// When the log was last read up to its end.
+    pub(crate) seen_at: Instant,
 }
+
+/// A state that was not compared with the log for so long is read anew before it is built upon:
+/// the entries that follow it may have been cleaned up, and a missing entry looks like the end.
+const STATE_AGE_MAX: Duration = Duration::from_secs(600);
 
 impl TableState {
     /// Whether data files encoded under `other` fit this state.
@@ -105,11 +113,26 @@ impl DeltaLog {
             }
             None => match self.entry(0).await? {
                 Some(actions) => state_of(0, &actions, &entry_path(0))?,
-                None => return Ok(None),
+                None => return self.nothing().await,
             },
         };
         self.catch_up(&mut state, |_, _| ()).await?;
         Ok(Some(state))
+    }
+
+    /// There is no table, if there is really nothing of it.
+    async fn nothing(&self) -> Result<Option<TableState>, DeltaLogError> {
+        let log = Path::from("_delta_log");
+        let Some(found) = self.store.list(Some(&log)).try_next().await? else {
+            return Ok(None);
+        };
+        Err(DeltaLogError::Corrupt {
+            path: found.location,
+            why:
+                "the log begins with neither version 0 nor a checkpoint in one file; a table that \
+                  another program has checkpointed in parts cannot be written to"
+                    .to_owned(),
+        })
     }
 
     /// The data files of the newest version. For small tables: the list is held in memory.
@@ -144,6 +167,19 @@ impl DeltaLog {
         checkpoint::read(&bytes, kinds).map_err(|why| DeltaLogError::Corrupt { path, why })
     }
 
+    /// Makes sure that the next version is still this state's successor.
+    pub(crate) async fn refresh(&self, state: &mut TableState) -> Result<(), DeltaLogError> {
+        if state.seen_at.elapsed() < STATE_AGE_MAX {
+            return Ok(());
+        }
+        let newest = self.load().await?;
+        *state = newest.ok_or_else(|| DeltaLogError::Corrupt {
+            path: entry_path(state.version),
+            why: "the table was deleted while it was written to".to_owned(),
+        })?;
+        Ok(())
+    }
+
     /// Applies all entries that came after `state`; `seen` is told of each.
     pub(crate) async fn catch_up(
         &self,
@@ -154,6 +190,7 @@ impl DeltaLog {
             state.apply(state.version + 1, &actions);
             seen(state.version, &actions);
         }
+        state.seen_at = Instant::now();
         Ok(())
     }
 
@@ -229,6 +266,7 @@ fn state_of(version: u64, actions: &[Action], path: &Path) -> Result<TableState,
         protocol: protocol.ok_or_else(|| corrupt("no protocol action"))?,
         metadata: metadata.ok_or_else(|| corrupt("no metaData action"))?,
         txns: HashMap::new(),
+        seen_at: Instant::now(),
     };
     state.apply(version, actions);
     Ok(state)

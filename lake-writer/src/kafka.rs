@@ -1,6 +1,7 @@
 //! [`RecordLog`] over a Kafka consumer.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +19,7 @@ use schemas::TopicPartition;
 use tracing::{debug, info, warn};
 
 use crate::error::WriterError;
-use crate::record_log::{Headers, Membership, Position, Record, RecordLog};
+use crate::record_log::{Headers, Notice, Position, Record, RecordLog};
 use crate::settings::{Assignment, KafkaSettings};
 
 /// How often missing topics and new partitions are looked for.
@@ -40,13 +41,15 @@ const DEFAULTS: [(&str, &str); 4] = [
 ];
 
 /// What librdkafka is always told; the configuration refuses these names.
-const OWNED: [(&str, &str); 6] = [
+const OWNED: [(&str, &str); 7] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("auto.offset.reset", "error"),
     ("partition.assignment.strategy", "range"),
     ("isolation.level", "read_committed"),
     ("check.crcs", "true"),
+    // The newer protocol assigns step by step, which is not how partitions are taken here.
+    ("group.protocol", "classic"),
 ];
 
 /// A Kafka consumer, in a group or by itself.
@@ -108,7 +111,7 @@ impl KafkaLog {
     }
 
     /// All partitions of the topics, once they are there and whenever they are more.
-    fn look_for_partitions(&mut self) -> Option<Membership> {
+    fn look_for_partitions(&mut self) -> Option<Notice> {
         if self.assignment != Assignment::All || Instant::now() < self.metadata_due {
             return None;
         }
@@ -144,11 +147,11 @@ impl KafkaLog {
         self.known.append(&mut found);
         self.known.sort();
         self.known.dedup();
-        Some(Membership::Assigned(self.known.clone()))
+        Some(Notice::Assigned(self.known.clone()))
     }
 
-    fn next_membership(&mut self) -> Option<Membership> {
-        let waiting = self.consumer.context().memberships.lock();
+    fn next_notice(&mut self) -> Option<Notice> {
+        let waiting = self.consumer.context().notices.lock();
         let next = waiting
             .map(|mut waiting| waiting.pop_front())
             .unwrap_or_default();
@@ -200,11 +203,10 @@ impl RecordLog for KafkaLog {
         &mut self,
         wait: Duration,
         records_max: usize,
-        each: &mut (dyn for<'r> FnMut(Record<'r>) + Send),
-    ) -> Result<Option<Membership>, WriterError> {
+        each: &mut (dyn for<'r> FnMut(Record<'r>) -> ControlFlow<()> + Send),
+    ) -> Result<Option<Notice>, WriterError> {
         let deadline = Instant::now() + wait;
-        let mut records = 0;
-        while records < records_max {
+        for records in 0..records_max {
             let wait = match records {
                 0 => deadline.saturating_duration_since(Instant::now()),
                 _ => Duration::ZERO,
@@ -212,9 +214,8 @@ impl RecordLog for KafkaLog {
             match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
-                    records += 1;
                     let headers = message.headers();
-                    each(Record {
+                    let record = Record {
                         topic: message.topic(),
                         partition: message.partition(),
                         offset: message.offset(),
@@ -222,12 +223,18 @@ impl RecordLog for KafkaLog {
                         key: message.key(),
                         value: message.payload(),
                         headers: headers.map(|headers| headers as &dyn Headers),
-                    });
+                    };
+                    if each(record).is_break() {
+                        break;
+                    }
+                }
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                    return Ok(Some(Notice::OffsetLost));
                 }
                 Some(Err(error)) => tolerate(error)?,
             }
         }
-        Ok(self.next_membership())
+        Ok(self.next_notice())
     }
 
     async fn assign(&mut self, positions: &[Position]) -> Result<(), WriterError> {
@@ -237,11 +244,13 @@ impl RecordLog for KafkaLog {
             next_offset,
         } in positions
         {
-            let offset = next_offset.map_or(Offset::Beginning, Offset::Offset);
-            list.add_partition_offset(&partition.topic, partition.partition, offset)
+            let (topic, offset) = (&partition.topic, Offset::Offset(*next_offset));
+            list.add_partition_offset(topic, partition.partition, offset)
                 .map_err(refused)?;
         }
-        self.consumer.assign(&list).map_err(refused)
+        self.consumer.assign(&list).map_err(refused)?;
+        // librdkafka remembers a pause across assignments.
+        self.consumer.resume(&list).map_err(refused)
     }
 
     async fn unassign(&mut self) -> Result<(), WriterError> {
@@ -285,6 +294,15 @@ impl RecordLog for KafkaLog {
         })
     }
 
+    async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError> {
+        let metadata = self.ask("partitions", || {
+            self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+        })?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let count = found.map_or(0, |topic| topic.partitions().len());
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+
     fn report_progress(&mut self, progress: &[(TopicPartition, i64)]) {
         let mut list = TopicPartitionList::with_capacity(progress.len());
         for (partition, next_offset) in progress {
@@ -305,10 +323,6 @@ impl RecordLog for KafkaLog {
 /// What to do about an error among the records: nothing, if librdkafka goes on by itself.
 fn tolerate(error: KafkaError) -> Result<(), WriterError> {
     match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::AutoOffsetReset) => Err(WriterError::Kafka(format!(
-            "{error}: the next offset of a partition is not kept by the broker; nothing was skipped. \
-             Check whether retention passed it or the topic was made again"
-        ))),
         Some(
             RDKafkaErrorCode::Fatal
             | RDKafkaErrorCode::TopicAuthorizationFailed
@@ -330,7 +344,7 @@ fn refused(error: KafkaError) -> WriterError {
 /// Notes rebalances; the writer answers them after the poll in which they came.
 #[derive(Debug, Default)]
 struct Context {
-    memberships: Mutex<VecDeque<Membership>>,
+    notices: Mutex<VecDeque<Notice>>,
     closing: AtomicBool,
 }
 
@@ -361,18 +375,18 @@ impl ConsumerContext for Context {
             }
             return;
         }
-        let membership = match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Membership::Assigned(
+        let notice = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Notice::Assigned(
                 partitions
                     .elements()
                     .iter()
                     .map(|element| TopicPartition::new(element.topic(), element.partition()))
                     .collect(),
             ),
-            _ => Membership::Revoked,
+            _ => Notice::Revoked,
         };
-        if let Ok(mut waiting) = self.memberships.lock() {
-            waiting.push_back(membership);
+        if let Ok(mut waiting) = self.notices.lock() {
+            waiting.push_back(notice);
         }
     }
 }

@@ -1,43 +1,46 @@
-//! The writer's loop: poll, read into buffers, hand full buffers to the tables' writers, take in
-//! how their commits went.
+//! The writer's loop: poll, decode into chunks, hand them to the tables' writers, take in how
+//! their commits went.
 //!
 //! ```text
-//! RecordLog ─▶ Lane + Partition (decode, buffer) ─▶ TableWriter (Parquet, commit) ─▶ outcome
-//!     ▲                                                                                 │
-//!     └────────────── seek after a fence, pause above the budget ◀──────────────────────┘
+//! RecordLog ─▶ Lane + Partition (decode) ─chunks─▶ TableWriter (Parquet, commit) ─▶ outcome
+//!     ▲                                                                               │
+//!     └──────────── seek after a fence, hold back above the budget ◀──────────────────┘
 //! ```
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lake_store::LakeStore;
 use schemas::{Contract, SchemaRegistry, TableName, TopicPartition};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::error::WriterError;
-use crate::lane::Lane;
+use crate::lane::{Lane, Outlet};
 use crate::partition::{Partition, Reading};
 use crate::progress::WriterProgress;
-use crate::record_log::{Membership, RecordLog};
+use crate::record_log::{Notice, Record, RecordLog};
 use crate::schema_cache::SchemaCache;
 use crate::settings::{TopicSettings, WriterSettings};
-use crate::table_writer::{Flush, Outcome, TableParts, TableWriter};
+use crate::table_writer::{Held, Outcome, TableParts, TableWriter};
 
 mod assignment;
+mod outcome;
+mod pace;
+
+use pace::Flow;
 
 /// Longest time one poll lasts, so that stops, schemas and flushes are seen in time.
 const POLL_WAIT_MAX: Duration = Duration::from_millis(100);
 
-/// Records handed out by one poll.
+/// Records, and bytes of them, handed out by one poll.
 const POLL_RECORDS_MAX: usize = 10_000;
-
-/// Flushes of one table that may be on their way at once: one in the making, one waiting.
-const IN_FLIGHT_MAX: usize = 2;
+const POLL_BYTES_MAX: usize = 8 << 20;
 
 /// Longest time a stop waits for the last commits.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -94,9 +97,11 @@ pub struct LakeWriter<L> {
     progress: Arc<WriterProgress>,
     /// Counts assignments; rows of an earlier one are dropped.
     epoch: u64,
+    assigned: Vec<TopicPartition>,
     assigned_once: bool,
-    paused: bool,
-    in_flight_bytes: usize,
+    flow: Flow,
+    /// Told when a table's writer has made room.
+    room: Arc<Notify>,
     forget_at: Instant,
 }
 
@@ -119,17 +124,20 @@ impl<L: RecordLog> LakeWriter<L> {
     ) -> Result<Self, WriterError> {
         let lake = parts.lake.map_store(crate::faults::wrap);
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
+        let room = Arc::new(Notify::new());
         let mut lanes = Vec::with_capacity(topics.len());
         for topic in topics {
             let table = topic.settings.table_name();
             let table = table.map_err(|error| WriterError::Settings(error.to_string()))?;
             let (requests, incoming) = mpsc::unbounded_channel();
+            let held = Arc::new(Held::new(Arc::clone(&room)));
             let writer = TableWriter::new(TableParts {
                 lake: lake.clone(),
                 table: table.clone(),
                 shape: topic.settings.shape,
                 pipeline: settings.pipeline.clone(),
                 checkpoint_interval: settings.checkpoint_interval,
+                held: Arc::clone(&held),
                 clock: Arc::clone(&parts.clock),
                 entropy: Arc::clone(&parts.entropy),
             });
@@ -143,7 +151,14 @@ impl<L: RecordLog> LakeWriter<L> {
                 key,
                 ..
             } = topic.settings;
-            let mut lane = Lane::new(name.into(), table, format, shape, key, requests);
+            let mut lane = Lane::new(
+                name.into(),
+                table,
+                format,
+                shape,
+                key,
+                Outlet::new(requests, held),
+            );
             if let Some(contract) = topic.contract {
                 lane.set_contract(contract)?;
             }
@@ -160,9 +175,10 @@ impl<L: RecordLog> LakeWriter<L> {
             clock: parts.clock,
             progress: parts.progress,
             epoch: 0,
+            assigned: Vec::new(),
             assigned_once: false,
-            paused: false,
-            in_flight_bytes: 0,
+            flow: Flow::Free,
+            room,
             forget_at: Instant::now() + FORGET_INTERVAL,
         })
     }
@@ -172,18 +188,13 @@ impl<L: RecordLog> LakeWriter<L> {
     ///
     /// With [`crate::KafkaLog`] this blocks: give it a thread with a runtime of its own.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), WriterError> {
-        while !*stop.borrow_and_update() {
-            self.take_outcomes().await?;
-            self.take_schemas().await?;
-            let membership = self.poll().await?;
-            match membership {
-                Some(Membership::Assigned(partitions)) => self.take_assignment(partitions).await?,
-                Some(Membership::Revoked) => self.give_up_partitions().await?,
-                None => {}
+        loop {
+            // A step may wait for a store that is down, for ever; dropping it loses nothing.
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                step = self.step() => step?,
             }
-            self.wait_for_schemas()?;
-            self.flush_what_is_due();
-            self.keep_to_budget()?;
             if self.is_caught_up() {
                 break;
             }
@@ -191,17 +202,34 @@ impl<L: RecordLog> LakeWriter<L> {
         self.finish().await
     }
 
-    async fn poll(&mut self) -> Result<Option<Membership>, WriterError> {
+    async fn step(&mut self) -> Result<(), WriterError> {
+        self.take_outcomes().await?;
+        self.take_schemas().await?;
+        self.retry_tables().await?;
+        if matches!(self.flow, Flow::Held(_)) || self.waits_for_commits() {
+            self.wait_for_room().await;
+        } else {
+            match self.poll().await? {
+                Some(Notice::Assigned(partitions)) => self.take_assignment(partitions).await?,
+                Some(Notice::Revoked) => self.give_up_partitions().await?,
+                Some(Notice::OffsetLost) => self.find_lost_offsets().await?,
+                None => {}
+            }
+        }
+        self.wait_for_schemas()?;
+        self.flush_what_is_due();
+        self.keep_to_budget()
+    }
+
+    async fn poll(&mut self) -> Result<Option<Notice>, WriterError> {
         let reading = Reading {
             now: Instant::now(),
             now_us: self.clock.now_us(),
-            record_bytes_max: self
-                .settings
-                .record_bytes_max
-                .as_u64()
-                .try_into()
+            record_bytes_max: usize::try_from(self.settings.record_bytes_max.as_u64())
                 .unwrap_or(usize::MAX),
         };
+        let chunk_bytes_max = self.chunk_bytes_max();
+        let (mut failures, mut last, mut read, mut bytes) = (Vec::new(), 0, 0, 0);
         let Self {
             log,
             lanes,
@@ -210,27 +238,33 @@ impl<L: RecordLog> LakeWriter<L> {
             progress,
             ..
         } = self;
-        let mut failure = None;
-        let mut last = 0;
-        let mut read = 0;
-        let mut each = |record: crate::record_log::Record<'_>| {
+        let mut each = |record: Record<'_>| {
             let Some(index) = find(partitions, &record, last) else {
-                return;
+                return ControlFlow::Continue(());
             };
             last = index;
             let partition = &mut partitions[index];
             let lane = &mut lanes[partition.lane];
             if let Err(error) = partition.accept(&record, lane, schemas, &reading) {
-                failure.get_or_insert(error);
+                failures.push((partition.lane, error));
+                return ControlFlow::Break(());
+            }
+            if partition.is_full(chunk_bytes_max) {
+                lane.outlet.hand_over(partition, lane.schema.as_ref());
             }
             read += 1;
+            bytes += record.size_bytes();
+            match bytes < POLL_BYTES_MAX {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
         };
-        let membership = log.poll(POLL_WAIT_MAX, POLL_RECORDS_MAX, &mut each).await?;
+        let notice = log.poll(POLL_WAIT_MAX, POLL_RECORDS_MAX, &mut each).await?;
         progress.add_read(read);
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(membership),
+        for (index, error) in failures {
+            self.stop_table(index, error)?;
         }
+        Ok(notice)
     }
 
     /// Goes on where partitions waited for a schema that is known by now.
@@ -248,12 +282,12 @@ impl<L: RecordLog> LakeWriter<L> {
             };
             if self.schemas.get(id).is_some() {
                 partition.waits_for = None;
+                let place = &partition.partition;
                 self.log
-                    .seek(&partition.partition, partition.next_offset)
+                    .seek(place, partition.position().next_offset)
                     .await?;
-                if !self.paused {
-                    self.log
-                        .resume(std::slice::from_ref(&partition.partition))?;
+                if self.flow != Flow::Paused {
+                    self.log.resume(std::slice::from_ref(place))?;
                 }
             }
         }
@@ -262,10 +296,9 @@ impl<L: RecordLog> LakeWriter<L> {
 
     /// Keeps the log from handing out records that would be dropped.
     fn wait_for_schemas(&mut self) -> Result<(), WriterError> {
-        let waiting: Vec<TopicPartition> = self
-            .partitions
-            .iter()
-            .filter(|partition| partition.waits_for.is_some())
+        let waiting = self.partitions.iter();
+        let waiting = waiting.filter(|partition| partition.waits_for.is_some());
+        let waiting: Vec<TopicPartition> = waiting
             .map(|partition| partition.partition.clone())
             .collect();
         if waiting.is_empty() {
@@ -275,149 +308,60 @@ impl<L: RecordLog> LakeWriter<L> {
         }
     }
 
-    fn flush_what_is_due(&mut self) {
-        let now = Instant::now();
-        for lane in 0..self.lanes.len() {
-            let mine = || {
-                self.partitions
-                    .iter()
-                    .filter(|partition| partition.lane == lane)
-            };
-            let rows: usize = mine().map(Partition::rows).sum();
-            let bytes: usize = mine().map(Partition::bytes).sum();
-            let oldest = mine().filter_map(Partition::opened_at).min();
-            let age = oldest.map_or(Duration::ZERO, |oldest| {
-                now.saturating_duration_since(oldest)
-            });
-            let due = rows >= self.settings.flush_rows_max
-                || bytes as u64 >= self.settings.flush_bytes_max.as_u64()
-                || age >= self.settings.flush_age_max
-                || (self.paused && rows > 0);
-            if due && self.lanes[lane].in_flight < IN_FLIGHT_MAX {
-                self.flush(lane);
-            }
-        }
+    /// The open partitions of one lane.
+    fn partitions_of(&self, index: usize) -> impl Iterator<Item = &Partition> {
+        self.partitions
+            .iter()
+            .filter(move |partition| partition.lane == index)
     }
 
-    /// Hands over everything that was read for one table.
-    fn flush(&mut self, lane_index: usize) {
-        let mut slices = Vec::new();
-        let mut bytes = 0;
-        for partition in self
-            .partitions
-            .iter_mut()
-            .filter(|partition| partition.lane == lane_index)
-        {
-            let held = partition.bytes();
-            if let Some(slice) = partition.take() {
-                slices.push(slice);
-                bytes += held;
-            }
-        }
-        if slices.is_empty() {
-            return;
-        }
-        let lane = &mut self.lanes[lane_index];
-        let schema = lane.schema.as_ref().map(Arc::clone);
-        let flush = Flush {
-            epoch: self.epoch,
-            schema,
-            slices,
-            bytes,
-        };
-        self.in_flight_bytes += bytes;
-        lane.in_flight += 1;
-        // The table's writer ends only after us; if it died, the missing outcome tells.
-        lane.requests
-            .send(crate::table_writer::Request::Flush(flush))
-            .ok();
-    }
-
-    /// Above the budget no more records are taken; well below it they flow again.
-    fn keep_to_budget(&mut self) -> Result<(), WriterError> {
-        let buffered: usize = self.partitions.iter().map(Partition::bytes).sum();
-        let held = (buffered + self.in_flight_bytes) as u64;
-        let most = self.settings.buffer_bytes_max.as_u64();
-        self.progress.set_buffered_bytes(held);
-        let flowing = || {
-            let open = self
-                .partitions
-                .iter()
-                .filter(|partition| partition.waits_for.is_none());
-            open.map(|partition| partition.partition.clone())
-                .collect::<Vec<_>>()
-        };
-        if !self.paused && held > most {
-            let partitions = flowing();
-            self.log.pause(&partitions)?;
-            self.paused = true;
-        } else if self.paused && held < most / 4 * 3 {
-            let partitions = flowing();
-            self.log.resume(&partitions)?;
-            self.paused = false;
-        }
-        Ok(())
-    }
-
-    async fn take_outcomes(&mut self) -> Result<(), WriterError> {
-        while let Ok((table, outcome)) = self.outcomes.try_recv() {
-            self.take_outcome(&table, outcome?).await?;
-        }
-        Ok(())
-    }
-
-    async fn take_outcome(
-        &mut self,
-        table: &TableName,
-        outcome: Outcome,
-    ) -> Result<(), WriterError> {
-        self.in_flight_bytes -= outcome.bytes;
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| &lane.table == table) {
-            lane.in_flight -= 1;
-        }
-        self.progress.add_committed(&outcome);
-        self.log.report_progress(&outcome.committed);
-        if outcome.epoch == self.epoch && !outcome.fenced.is_empty() {
-            self.read_again(&outcome.fenced).await?;
-        }
-        Ok(())
-    }
-
-    fn is_caught_up(&self) -> bool {
+    /// Whether a run with an end has read all of it.
+    fn has_read_everything(&self) -> bool {
         self.until == Until::CaughtUp
             && self.assigned_once
             && self.partitions.iter().all(Partition::is_at_end)
     }
 
+    /// Whether there is nothing to do but to wait for the last commits.
+    fn waits_for_commits(&self) -> bool {
+        self.has_read_everything() && self.lanes.iter().any(|lane| lane.outlet.waits())
+    }
+
+    /// Whether a run with an end has committed all of it.
+    fn is_caught_up(&self) -> bool {
+        self.has_read_everything() && self.lanes.iter().all(|lane| lane.outlet.is_idle())
+    }
+
     /// Commits what was read. Bounded: what is not committed by then is read again next time.
     async fn finish(&mut self) -> Result<(), WriterError> {
         let deadline = Instant::now() + STOP_WAIT_MAX;
-        for lane in 0..self.lanes.len() {
-            self.flush(lane);
+        for index in 0..self.lanes.len() {
+            self.flush(index);
         }
-        while self.lanes.iter().any(|lane| lane.in_flight > 0) {
+        while self.lanes.iter().any(|lane| lane.outlet.waits()) {
             match tokio::time::timeout_at(deadline, self.outcomes.recv()).await {
-                Ok(Some((table, outcome))) => self.take_outcome(&table, outcome?).await?,
+                Ok(Some((table, outcome))) => self.take_last_outcome(&table, outcome)?,
                 Ok(None) => return Err(WriterError::Internal("a table's writer died".to_owned())),
-                Err(_) => {
-                    return Err(WriterError::Internal(format!(
-                        "the last commits were not over within {STOP_WAIT_MAX:?}; nothing is lost, \
-                         the records are read again at the next start"
-                    )));
-                }
+                Err(_) => return Err(WriterError::StopTimeout(STOP_WAIT_MAX)),
             }
         }
-        info!("everything that was read is committed");
-        Ok(())
+        let stopped = self.lanes.iter().filter_map(|lane| {
+            let stopped = lane.stopped.as_ref()?;
+            Some(format!("{}: {}", lane.topic, stopped.error))
+        });
+        let stopped: Vec<String> = stopped.collect();
+        match stopped.is_empty() {
+            true => {
+                info!("everything that was read is committed");
+                Ok(())
+            }
+            false => Err(WriterError::TablesStopped(stopped)),
+        }
     }
 }
 
 /// The partition a record is of; most records are of the same one as the record before.
-fn find(
-    partitions: &[Partition],
-    record: &crate::record_log::Record<'_>,
-    last: usize,
-) -> Option<usize> {
+fn find(partitions: &[Partition], record: &Record<'_>, last: usize) -> Option<usize> {
     let is_of = |partition: &Partition| {
         partition.partition.partition == record.partition
             && partition.partition.topic.as_ref() == record.topic

@@ -4,19 +4,22 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use columnar::{
-    ChangeBuffer, ChangeDecoder, ChangeSchema, DecodeError, Decoded, KeyBody, KeyDecoder,
-    RecordMeta,
-};
-use schemas::{Contract, SchemaId, Shape, TableName, TopicPartition, wire};
-use tokio::sync::mpsc;
-
 use crate::dead_letter::Reason;
 use crate::error::WriterError;
 use crate::record_log::Record;
 use crate::schema_cache::SchemaCache;
 use crate::settings::Format;
-use crate::table_writer::Request;
+use columnar::{
+    ChangeBuffer, ChangeDecoder, ChangeSchema, DecodeError, Decoded, KeyBody, KeyDecoder,
+    RecordMeta,
+};
+use schemas::{Contract, SchemaId, Shape, TableName, TopicPartition, wire};
+
+mod outlet;
+mod stopped;
+
+pub(crate) use outlet::Outlet;
+pub(crate) use stopped::Stopped;
 
 /// What became of one record.
 #[derive(Debug)]
@@ -38,12 +41,14 @@ pub(crate) struct Lane {
     pub(crate) table: TableName,
     pub(crate) shape: Shape,
     pub(crate) schema: Option<Arc<ChangeSchema>>,
-    /// Requests to the table's writer.
-    pub(crate) requests: mpsc::UnboundedSender<Request>,
-    /// Flushes handed over and not yet answered.
-    pub(crate) in_flight: usize,
+    /// The way to the table's writer.
+    pub(crate) outlet: Outlet,
+    /// Why it is not read, if it is not.
+    pub(crate) stopped: Option<Stopped>,
     format: Format,
     key: Option<Vec<String>>,
+    /// The contract was learned from a record, so a table that exists knows better.
+    learned: bool,
     values: HashMap<SchemaId, Result<ChangeDecoder, Reason>>,
     keys: HashMap<SchemaId, Result<KeyDecoder, Reason>>,
     plain: Option<Plain>,
@@ -63,21 +68,30 @@ impl Lane {
         format: Format,
         shape: Shape,
         key: Option<Vec<String>>,
-        requests: mpsc::UnboundedSender<Request>,
+        outlet: Outlet,
     ) -> Self {
         Self {
             topic,
             table,
             shape,
             schema: None,
-            requests,
-            in_flight: 0,
+            outlet,
+            stopped: None,
             format,
             key,
+            learned: false,
             values: HashMap::new(),
             keys: HashMap::new(),
             plain: None,
         }
+    }
+
+    /// Takes the contract of a table that exists, unless the configuration gave one.
+    pub(crate) fn set_table_contract(&mut self, contract: Contract) -> Result<(), WriterError> {
+        if self.schema.is_none() || std::mem::take(&mut self.learned) {
+            return self.set_contract(contract);
+        }
+        Ok(())
     }
 
     /// Takes a contract, from the configuration, the table or the first record's schema.
@@ -91,7 +105,7 @@ impl Lane {
                 })?,
             None => contract,
         };
-        if contract.key().is_empty() && self.shape != Shape::Append {
+        if self.lacks_key(&contract) {
             return Err(WriterError::KeyUnknown {
                 table: self.table.clone(),
                 shape: self.shape,
@@ -152,6 +166,15 @@ impl Lane {
             Ok(Decoded::Passed) => Ok(Verdict::Passed),
             Ok(Decoded::KeyNeeded) => self.read_with_key(record, &meta, rows, schemas),
             Err(error) => Ok(unreadable(&meta, &error)),
+        }
+    }
+
+    /// Asks for the schema of a record that comes after one that waits, so that a run of unknown
+    /// ids costs one wait and not one each.
+    pub(crate) fn look_ahead(&self, record: &Record<'_>, schemas: &mut SchemaCache) {
+        if let (Format::Avro, Some(Some((id, _)))) = (self.format, record.value.map(wire::unframe))
+        {
+            schemas.ask_ahead(id);
         }
     }
 
@@ -256,7 +279,19 @@ impl Lane {
                 }
             }
             match columnar::contract_of(&writer, key_schema.as_deref(), self.shape) {
-                Ok(contract) => self.set_contract(contract)?,
+                // A record without a readable key says nothing of the table's key; another may.
+                Ok(contract) if self.lacks_key(&contract) && key_schema.is_none() => {
+                    let text = "the record has no key in the Confluent wire format, and neither the \
+                                configuration nor its schema names the table's key";
+                    return Ok(Some(Verdict::Dead(
+                        Some(id),
+                        Reason::new("missing_key", text),
+                    )));
+                }
+                Ok(contract) => {
+                    self.set_contract(contract)?;
+                    self.learned = true;
+                }
                 Err(error) => {
                     let reason = Reason::new("schema_mismatch", format!("schema {id}: {error}"));
                     return Ok(Some(Verdict::Dead(Some(id), reason)));
@@ -270,6 +305,11 @@ impl Lane {
             ChangeDecoder::avro(&writer, self.shape, schema).map_err(|error| mismatch(&error));
         self.values.insert(id, decoder);
         Ok(None)
+    }
+
+    fn lacks_key(&self, contract: &Contract) -> bool {
+        let configured = self.key.as_ref().is_some_and(|key| !key.is_empty());
+        contract.key().is_empty() && !configured && self.shape != Shape::Append
     }
 
     fn no_contract(&self) -> WriterError {

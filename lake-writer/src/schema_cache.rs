@@ -1,6 +1,6 @@
 //! Schemas by id, fetched once in the background.
 //!
-//! A registry that is down is waited for; only its own word that a schema does not exist makes a
+//! A registry that is down or refuses us is waited for; only its own word that a schema does not exist makes a
 //! record with that id a dead letter.
 
 use std::collections::{HashMap, HashSet};
@@ -19,6 +19,9 @@ use crate::patience::Patience;
 
 /// Schemas kept in memory; more distinct ids than that are asked for again.
 const SCHEMAS_MAX: usize = 10_000;
+
+/// Schemas that are asked for at once because they will be needed.
+const ASKED_AHEAD_MAX: usize = 256;
 
 /// First wait when the registry does not answer.
 const WAIT_MIN: Duration = Duration::from_millis(250);
@@ -64,6 +67,13 @@ impl SchemaCache {
             self.ask(id);
         }
         self.known.get(&id)
+    }
+
+    /// Asks for a schema that will be needed, unless many are on their way.
+    pub(crate) fn ask_ahead(&mut self, id: SchemaId) {
+        if self.asked.len() < ASKED_AHEAD_MAX && !self.known.contains_key(&id) {
+            self.ask(id);
+        }
     }
 
     fn ask(&mut self, id: SchemaId) {
@@ -119,17 +129,19 @@ async fn fetch(registry: &dyn SchemaRegistry, id: SchemaId, entropy: &Entropy) -
                 }
                 return parse(id, &text);
             }
-            Err(error @ RegistryError::Unavailable { .. }) => {
-                if !down {
-                    warn!(schema_id = %id, %error, "waiting for the schema registry");
-                }
-                down = true;
-            }
-            Err(error) => {
+            Err(error @ (RegistryError::NotFound { .. } | RegistryError::NotAvro { .. })) => {
                 not_found += 1;
                 if not_found >= NOT_FOUND_ANSWERS {
                     return Err(Reason::new("unknown_schema", error.to_string()));
                 }
+            }
+            // A redirect or a refusal says something of the address or the credentials, nothing of
+            // the record.
+            Err(error @ (RegistryError::Unavailable { .. } | RegistryError::Refused { .. })) => {
+                if !down {
+                    warn!(schema_id = %id, %error, "waiting for the schema registry");
+                }
+                down = true;
             }
         }
         patience.wait().await;
@@ -163,6 +175,10 @@ mod tests {
             let url = "test".to_owned();
             match (id.0, self.0.fetch_add(1, Ordering::SeqCst)) {
                 (404, _) => Err(RegistryError::NotFound { url, id }),
+                (_, 0) => Err(RegistryError::Refused {
+                    url,
+                    why: "status 301".to_owned(),
+                }),
                 (_, 0..4) => Err(RegistryError::Unavailable {
                     url,
                     why: "down".to_owned(),

@@ -54,6 +54,16 @@ pub enum RegistryError {
         /// The id that was asked for.
         id: SchemaId,
     },
+    /// It is well and its schema is in another language.
+    #[error("schema registry {url}: schema {id} is of type {found}; only AVRO is read")]
+    NotAvro {
+        /// The registry's address.
+        url: String,
+        /// The id that was asked for.
+        id: SchemaId,
+        /// The schema's type.
+        found: String,
+    },
     /// It refuses the schema or the request.
     #[error("schema registry {url} refused the request: {why}")]
     Refused {
@@ -161,9 +171,10 @@ impl SchemaRegistry for HttpRegistry {
             })?;
         match answer.schema_type.as_deref() {
             None | Some("AVRO") => Ok(answer.schema),
-            Some(other) => Err(RegistryError::Refused {
-                url,
-                why: format!("schema {id} is of type {other}; only AVRO is read"),
+            Some(found) => Err(RegistryError::NotAvro {
+                url: self.base.clone(),
+                id,
+                found: found.to_owned(),
             }),
         }
     }

@@ -21,7 +21,7 @@ const FIXED: [(&str, &str); 8] = [
     ("message.timeout.ms", "0"),
     // As Java's clients place records, so that other producers of a topic agree with us.
     ("partitioner", "murmur2_random"),
-    // Above the relay's own bounds, so that a record in bounds always finds room.
+    // Above the relay's own bounds, which are kept row by row, so that a row always finds room.
     ("queue.buffering.max.messages", "1000000"),
     ("queue.buffering.max.kbytes", "1048576"),
     ("delivery.report.only.error", "false"),

@@ -7,6 +7,7 @@
 //! <root>/_system/dead_letters           records that could not be read
 //! ```
 
+mod dead_letters;
 mod location;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use object_store::prefix::PrefixStore;
 use schemas::TableName;
 use url::Url;
 
+pub use dead_letters::dead_letters_schema;
 pub use location::LakeStoreError;
 
 /// The path of the table of dead letters below the lake's root.
