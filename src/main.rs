@@ -41,7 +41,12 @@ fn main() -> ExitCode {
     telemetry::start();
     #[cfg(feature = "faults")]
     lake_writer::arm_fail_points();
-    let result = runtime().and_then(|runtime| runtime.block_on(run(cli.command)));
+    let result = runtime().and_then(|runtime| {
+        let result = runtime.block_on(run(cli.command));
+        // What still computes for an answer that nobody waits for is not waited for either.
+        runtime.shutdown_background();
+        result
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -116,7 +116,11 @@ impl Work {
             WriterError::Kafka(why) => Failure::usage(format!("[kafka]: {why}")),
             other => other.into(),
         })?;
-        log.check(CONNECT_TIMEOUT).map_err(|error| {
+        let asked = log.check(CONNECT_TIMEOUT, || *stop.borrow());
+        if *stop.borrow() {
+            return Ok(());
+        }
+        asked.map_err(|error| {
             Failure::unreachable(anyhow::Error::new(error).context(format!(
                 "kafka cannot be reached at {:?}; check kafka.bootstrap_servers",
                 self.kafka.bootstrap_servers

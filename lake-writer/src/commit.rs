@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::time::Instant;
 use tracing::warn;
 
 use crate::action::{self, Action, CommitInfo, Metadata, Txn};
@@ -85,7 +84,6 @@ pub(crate) async fn commit(
         let version = state.version + 1;
         match log.put(version, entry.clone()).await {
             Put::Done => {
-                state.seen_at = Instant::now();
                 absorb(state, version, draft);
                 return Ok(version);
             }

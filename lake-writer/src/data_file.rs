@@ -89,7 +89,7 @@ impl DataFileWriter {
     pub(crate) fn finish(mut self) -> Result<DataFile, ParquetError> {
         let statistics = statistics::of(&self.writer.finish()?);
         Ok(DataFile {
-            bytes: self.writer.into_inner()?.into(),
+            bytes: std::mem::take(self.writer.inner_mut()).into(),
             path: self.path,
             partition_values: self.partition_values,
             statistics,

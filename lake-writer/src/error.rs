@@ -13,6 +13,12 @@ pub enum WriterError {
     /// Kafka refused the client for good.
     #[error("kafka: {0}")]
     Kafka(String),
+    /// Topics that are to be copied up to their end do not exist.
+    #[error("kafka has no topic {}; create it, or correct [[topic]] name", .0.join(", "))]
+    TopicsMissing(
+        /// The topics.
+        Vec<String>,
+    ),
     /// Kafka no longer holds, or does not yet hold, the offset that the table is to go on from.
     #[error(
         "{partition}: the table is to go on at offset {next_offset}, but kafka answers: {why}; \

@@ -1,9 +1,10 @@
 //! [`RecordLog`] over a Kafka consumer.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, Headers as _};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, Statistics, TopicPartitionList};
 use schemas::TopicPartition;
 use tracing::{debug, info, warn};
 
@@ -28,15 +29,20 @@ const METADATA_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time one question to the brokers takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often one kind of problem is told.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How often a question is asked before the writer gives up.
 const REQUEST_ATTEMPTS: usize = 12;
 
 /// What librdkafka is told unless the configuration says otherwise.
-const DEFAULTS: [(&str, &str); 4] = [
+const DEFAULTS: [(&str, &str); 5] = [
     // The default of a second halves the rate of a consumer that is faster than the fetcher.
     ("fetch.queue.backoff.ms", "10"),
     ("queued.max.messages.kbytes", "32768"),
     ("topic.metadata.refresh.interval.ms", "10000"),
+    // Tells how far fetching has come, past offsets that hold no records.
+    ("statistics.interval.ms", "1000"),
     ("client.id", "lakehead-writer"),
 ];
 
@@ -60,6 +66,8 @@ pub struct KafkaLog {
     /// Partitions known so far, when this process reads all of them.
     known: Vec<TopicPartition>,
     metadata_due: Instant,
+    /// Problems told lately, and when.
+    told: HashMap<String, Instant>,
 }
 
 impl std::fmt::Debug for KafkaLog {
@@ -94,6 +102,7 @@ impl KafkaLog {
             topics,
             known: Vec::new(),
             metadata_due: Instant::now(),
+            told: HashMap::new(),
         };
         if log.assignment == Assignment::Group {
             let names: Vec<&str> = log.topics.iter().map(String::as_str).collect();
@@ -102,12 +111,21 @@ impl KafkaLog {
         Ok(log)
     }
 
-    /// Asks the brokers for their cluster once, so that a wrong address is said at the start.
-    pub fn check(&self, timeout: Duration) -> Result<(), WriterError> {
-        let cluster = self.consumer.fetch_metadata(None, timeout);
-        cluster
-            .map(|_| ())
-            .map_err(|error| WriterError::Kafka(error.to_string()))
+    /// Asks the brokers for their cluster, so that a wrong address is said at the start. Gives up
+    /// after `timeout`, or within a second of `stopped`.
+    pub fn check(
+        &self,
+        timeout: Duration,
+        stopped: impl Fn() -> bool,
+    ) -> Result<(), WriterError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.consumer.fetch_metadata(None, Duration::from_secs(1)) {
+                Ok(_) => return Ok(()),
+                Err(_) if Instant::now() < deadline && !stopped() => {}
+                Err(error) => return Err(WriterError::Kafka(error.to_string())),
+            }
+        }
     }
 
     /// All partitions of the topics, once they are there and whenever they are more.
@@ -183,6 +201,30 @@ impl KafkaLog {
     }
 }
 
+impl KafkaLog {
+    /// Passes over an error among the records if librdkafka goes on by itself.
+    fn tolerate(&mut self, error: KafkaError) -> Result<(), WriterError> {
+        let code = error.rdkafka_error_code();
+        if let Some(
+            RDKafkaErrorCode::Fatal
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::Authentication,
+        ) = code
+        {
+            return Err(refused(error));
+        }
+        // A cluster that is away is told by every broker, many times a second.
+        self.told.retain(|_, told| told.elapsed() < TELL_INTERVAL);
+        if let Entry::Vacant(untold) = self.told.entry(error.to_string()) {
+            warn!(%error, "kafka reports a problem; going on");
+            untold.insert(Instant::now());
+        }
+        Ok(())
+    }
+}
+
 impl Drop for KafkaLog {
     /// Leaves the group. Closing waits for an answer to the last revocation, and nobody polls any
     /// more to give it, so from here on rebalances are answered where they are noted.
@@ -231,7 +273,7 @@ impl RecordLog for KafkaLog {
                 Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
                     return Ok(Some(Notice::OffsetLost));
                 }
-                Some(Err(error)) => tolerate(error)?,
+                Some(Err(error)) => self.tolerate(error)?,
             }
         }
         Ok(self.next_notice())
@@ -294,6 +336,11 @@ impl RecordLog for KafkaLog {
         })
     }
 
+    fn passed(&self, partition: &TopicPartition) -> Option<i64> {
+        let fetched = self.consumer.context().fetched.lock().ok()?;
+        fetched.get(partition).copied()
+    }
+
     async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError> {
         let metadata = self.ask("partitions", || {
             self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)
@@ -320,23 +367,6 @@ impl RecordLog for KafkaLog {
     }
 }
 
-/// What to do about an error among the records: nothing, if librdkafka goes on by itself.
-fn tolerate(error: KafkaError) -> Result<(), WriterError> {
-    match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::Fatal
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::Authentication,
-        ) => Err(refused(error)),
-        _ => {
-            warn!(%error, "kafka reports a problem; going on");
-            Ok(())
-        }
-    }
-}
-
 fn refused(error: KafkaError) -> WriterError {
     WriterError::Kafka(error.to_string())
 }
@@ -345,10 +375,28 @@ fn refused(error: KafkaError) -> WriterError {
 #[derive(Debug, Default)]
 struct Context {
     notices: Mutex<VecDeque<Notice>>,
+    /// How far partitions were fetched whose records are all handed out.
+    fetched: Mutex<HashMap<TopicPartition, i64>>,
     closing: AtomicBool,
 }
 
 impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        let Ok(mut fetched) = self.fetched.lock() else {
+            return;
+        };
+        fetched.clear();
+        for topic in statistics.topics.into_values() {
+            let name: Arc<str> = topic.topic.into();
+            let done = topic.partitions.into_values();
+            let done = done.filter(|partition| partition.fetchq_cnt == 0);
+            fetched.extend(done.map(|partition| {
+                let place = TopicPartition::new(Arc::clone(&name), partition.partition);
+                (place, partition.next_offset)
+            }));
+        }
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             RDKafkaLogLevel::Emerg

@@ -45,6 +45,9 @@ const POLL_BYTES_MAX: usize = 8 << 20;
 /// Longest time a stop waits for the last commits.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// How often it is told that no partitions have come yet.
+const WAITING_TOLD_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How often ids that the registry did not know are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -103,6 +106,7 @@ pub struct LakeWriter<L> {
     /// Told when a table's writer has made room.
     room: Arc<Notify>,
     forget_at: Instant,
+    waiting_told_at: Instant,
 }
 
 impl<L> std::fmt::Debug for LakeWriter<L> {
@@ -180,6 +184,7 @@ impl<L: RecordLog> LakeWriter<L> {
             flow: Flow::Free,
             room,
             forget_at: Instant::now() + FORGET_INTERVAL,
+            waiting_told_at: Instant::now(),
         })
     }
 
@@ -188,6 +193,9 @@ impl<L: RecordLog> LakeWriter<L> {
     ///
     /// With [`crate::KafkaLog`] this blocks: give it a thread with a runtime of its own.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), WriterError> {
+        if self.until == Until::CaughtUp {
+            self.check_topics().await?;
+        }
         loop {
             // A step may wait for a store that is down, for ever; dropping it loses nothing.
             tokio::select! {
@@ -202,7 +210,22 @@ impl<L: RecordLog> LakeWriter<L> {
         self.finish().await
     }
 
+    /// A run with an end has none for a topic that does not exist.
+    async fn check_topics(&mut self) -> Result<(), WriterError> {
+        let mut missing = Vec::new();
+        for lane in &self.lanes {
+            if self.log.partition_count(&lane.topic).await? == 0 {
+                missing.push(lane.topic.to_string());
+            }
+        }
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(WriterError::TopicsMissing(missing)),
+        }
+    }
+
     async fn step(&mut self) -> Result<(), WriterError> {
+        self.tell_of_waiting();
         self.take_outcomes().await?;
         self.take_schemas().await?;
         self.retry_tables().await?;
@@ -267,6 +290,17 @@ impl<L: RecordLog> LakeWriter<L> {
         Ok(notice)
     }
 
+    /// A member that died holds its partitions until its session ends; nothing else says so.
+    fn tell_of_waiting(&mut self) {
+        if !self.assigned_once && self.waiting_told_at.elapsed() >= WAITING_TOLD_INTERVAL {
+            self.waiting_told_at = Instant::now();
+            info!(
+                "still waiting for partitions: a topic may not exist yet, or the group waits for a \
+                 member that died (session.timeout.ms)"
+            );
+        }
+    }
+
     /// Goes on where partitions waited for a schema that is known by now.
     async fn take_schemas(&mut self) -> Result<(), WriterError> {
         if Instant::now() >= self.forget_at {
@@ -319,7 +353,10 @@ impl<L: RecordLog> LakeWriter<L> {
     fn has_read_everything(&self) -> bool {
         self.until == Until::CaughtUp
             && self.assigned_once
-            && self.partitions.iter().all(Partition::is_at_end)
+            && self
+                .partitions
+                .iter()
+                .all(|partition| partition.is_at_end(self.log.passed(&partition.partition)))
     }
 
     /// Whether there is nothing to do but to wait for the last commits.

@@ -86,12 +86,33 @@ impl Lane {
         }
     }
 
-    /// Takes the contract of a table that exists, unless the configuration gave one.
-    pub(crate) fn set_table_contract(&mut self, contract: Contract) -> Result<(), WriterError> {
+    /// Takes the contract of a table that exists; one from the configuration must be the same.
+    pub(crate) fn take_table(
+        &mut self,
+        contract: Contract,
+        shape: Shape,
+    ) -> Result<(), WriterError> {
+        let refuse = |why: String| WriterError::Table {
+            table: self.table.to_string(),
+            why,
+        };
+        if shape != self.shape {
+            let configured = self.shape;
+            return Err(refuse(format!(
+                "it holds changes of shape {shape}, the topic is configured as {configured}"
+            )));
+        }
         if self.schema.is_none() || std::mem::take(&mut self.learned) {
             return self.set_contract(contract);
         }
-        Ok(())
+        let ours = self.schema.as_ref().map(|schema| schema.contract());
+        match ours.and_then(|ours| contract.difference(ours)) {
+            Some(difference) => Err(refuse(format!(
+                "its contract is not the topic's: {difference}; use another table for the topic, or \
+                 the table's contract"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Takes a contract, from the configuration, the table or the first record's schema.

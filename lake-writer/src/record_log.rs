@@ -134,7 +134,11 @@ pub trait RecordLog: Send {
     async fn offsets_kept(&mut self, partition: &TopicPartition)
     -> Result<(i64, i64), WriterError>;
 
-    /// How many partitions a topic has.
+    /// The offset below which everything of a partition was handed out some time ago, if the log
+    /// knows: offsets of transaction markers and of compacted records hold nothing to hand out.
+    fn passed(&self, partition: &TopicPartition) -> Option<i64>;
+
+    /// How many partitions a topic has; 0 if it does not exist.
     async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError>;
 
     /// Tells the log how far a partition is committed in the lake. Cosmetic: it is for lag

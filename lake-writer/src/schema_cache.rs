@@ -120,11 +120,11 @@ impl SchemaCache {
 async fn fetch(registry: &dyn SchemaRegistry, id: SchemaId, entropy: &Entropy) -> Answer {
     let mut patience = Patience::new(entropy, WAIT_MIN);
     let mut not_found = 0;
-    let mut down = false;
+    let mut down: Option<String> = None;
     loop {
         match registry.schema_by_id(id).await {
             Ok(text) => {
-                if down {
+                if down.is_some() {
                     info!(schema_id = %id, "the schema registry answers again");
                 }
                 return parse(id, &text);
@@ -138,10 +138,11 @@ async fn fetch(registry: &dyn SchemaRegistry, id: SchemaId, entropy: &Entropy) -
             // A redirect or a refusal says something of the address or the credentials, nothing of
             // the record.
             Err(error @ (RegistryError::Unavailable { .. } | RegistryError::Refused { .. })) => {
-                if !down {
-                    warn!(schema_id = %id, %error, "waiting for the schema registry");
+                let why = error.to_string();
+                if down.as_ref() != Some(&why) {
+                    warn!(schema_id = %id, error = why, "waiting for the schema registry");
                 }
-                down = true;
+                down = Some(why);
             }
         }
         patience.wait().await;

@@ -5,7 +5,7 @@
 //! them. What a partition's rows start from is remembered here and compared with the table in
 //! every commit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,9 @@ mod open_flush;
 mod table;
 
 pub(crate) use held::Held;
-use open_flush::OpenFlush;
+use open_flush::{OpenFlush, Part};
+
+type Parts = BTreeMap<TopicPartition, Part>;
 
 /// First wait when the store does not answer.
 const STORE_WAIT_MIN: Duration = Duration::from_millis(100);
@@ -142,6 +144,8 @@ pub(crate) struct TableWriter {
     epoch: u64,
     partition_count: i32,
     owned: HashMap<TopicPartition, Owned>,
+    /// Progress that waits for the table to exist: no record could be read yet.
+    kept: Parts,
 }
 
 impl TableWriter {
@@ -155,6 +159,7 @@ impl TableWriter {
             epoch: 0,
             partition_count: 0,
             owned: HashMap::new(),
+            kept: Parts::new(),
             parts,
         }
     }
@@ -173,7 +178,7 @@ impl TableWriter {
             match request {
                 Request::Release { epoch } => {
                     self.epoch = epoch;
-                    self.owned.clear();
+                    self.disown();
                     (open, failure) = (OpenFlush::default(), None);
                 }
                 Request::Assign {
@@ -191,7 +196,7 @@ impl TableWriter {
                         && let Err(why) = open.append(chunk, &self.parts.entropy)
                     {
                         failure = Some(self.table_error(why));
-                        self.owned.clear();
+                        self.disown();
                         open = OpenFlush::default();
                     }
                     self.parts.held.take_waiting(bytes);
@@ -202,13 +207,19 @@ impl TableWriter {
                         None => self.flush(std::mem::take(&mut open)).await,
                     };
                     if outcome.is_err() {
-                        self.owned.clear();
+                        self.disown();
                     }
                     outcomes.send((self.parts.table.clone(), outcome)).ok();
                 }
             }
             self.parts.held.set_files(open.files.memory_bytes());
         }
+    }
+
+    /// From here on chunks are dropped, until partitions are assigned.
+    fn disown(&mut self) {
+        self.owned.clear();
+        self.kept.clear();
     }
 
     fn step(&self, partition: &TopicPartition, to: i64) -> Step {

@@ -117,6 +117,34 @@ impl Contract {
         Ok(self)
     }
 
+    /// What another contract says differently of key and fields, for people; `None` if nothing.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        if self.key != other.key {
+            return Some(format!("its key is {:?}, not {:?}", self.key, other.key));
+        }
+        let describe = |field: Option<&Field>| match field {
+            Some(field) if field.nullable => format!("{:?} or null", field.field_type),
+            Some(field) => format!("{:?}", field.field_type),
+            None => "absent".to_owned(),
+        };
+        let of = |contract: &'_ Self, name: &str| {
+            let field = contract.fields.iter().find(|field| field.name == name);
+            describe(field).to_lowercase()
+        };
+        let names = self.fields.iter().chain(&other.fields);
+        let differing = names
+            .map(|field| &field.name)
+            .find(|name| of(self, name) != of(other, name));
+        match differing {
+            Some(name) => {
+                let (ours, theirs) = (of(self, name), of(other, name));
+                Some(format!("its field {name:?} is {ours}, not {theirs}"))
+            }
+            None if self.fields != other.fields => Some("its fields are in another order".to_owned()),
+            None => None,
+        }
+    }
+
     /// The Avro record schema as JSON.
     pub fn avro_json(&self) -> &Value {
         &self.json
@@ -282,6 +310,17 @@ mod tests {
             nullable: true,
         };
         assert_eq!(contract.fields()[2], last);
+    }
+
+    #[test]
+    fn a_difference_is_named() {
+        let one = record(r#"{"name":"n","type":"int"}"#).unwrap();
+        let other = record(r#"{"name":"n","type":["null","string"]}"#).unwrap();
+        let told = one.difference(&other).unwrap();
+        assert_eq!(told, "its field \"n\" is long, not string or null");
+        assert_eq!(one.difference(&one.clone()), None);
+        let other = one.clone().with_key(vec!["n".into()]).unwrap();
+        assert!(one.difference(&other).unwrap().contains("key"));
     }
 
     #[test]

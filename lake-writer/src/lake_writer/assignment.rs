@@ -119,8 +119,8 @@ impl<L: RecordLog> LakeWriter<L> {
             let topic = lane.topic.to_string();
             return Err(WriterError::PartitionsChanged { topic, before, now });
         }
-        if let Some((contract, _)) = table {
-            lane.set_table_contract(contract)?;
+        if let Some((contract, shape)) = table {
+            lane.take_table(contract, shape)?;
         }
         let mut opened = Vec::with_capacity(resumes.len());
         for resume in resumes {

@@ -280,6 +280,10 @@ impl RecordLog for Member {
         Ok((0, i64::try_from(end).unwrap()))
     }
 
+    fn passed(&self, _: &TopicPartition) -> Option<i64> {
+        None
+    }
+
     async fn partition_count(&mut self, _: &str) -> Result<i32, WriterError> {
         Ok(i32::try_from(self.cluster.lock().unwrap().partitions.len()).unwrap())
     }

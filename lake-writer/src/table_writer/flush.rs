@@ -1,17 +1,14 @@
 //! One flush: dead letters first, then data files, then the commit that carries rows and offsets.
 
-use std::collections::BTreeMap;
-
 use arrow::array::RecordBatch;
 use lake_store::DEAD_LETTERS_PATH;
 use object_store::ObjectStoreExt;
-use schemas::TopicPartition;
 use tracing::{info, warn};
 
 use super::open_files::OpenFiles;
-use super::open_flush::{OpenFlush, Part};
+use super::open_flush::OpenFlush;
 use super::{
-    DeltaLog, Draft, Outcome, Refusal, STORE_WAIT_MIN, Step, TableParts, TableState, TableWriter,
+    DeltaLog, Draft, Outcome, Parts, Refusal, STORE_WAIT_MIN, Step, TableParts, TableState, TableWriter,
 };
 use crate::action::Add;
 use crate::commit::commit;
@@ -21,8 +18,6 @@ use crate::delta_log::write_checkpoint;
 use crate::error::WriterError;
 use crate::faults::{self, Planted, Point};
 use crate::patience::Patience;
-
-type Parts = BTreeMap<TopicPartition, Part>;
 
 /// Whether a commit became a version.
 enum Landed {
@@ -47,13 +42,20 @@ impl TableWriter {
             repetitions,
             ..Outcome::default()
         };
+        for (partition, kept) in std::mem::take(&mut self.kept) {
+            parts.entry(partition).or_default().follow(kept);
+        }
         if let Some(schema) = &schema {
             self.ensure_changes(schema).await?;
         }
         let landed = match self.commit_dead_letters(&mut parts, &mut outcome).await? {
-            // Without a table there is nowhere to keep progress: the records are read again after
-            // a restart and their dead letters recognised.
-            Landed::Yes if self.changes_state.is_none() || parts.is_empty() => Landed::Yes,
+            Landed::Yes if parts.is_empty() => Landed::Yes,
+            Landed::Yes if self.changes_state.is_none() => {
+                // Nowhere to keep progress: after a restart the records are read again and their
+                // dead letters recognised.
+                self.kept = parts;
+                return Ok(outcome);
+            }
             Landed::Yes => {
                 let files = self.upload(&self.changes, self.finish(files)?).await;
                 faults::point(Point::UploadAfter);

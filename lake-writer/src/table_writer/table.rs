@@ -59,15 +59,10 @@ impl TableWriter {
     ) -> Result<(), WriterError> {
         let (contract, shape) =
             layout::contract_of_table(found).map_err(|why| self.table_error(why))?;
-        let topic = schema.contract();
-        if contract.fields() != topic.fields() || contract.key() != topic.key() {
+        if let Some(difference) = contract.difference(schema.contract()) {
             return Err(self.table_error(format!(
-                "its contract (key {:?}, {} fields) is not the topic's (key {:?}, {} fields); use \
-                 another table for the topic, or the table's contract",
-                contract.key(),
-                contract.fields().len(),
-                topic.key(),
-                topic.fields().len()
+                "its contract is not the topic's: {difference}; use another table for the topic, or \
+                 the table's contract"
             )));
         }
         if shape != self.parts.shape {

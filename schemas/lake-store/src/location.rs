@@ -85,6 +85,9 @@ fn open_directory(path: PathBuf, create: bool) -> Result<Opened, String> {
     let path = path
         .canonicalize()
         .map_err(|error| format!("{error}; there is no lake at {}", path.display()))?;
+    if !path.is_dir() {
+        return Err("it is no directory".to_owned());
+    }
     let url = Url::from_directory_path(&path).map_err(|()| "not an absolute path".to_owned())?;
     let prefix = Path::from_absolute_path(&path).map_err(|error| error.to_string())?;
     Ok((url, Arc::new(LocalFileSystem::new()), prefix))
