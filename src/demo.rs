@@ -163,15 +163,25 @@ async fn answer(place: &Place, lake: LakeStore) -> Result<(), Failure> {
         };
         sql::run(lake.clone(), &args).await?;
     }
+    let directory = shell_quoted(&directory);
     eprintln!(
         "\nGo on with:\n  \
          lakehead sql --lake {directory} -c \"select count(*) from flights.flight\"\n  \
          lakehead sql --lake {directory} -c \"select _op, count(*) from flights.flight_changes group by _op\"\n  \
          lakehead sql --lake {directory} -c \"show tables\"\n  \
-         python3 -c \"import deltalake; print(deltalake.DeltaTable('{directory}/flights/flight/changes').version())\"\n\
+         python3 -c \"import deltalake, sys; print(deltalake.DeltaTable(sys.argv[1]).version())\" {directory}/flights/flight/changes\n\
          (from a checkout: cargo run --release -- sql …)"
     );
     Ok(())
+}
+
+/// As a shell takes it for one word.
+fn shell_quoted(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
+    match text.bytes().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 fn lake_directory(directory: &Path) -> String {

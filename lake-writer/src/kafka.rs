@@ -4,8 +4,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -113,11 +113,7 @@ impl KafkaLog {
 
     /// Asks the brokers for their cluster, so that a wrong address is said at the start. Gives up
     /// after `timeout`, or within a second of `stopped`.
-    pub fn check(
-        &self,
-        timeout: Duration,
-        stopped: impl Fn() -> bool,
-    ) -> Result<(), WriterError> {
+    pub fn check(&self, timeout: Duration, stopped: impl Fn() -> bool) -> Result<(), WriterError> {
         let deadline = Instant::now() + timeout;
         loop {
             match self.consumer.fetch_metadata(None, Duration::from_secs(1)) {

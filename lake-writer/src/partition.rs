@@ -248,7 +248,10 @@ impl Partition {
     /// handed everything out, which counts once nothing has come for a while.
     pub(crate) fn is_at_end(&self, passed: Option<i64>) -> bool {
         let is_quiet = self.waits_for.is_none() && self.touched_at.elapsed() >= QUIET_MIN;
-        let reached = passed.filter(|_| is_quiet).unwrap_or(0).max(self.next_offset);
+        let reached = passed
+            .filter(|_| is_quiet)
+            .unwrap_or(0)
+            .max(self.next_offset);
         self.end_offset.is_none_or(|end| reached >= end)
     }
 

@@ -140,7 +140,9 @@ impl Contract {
                 let (ours, theirs) = (of(self, name), of(other, name));
                 Some(format!("its field {name:?} is {ours}, not {theirs}"))
             }
-            None if self.fields != other.fields => Some("its fields are in another order".to_owned()),
+            None if self.fields != other.fields => {
+                Some("its fields are in another order".to_owned())
+            }
             None => None,
         }
     }

@@ -8,7 +8,8 @@ use tracing::{info, warn};
 use super::open_files::OpenFiles;
 use super::open_flush::OpenFlush;
 use super::{
-    DeltaLog, Draft, Outcome, Parts, Refusal, STORE_WAIT_MIN, Step, TableParts, TableState, TableWriter,
+    DeltaLog, Draft, Outcome, Parts, Refusal, STORE_WAIT_MIN, Step, TableParts, TableState,
+    TableWriter,
 };
 use crate::action::Add;
 use crate::commit::commit;
