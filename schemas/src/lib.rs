@@ -17,4 +17,6 @@ pub mod wire;
 pub use contract::{Contract, ContractError, Field, FieldType};
 pub use envelope::{Envelope, Op, Shape, UnknownShape};
 pub use name::{NameError, TableName, TopicPartition};
-pub use registry::{HttpRegistry, RegistryError, SchemaId, SchemaRegistry};
+pub use registry::{
+    Credentials, HttpRegistry, RegistryAccess, RegistryError, SchemaId, SchemaRegistry,
+};
