@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Start the real parts that `fetch` has placed in the cache, on free loopback ports.
 
-    parts.py run [kafka|s3|registry ...] -- COMMAND...
+    parts.py run [kafka|s3|registry|azure ...] -- COMMAND...
 
-starts them (all, when none is named), exports their addresses, runs the command, stops them and exits with its code.
+starts them (when none is named, all but azure, an emulator), exports their addresses, runs the command, stops them and exits with its code.
 
-A part whose address the environment gives already (LAKEHEAD_TEST_KAFKA, LAKEHEAD_TEST_S3_ENDPOINT, LAKEHEAD_TEST_REGISTRY) is used as
-it is. A part that is not in the cache is named and left out; with CI=true that is a failure.
+A part whose address the environment gives already (LAKEHEAD_TEST_KAFKA, LAKEHEAD_TEST_S3_ENDPOINT, LAKEHEAD_TEST_REGISTRY,
+LAKEHEAD_TEST_AZURE) is used as it is. A part that is not in the cache is named and left out; with CI=true that is a failure.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 
+import azurite
 import certificates
 
 STACK = pathlib.Path(__file__).resolve().parent
@@ -32,6 +33,7 @@ S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET = "lakehead", "lakehead-secret", "lakehe
 KAFKA_USER, KAFKA_PASSWORD = "lakehead", "lakehead-sasl-password"
 KAFKA_SASL_SSL, KAFKA_MTLS, KAFKA_CERTIFICATES = "LAKEHEAD_TEST_KAFKA_SASL_SSL", "LAKEHEAD_TEST_KAFKA_MTLS", "LAKEHEAD_TEST_KAFKA_CERTIFICATES"
 KAFKA, S3, REGISTRY = "LAKEHEAD_TEST_KAFKA", "LAKEHEAD_TEST_S3_ENDPOINT", "LAKEHEAD_TEST_REGISTRY"
+AZURE = "LAKEHEAD_TEST_AZURE"
 
 SERVER_PROPERTIES = """\
 process.roles=broker,controller
@@ -177,10 +179,22 @@ def start_registry(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
     return Part("apicurio", command, folder, lambda: page_answers(f"{url}/subjects")), url
 
 
-STARTS = {"kafka": (KAFKA, start_kafka), "s3": (S3, start_s3), "registry": (REGISTRY, start_registry)}
+def start_azure(folder: pathlib.Path) -> tuple[Part, str]:
+    """Azurite, an emulator of Azure's blobs, in memory."""
+    port = free_port()
+    program = place("AZURITE_FOLDER") / "node_modules" / ".bin" / "azurite-blob"
+    command = [str(program), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--skipApiVersionCheck", "--silent"]
+    part, url = Part("azurite", command, folder, lambda: azurite.make_container(port)), f"http://127.0.0.1:{port}"
+    # Where object_store looks for the emulator.
+    part.gives = {"AZURITE_BLOB_STORAGE_URL": url}
+    return part, url
 
 
-def start_all(folder: pathlib.Path, names: Iterable[str] = STARTS) -> tuple[list[Part], dict[str, str]]:
+STARTS = {"kafka": (KAFKA, start_kafka), "s3": (S3, start_s3), "registry": (REGISTRY, start_registry), "azure": (AZURE, start_azure)}
+USUAL = ("kafka", "s3", "registry")
+
+
+def start_all(folder: pathlib.Path, names: Iterable[str] = USUAL) -> tuple[list[Part], dict[str, str]]:
     """Starts what the environment does not give; returns the parts and the environment to add."""
     parts, found = [], {}
     try:
@@ -215,7 +229,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="lakehead-parts-") as folder:
-        parts, environment = start_all(pathlib.Path(folder), names or STARTS)
+        parts, environment = start_all(pathlib.Path(folder), names or USUAL)
         try:
             return subprocess.run(command, env=os.environ | environment).returncode
         finally:
