@@ -19,6 +19,15 @@ pub enum WriterError {
         /// The topics.
         Vec<String>,
     ),
+    /// Kafka and this client do not let each other in.
+    #[error(
+        "kafka and this client refuse each other: {why}; check security.protocol, sasl.* and ssl.* \
+         under [kafka.properties], and that the listener at kafka.bootstrap_servers is of that kind"
+    )]
+    KafkaRefused {
+        /// librdkafka's words.
+        why: String,
+    },
     /// Kafka no longer holds, or does not yet hold, the offset that the table is to go on from.
     #[error(
         "{partition}: the table is to go on at offset {next_offset}, but kafka answers: {why}; \

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lake_store::LakeStore;
-use schemas::{Contract, SchemaRegistry, TableName, TopicPartition};
+use schemas::{SchemaRegistry, TableName, TopicPartition};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -25,8 +25,9 @@ use crate::lane::{Lane, Outlet};
 use crate::partition::{Partition, Reading};
 use crate::progress::WriterProgress;
 use crate::record_log::{Notice, Record, RecordLog};
+use crate::route::Route;
 use crate::schema_cache::SchemaCache;
-use crate::settings::{TopicSettings, WriterSettings};
+use crate::settings::WriterSettings;
 use crate::table_writer::{Held, Outcome, TableParts, TableWriter};
 
 mod assignment;
@@ -67,15 +68,6 @@ pub struct Parts {
     pub runtime: Handle,
     /// Counts what was done.
     pub progress: Arc<WriterProgress>,
-}
-
-/// A topic to read, with its contract if one is configured.
-#[derive(Clone, Debug)]
-pub struct Topic {
-    /// The topic's settings.
-    pub settings: TopicSettings,
-    /// The entity's contract.
-    pub contract: Option<Contract>,
 }
 
 /// When the writer ends by itself.
@@ -122,23 +114,30 @@ impl<L: RecordLog> LakeWriter<L> {
     pub fn new(
         log: L,
         settings: WriterSettings,
-        topics: Vec<Topic>,
+        routes: Vec<Route>,
         until: Until,
         parts: Parts,
     ) -> Result<Self, WriterError> {
         let lake = parts.lake.map_store(crate::faults::wrap);
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
         let room = Arc::new(Notify::new());
-        let mut lanes = Vec::with_capacity(topics.len());
-        for topic in topics {
-            let table = topic.settings.table_name();
-            let table = table.map_err(|error| WriterError::Settings(error.to_string()))?;
+        let mut lanes = Vec::with_capacity(routes.len());
+        for route in routes {
+            let Route {
+                topic,
+                table,
+                format,
+                shape,
+                key,
+                contract,
+                ..
+            } = route;
             let (requests, incoming) = mpsc::unbounded_channel();
             let held = Arc::new(Held::new(Arc::clone(&room)));
             let writer = TableWriter::new(TableParts {
                 lake: lake.clone(),
                 table: table.clone(),
-                shape: topic.settings.shape,
+                shape,
                 pipeline: settings.pipeline.clone(),
                 checkpoint_interval: settings.checkpoint_interval,
                 held: Arc::clone(&held),
@@ -148,22 +147,9 @@ impl<L: RecordLog> LakeWriter<L> {
             parts
                 .runtime
                 .spawn(writer.run(incoming, outcomes_in.clone()));
-            let TopicSettings {
-                name,
-                format,
-                shape,
-                key,
-                ..
-            } = topic.settings;
-            let mut lane = Lane::new(
-                name.into(),
-                table,
-                format,
-                shape,
-                key,
-                Outlet::new(requests, held),
-            );
-            if let Some(contract) = topic.contract {
+            let outlet = Outlet::new(requests, held);
+            let mut lane = Lane::new(topic, table, format, shape, key, outlet);
+            if let Some(contract) = contract {
                 lane.set_contract(contract)?;
             }
             lanes.push(lane);

@@ -159,6 +159,7 @@ impl Lane {
                 Some(plain) => (&mut plain.values, record.value),
                 None => return Err(self.no_contract()),
             },
+            Format::AvroSingleObject => return Err(self.not_read()),
             Format::Avro => match record.value.map(wire::unframe) {
                 Some(None) => return Ok(Verdict::Dead(None, not_framed("value"))),
                 // A tombstone has no schema of its own: any decoder of the table reads its key.
@@ -241,6 +242,7 @@ impl Lane {
                 decoder: &mut plain.keys,
                 body: key,
             },
+            Format::AvroSingleObject => return Err(self.not_read()),
             Format::Avro => {
                 let Some((id, body)) = wire::unframe(key) else {
                     return dead(not_framed("key"));
@@ -331,6 +333,11 @@ impl Lane {
     fn lacks_key(&self, contract: &Contract) -> bool {
         let configured = self.key.as_ref().is_some_and(|key| !key.is_empty());
         contract.key().is_empty() && !configured && self.shape != Shape::Append
+    }
+
+    fn not_read(&self) -> WriterError {
+        let text = format!("topic {}: avro-single-object is not read", self.topic);
+        WriterError::Settings(text)
     }
 
     fn no_contract(&self) -> WriterError {

@@ -137,7 +137,7 @@ async fn fetch(registry: &dyn SchemaRegistry, id: SchemaId, entropy: &Entropy) -
             }
             // A redirect or a refusal says something of the address or the credentials, nothing of
             // the record.
-            Err(error @ (RegistryError::Unavailable { .. } | RegistryError::Refused { .. })) => {
+            Err(error) => {
                 let why = error.to_string();
                 if down.as_ref() != Some(&why) {
                     warn!(schema_id = %id, error = why, "waiting for the schema registry");
@@ -175,6 +175,10 @@ mod tests {
         async fn schema_by_id(&self, id: SchemaId) -> Result<String, RegistryError> {
             let url = "test".to_owned();
             match (id.0, self.0.fetch_add(1, Ordering::SeqCst)) {
+                (401, 0..4) => Err(RegistryError::Unauthorized {
+                    url,
+                    why: "status 401".to_owned(),
+                }),
                 (404, _) => Err(RegistryError::NotFound { url, id }),
                 (_, 0) => Err(RegistryError::Refused {
                     url,
@@ -201,6 +205,12 @@ mod tests {
         cache.get(SchemaId(id)).unwrap().clone()
     }
 
+    async fn settled_by(registry: Flaky, id: u32) -> Answer {
+        let entropy = Arc::new(Entropy::seeded(1));
+        let mut cache = SchemaCache::new(Some(Arc::new(registry)), Handle::current(), entropy);
+        settled(&mut cache, id).await
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_registry_that_is_down_is_waited_for_and_a_missing_schema_is_not() {
         let mut cache = SchemaCache::new(
@@ -209,6 +219,8 @@ mod tests {
             Arc::new(Entropy::seeded(1)),
         );
         assert!(settled(&mut cache, 1).await.is_ok());
+        let lets_us_in_later = settled_by(Flaky::default(), 401).await;
+        assert!(lets_us_in_later.is_ok());
         assert_eq!(
             settled(&mut cache, 404).await.unwrap_err().code,
             "unknown_schema"
