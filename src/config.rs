@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use lake_writer::{Format, KafkaSettings, KeyFormat, Routes, TopicSettings, WriterSettings};
+use lake_writer::{Format, KafkaSettings, Routes, TopicSettings, WriterSettings};
 use schemas::HttpRegistry;
+use schemas::KeyFormat;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use lake_store::LakeStore;
 use lake_writer::{
-    Entropy, KafkaLog, KafkaSettings, LakeWriter, Parts, Route, Routes, SystemClock, Until,
-    WriterError, WriterProgress, WriterSettings,
+    Entropy, KafkaLog, KafkaSettings, LakeWriter, Parts, Routes, SystemClock, Until, WriterError,
+    WriterProgress, WriterSettings,
 };
 use schemas::SchemaRegistry;
 use tokio::runtime::Handle;
@@ -103,13 +103,7 @@ impl Work {
             .enable_all()
             .build();
         let runtime = runtime.map_err(Failure::failed)?;
-        let mut routes = self.routes;
-        let names: Vec<String> = routes.names().map(str::to_owned).collect();
-        let found = names.iter().filter_map(|name| routes.route(name));
-        let found: Vec<Route> = found
-            .collect::<Result<_, _>>()
-            .map_err(|error| WriterError::Settings(error.to_string()))?;
-        let log = KafkaLog::new(&self.kafka, names).map_err(|error| match error {
+        let log = KafkaLog::new(&self.kafka, Vec::new()).map_err(|error| match error {
             WriterError::Kafka(why) => Failure::usage(format!("[kafka]: {why}")),
             other => other.into(),
         })?;
@@ -132,7 +126,7 @@ impl Work {
             runtime: tables,
             progress: self.progress,
         };
-        let writer = LakeWriter::new(log, self.writer, found, self.until, parts)?;
+        let writer = LakeWriter::new(log, self.writer, self.routes, self.until, parts);
         runtime.block_on(writer.run(stop)).map_err(Failure::from)
     }
 }

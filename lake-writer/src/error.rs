@@ -113,6 +113,24 @@ pub enum WriterError {
          the records are read again at the next start"
     )]
     StopTimeout(std::time::Duration),
+    /// A record's schema cannot be followed, and the configuration says to stop then.
+    #[error(
+        "table {table} cannot follow {topic}/{partition} from offset {offset} on: {why}; nothing more \
+         was read. Make the owner's schema compatible again, or set on_incompatible = \
+         \"dead-letter\" for the topic"
+    )]
+    Incompatible {
+        /// The table.
+        table: TableName,
+        /// The topic.
+        topic: String,
+        /// The partition's number.
+        partition: i32,
+        /// The record's offset.
+        offset: i64,
+        /// The schema, the field, both types and the way on.
+        why: String,
+    },
     /// A part of the writer ended without saying why: a bug.
     #[error("internal error: {0}")]
     Internal(String),
@@ -136,6 +154,7 @@ impl WriterError {
                 | Self::TopicReplaced { .. }
                 | Self::PartitionsChanged { .. }
                 | Self::TooManySources { .. }
+                | Self::Incompatible { .. }
         )
     }
 }

@@ -21,12 +21,11 @@ use tracing::{debug, warn};
 
 use crate::error::WriterError;
 use crate::record_log::{Headers, Notice, Position, Record, RecordLog};
-use crate::settings::{Assignment, KafkaSettings};
+use crate::settings::{Assignment, KafkaSettings, Start};
 
 mod cluster;
 mod trouble;
 
-pub use cluster::ClusterTopic;
 use trouble::Trouble;
 
 /// How often missing topics and new partitions are looked for.
@@ -108,21 +107,6 @@ impl KafkaLog {
         };
         log.read_topics(topics)?;
         Ok(log)
-    }
-
-    /// Reads these topics from now on. In a group this subscribes again, and a rebalance follows
-    /// if they are others than before.
-    pub fn read_topics(&mut self, topics: Vec<String>) -> Result<(), WriterError> {
-        if topics == self.topics {
-            return Ok(());
-        }
-        self.topics = topics;
-        self.metadata_due = Instant::now();
-        if self.assignment == Assignment::Group {
-            let names: Vec<&str> = self.topics.iter().map(String::as_str).collect();
-            self.consumer.subscribe(&names).map_err(refused)?;
-        }
-        Ok(())
     }
 
     /// All partitions of the topics, once they are there and whenever they are more.
@@ -331,6 +315,32 @@ impl RecordLog for KafkaLog {
             self.consumer
                 .fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)
         })
+    }
+
+    async fn topics(&mut self) -> Result<Vec<String>, WriterError> {
+        self.cluster_topics()
+    }
+
+    /// In a group this subscribes again, and a rebalance follows if they are others than before.
+    fn read_topics(&mut self, topics: Vec<String>) -> Result<(), WriterError> {
+        if topics == self.topics {
+            return Ok(());
+        }
+        self.topics = topics;
+        self.metadata_due = Instant::now();
+        if self.assignment == Assignment::Group {
+            let names: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+            self.consumer.subscribe(&names).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    async fn start_offset(
+        &mut self,
+        partition: &TopicPartition,
+        start: Start,
+    ) -> Result<i64, WriterError> {
+        self.first_offset(partition, start)
     }
 
     fn passed(&self, partition: &TopicPartition) -> Option<i64> {

@@ -48,6 +48,22 @@ pub(crate) fn changes_metadata(
     )
 }
 
+/// A table's metadata with the columns and contract of another schema; all else stays.
+pub(crate) fn grown(
+    table: &Metadata,
+    schema: &ChangeSchema,
+    shape: Shape,
+) -> Result<Metadata, String> {
+    let fresh = changes_metadata(schema, shape, Uuid::nil(), 0)?;
+    let mut configuration = table.configuration.clone();
+    configuration.extend(fresh.configuration);
+    Ok(Metadata {
+        schema_string: fresh.schema_string,
+        configuration,
+        ..table.clone()
+    })
+}
+
 /// Whether two tables have the same columns and partition columns, whatever else is said of them.
 pub(crate) fn same_columns(a: &Metadata, b: &Metadata) -> bool {
     let columns = |metadata: &Metadata| -> Option<Vec<(Value, Value)>> {

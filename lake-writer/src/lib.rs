@@ -60,12 +60,11 @@ pub use entropy::Entropy;
 pub use error::WriterError;
 #[cfg(feature = "faults")]
 pub use faults::arm as arm_fail_points;
-pub use kafka::{ClusterTopic, KafkaLog};
+pub use kafka::KafkaLog;
 pub use lake_writer::{LakeWriter, Parts, Until};
 pub use progress::WriterProgress;
 pub use record_log::{Headers, Notice, Position, Record, RecordLog};
 pub use route::{Route, RouteError, Routes};
 pub use settings::{
-    Assignment, Format, KafkaSettings, KeyFormat, OnIncompatible, Start, TopicSettings,
-    WriterSettings,
+    Assignment, Format, KafkaSettings, OnIncompatible, Start, TopicSettings, WriterSettings,
 };

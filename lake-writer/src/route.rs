@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use schemas::{Contract, Shape, TableName};
+use schemas::{AvroSchema, Contract, KeyFormat, Shape, TableName};
 
-use crate::settings::{Format, KeyFormat, OnIncompatible, Start, TopicSettings};
+use crate::settings::{Format, OnIncompatible, Start, TopicSettings};
 
 mod entry;
 mod internal;
@@ -33,6 +33,9 @@ pub struct Route {
     pub contract: Option<Contract>,
     /// Whether the columns of JSON that brings no schema are taken from its first records.
     pub infer: bool,
+    /// Avro schemas that values in single-object encoding may be written with, besides the
+    /// contract.
+    pub writer_schemas: Vec<Arc<AvroSchema>>,
     /// Where a partition is read from that the table has never seen.
     pub start: Start,
     /// What happens to records under a schema that the table cannot follow.
@@ -51,8 +54,9 @@ impl Route {
             key: None,
             contract: None,
             infer: false,
+            writer_schemas: Vec::new(),
             start: Start::Earliest,
-            on_incompatible: OnIncompatible::Stop,
+            on_incompatible: OnIncompatible::default(),
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Schemas by id, fetched once in the background.
 //!
-//! A registry that is down or refuses us is waited for; only its own word that a schema does not exist makes a
-//! record with that id a dead letter.
+//! A registry that is down or refuses us is waited for; only its own word that a schema does not
+//! exist, or is not Avro, makes a record with that id a dead letter.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use apache_avro::Schema;
-use schemas::{RegistryError, SchemaId, SchemaRegistry};
+use schemas::{AvroSchema, ContractError, RegistryError, SchemaId, SchemaRegistry};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -29,7 +28,7 @@ const WAIT_MIN: Duration = Duration::from_millis(250);
 /// How often a registry must say that a schema does not exist: its replicas may lag behind.
 const NOT_FOUND_ANSWERS: usize = 3;
 
-type Answer = Result<Arc<Schema>, Reason>;
+type Answer = Result<Arc<AvroSchema>, Reason>;
 
 /// What is known of schema ids so far.
 #[derive(Debug)]
@@ -150,13 +149,13 @@ async fn fetch(registry: &dyn SchemaRegistry, id: SchemaId, entropy: &Entropy) -
 }
 
 fn parse(id: SchemaId, text: &str) -> Answer {
-    let refuse = |error: apache_avro::Error| {
+    let refuse = |error: ContractError| {
         Reason::new(
             "unknown_schema",
-            format!("schema {id} is not valid Avro: {error}"),
+            format!("schema {id} is not read: {error}"),
         )
     };
-    Schema::parse_str(text).map(Arc::new).map_err(refuse)
+    text.parse().map(Arc::new).map_err(refuse)
 }
 
 #[cfg(test)]

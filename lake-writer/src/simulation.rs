@@ -11,15 +11,15 @@ use std::time::Duration;
 use lake_store::LakeStore;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use schemas::{Contract, Shape};
+use schemas::{Contract, KeyFormat, Shape};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::fault_store::{Fault, FaultStore};
-use crate::route::Route;
-use crate::settings::{Format, KeyFormat, WriterSettings};
+use crate::route::{Route, Routes};
+use crate::settings::{Format, WriterSettings};
 use crate::{Entropy, LakeWriter, Parts, Until, WriterError, WriterProgress};
 
 mod cluster;
@@ -119,7 +119,8 @@ impl World {
             runtime: Handle::current(),
             progress: Arc::new(WriterProgress::default()),
         };
-        let writer = LakeWriter::new(log, settings, vec![route], until, parts).unwrap();
+        let routes = Routes::of(vec![route]).unwrap();
+        let writer = LakeWriter::new(log, settings, routes, until, parts);
         let (stop, stopping) = watch::channel(false);
         Writer {
             member,

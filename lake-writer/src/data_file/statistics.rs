@@ -24,7 +24,13 @@ pub(super) fn of(file: &ParquetMetaData) -> String {
         .min(COLUMNS_MAX);
     for index in 0..columns {
         // Delta keeps no statistics of what lies in arrays and maps.
-        if file.file_metadata().schema_descr().column(index).max_rep_level() > 0 {
+        if file
+            .file_metadata()
+            .schema_descr()
+            .column(index)
+            .max_rep_level()
+            > 0
+        {
             continue;
         }
         let chunks: Vec<&ColumnChunkMetaData> = file

@@ -17,15 +17,6 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long it is listened between two questions.
 const LISTEN_TIME: Duration = Duration::from_millis(100);
 
-/// A topic of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ClusterTopic {
-    /// Its name.
-    pub name: String,
-    /// How many partitions it has.
-    pub partitions: i32,
-}
-
 impl KafkaLog {
     /// Asks the brokers for their cluster once, so that a wrong address and wrong credentials are
     /// said at the start. A refusal ends the wait at once; otherwise it gives up after `timeout`,
@@ -63,24 +54,17 @@ impl KafkaLog {
         }
     }
 
-    /// All topics of the cluster that this user may see, by name; those that Kafka keeps for
-    /// itself too.
-    pub fn cluster_topics(&self) -> Result<Vec<ClusterTopic>, WriterError> {
+    /// The names of all topics of the cluster that this user may see, in order; those that Kafka
+    /// keeps for itself too.
+    pub(super) fn cluster_topics(&self) -> Result<Vec<String>, WriterError> {
         let metadata = self.ask("topics", || {
             self.consumer.fetch_metadata(None, REQUEST_TIMEOUT)
         })?;
-        let there = metadata
-            .topics()
-            .iter()
-            .filter(|topic| topic.error().is_none());
-        let mut topics: Vec<ClusterTopic> = there
-            .map(|topic| ClusterTopic {
-                name: topic.name().to_owned(),
-                partitions: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
-            })
-            .collect();
-        topics.sort();
-        Ok(topics)
+        let there = metadata.topics().iter();
+        let there = there.filter(|topic| topic.error().is_none());
+        let mut names: Vec<String> = there.map(|topic| topic.name().to_owned()).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// The id that the cluster gave itself when it was made; `None` when no broker tells in time.
@@ -91,7 +75,7 @@ impl KafkaLog {
     /// The offset to start at in a partition that the table has never seen.
     ///
     /// `Latest`, and a time after the last record, give the next offset to be written.
-    pub fn start_offset(
+    pub(super) fn first_offset(
         &self,
         partition: &TopicPartition,
         start: Start,

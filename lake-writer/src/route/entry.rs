@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use regex::Regex;
-use schemas::{Contract, Shape, TableName};
+use schemas::{AvroSchema, Contract, KeyFormat, Shape, TableName};
 
 use super::{Route, RouteError, name};
-use crate::settings::{Format, KeyFormat, TopicSettings};
+use crate::settings::{Format, TopicSettings};
 
 /// Which topics an entry takes.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(super) struct Entry {
     topics: Topics,
     settings: TopicSettings,
     contract: ContractFrom,
+    writer_schemas: Vec<Arc<AvroSchema>>,
 }
 
 impl Entry {
@@ -51,8 +53,15 @@ impl Entry {
             topics,
             settings: settings.clone(),
             contract: ContractFrom::Nowhere,
+            writer_schemas: Vec::new(),
         };
         entry.check(problems);
+        for path in &settings.writer_schemas {
+            match read_schema(&contracts_from.join(path)) {
+                Ok(schema) => entry.writer_schemas.push(Arc::new(schema)),
+                Err(why) => problems.push(format!("{entry}: writer_schemas {why}")),
+            }
+        }
         if let Some(path) = &settings.contract {
             match entry.find_contract(path, contracts_from) {
                 Ok(contract) => entry.contract = contract,
@@ -95,6 +104,7 @@ impl Entry {
             key: settings.key.clone(),
             contract: self.contract(topic, contracts_from)?,
             infer: settings.infer,
+            writer_schemas: self.writer_schemas.clone(),
             start: settings.start,
             on_incompatible: settings.on_incompatible,
         })
@@ -149,9 +159,7 @@ impl Entry {
 
     fn key_format(&self) -> KeyFormat {
         let values = self.settings.format;
-        self.settings
-            .key_format
-            .unwrap_or_else(|| KeyFormat::from(values))
+        self.settings.key_format.unwrap_or_else(|| values.of_keys())
     }
 
     /// Whether the settings fit together.
@@ -163,12 +171,15 @@ impl Entry {
                 refuse(format!("table {table:?} {}", no_such_group(&group)));
             }
         }
-        match (settings.format, &settings.contract, settings.infer) {
-            (Format::AvroSingleObject, None, _) => refuse(
-                "format avro-single-object needs a contract, the schema that its fingerprints \
-                 stand for"
+        let has_schema = settings.contract.is_some() || !settings.writer_schemas.is_empty();
+        if settings.format == Format::AvroSingleObject && !has_schema {
+            refuse(
+                "format avro-single-object needs writer_schemas or a contract: the schemas that its \
+                 fingerprints stand for"
                     .to_owned(),
-            ),
+            );
+        }
+        match (settings.format, &settings.contract, settings.infer) {
             (_, Some(_), true) => {
                 refuse("infer = true and a contract contradict each other".to_owned());
             }
@@ -260,4 +271,11 @@ fn read_contract(path: &Path) -> Result<Contract, String> {
     let place = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{place}: {error}"))?;
     text.parse().map_err(|error| format!("{place}: {error}"))
+}
+
+fn read_schema(path: &Path) -> Result<AvroSchema, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    text.parse()
+        .map_err(|error: schemas::ContractError| format!("{}: {error}", path.display()))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use schemas::Shape;
+use schemas::{KeyFormat, Shape};
 use serde::{Deserialize, Serialize};
 
 use super::Start;
@@ -41,6 +41,10 @@ pub struct TopicSettings {
     /// Take the columns of JSON that brings no schema from its first records.
     #[serde(default)]
     pub infer: bool,
+    /// Avro schemas that values in single-object encoding may be written with, besides the
+    /// contract: paths relative to the configuration file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writer_schemas: Vec<PathBuf>,
     /// Where a partition is read from that the table has never seen.
     #[serde(default)]
     pub start: Start,
@@ -72,25 +76,12 @@ pub enum Format {
     AvroSingleObject,
 }
 
-/// How the keys of a topic's records are encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyFormat {
-    /// Avro, framed as the values are.
-    Avro,
-    /// JSON text.
-    Json,
-    /// UTF-8 text: the one key column.
-    String,
-    /// An integer of 4 or 8 bytes, most significant first: the one key column.
-    Integer,
-}
-
-impl From<Format> for KeyFormat {
-    fn from(values: Format) -> Self {
-        match values {
-            Format::Avro | Format::AvroSingleObject => Self::Avro,
-            Format::Json => Self::Json,
+impl Format {
+    /// How keys are encoded unless the configuration says otherwise.
+    pub(crate) fn of_keys(self) -> KeyFormat {
+        match self {
+            Self::Avro | Self::AvroSingleObject => KeyFormat::Avro,
+            Self::Json => KeyFormat::Json,
         }
     }
 }
@@ -99,9 +90,9 @@ impl From<Format> for KeyFormat {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnIncompatible {
-    /// The table stops before them, and only this table.
+    /// They become dead letters, and the table goes on.
     #[default]
-    Stop,
-    /// They become dead letters.
     DeadLetter,
+    /// The table stops before them, and only this table.
+    Stop,
 }
