@@ -134,7 +134,7 @@ fn every_problem_of_the_list_is_told_at_once() {
         "\"orders\": the name has one part",
         "a.same is already fed by topic \"a.x\"",
         "\"b.late\": never used",
-        "\"a.single\": format avro-single-object needs a contract",
+        "\"a.single\": format avro-single-object needs writer_schemas or a contract",
         "\"a.bare\": a string or integer key needs the name",
         "\"a.bare2\": a string or integer key is one column",
         "\"a.inferred\": infer = true is for json",
