@@ -6,16 +6,16 @@ pub struct Incompatible {
     /// The field, within records as `a.b`; empty for the key as a whole.
     pub field: String,
     /// The table's contract by name, and what it says of the field.
-    pub table: (String, String),
+    pub table: Box<(String, String)>,
     /// The writer's schema by name, and what it says of the field.
-    pub writer: (String, String),
+    pub writer: Box<(String, String)>,
     /// Why the one does not hold the other, and what to do.
     pub why: String,
 }
 
 impl std::fmt::Display for Incompatible {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ((table, in_table), (writer, in_writer)) = (&self.table, &self.writer);
+        let ((table, in_table), (writer, in_writer)) = (self.table.as_ref(), self.writer.as_ref());
         if self.field.is_empty() {
             f.write_str("the key")?;
         } else {

@@ -239,8 +239,8 @@ impl<'c> Merge<'c> {
         };
         Incompatible {
             field: path.to_owned(),
-            table: (name(self.table), table.to_owned()),
-            writer: (name(self.writer), writer.to_owned()),
+            table: Box::new((name(self.table), table.to_owned())),
+            writer: Box::new((name(self.writer), writer.to_owned())),
             why,
         }
     }

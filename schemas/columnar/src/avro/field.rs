@@ -148,7 +148,7 @@ impl FieldStep {
                 column.push_text(&text.unwrap_or_default())
             }
             Read::Decimal(size, read) => {
-                let digits = read.from_bytes(sized(*size, cursor)?, &self.name)?;
+                let digits = read.of_bytes(sized(*size, cursor)?, &self.name)?;
                 column.push_decimal(digits)
             }
             Read::DecimalText(size, scale) => {

@@ -150,7 +150,7 @@ impl ValueRead {
             Read::Date => column.push_date(i32::try_from(long()?).map_err(|_| refused())?),
             Read::Days => column.push_long(i32::try_from(long()?).map_err(|_| refused())?.into()),
             Read::Decimal(read) | Read::DecimalBytes(read) => {
-                column.push_decimal(read.from_text(number.text()).ok_or_else(refused)?)
+                column.push_decimal(read.of_text(number.text()).ok_or_else(refused)?)
             }
             Read::DecimalText { .. } if is_decimal(number.text()) => {
                 column.push_text(number.text())
@@ -181,10 +181,8 @@ impl ValueRead {
             Read::Date => column.push_date(parse_date(text).ok_or_else(refused)?),
             Read::Time(_) => column.push_long(parse_time(text).ok_or_else(refused)?),
             Read::WallClock(_) => column.push_long(parse_wall_clock(text).ok_or_else(refused)?),
-            Read::Decimal(read) => column.push_decimal(read.from_text(text).ok_or_else(refused)?),
-            Read::DecimalBytes(read) => {
-                column.push_decimal(read.from_bytes(&base64()?, &self.name)?)
-            }
+            Read::Decimal(read) => column.push_decimal(read.of_text(text).ok_or_else(refused)?),
+            Read::DecimalBytes(read) => column.push_decimal(read.of_bytes(&base64()?, &self.name)?),
             Read::DecimalText { base64: false, .. } => {
                 if !is_decimal(text) {
                     return Err(refused());
