@@ -112,7 +112,7 @@ fn every_problem_is_told_at_once() {
         "auto.offset.reset",
         "sasl.pasword",
         "the name has one part",
-        "needs a contract",
+        "needs writer_schemas or a contract",
         "registry.url",
     ] {
         assert!(failure.contains(part), "{part}: {failure}");
