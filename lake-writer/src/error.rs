@@ -19,6 +19,15 @@ pub enum WriterError {
         /// The topics.
         Vec<String>,
     ),
+    /// Kafka and this client do not let each other in.
+    #[error(
+        "kafka and this client refuse each other: {why}; check security.protocol, sasl.* and ssl.* \
+         under [kafka.properties], and that the listener at kafka.bootstrap_servers is of that kind"
+    )]
+    KafkaRefused {
+        /// librdkafka's words.
+        why: String,
+    },
     /// Kafka no longer holds, or does not yet hold, the offset that the table is to go on from.
     #[error(
         "{partition}: the table is to go on at offset {next_offset}, but kafka answers: {why}; \
@@ -104,6 +113,24 @@ pub enum WriterError {
          the records are read again at the next start"
     )]
     StopTimeout(std::time::Duration),
+    /// A record's schema cannot be followed, and the configuration says to stop then.
+    #[error(
+        "table {table} cannot follow {topic}/{partition} from offset {offset} on: {why}; nothing more \
+         was read. Make the owner's schema compatible again, or set on_incompatible = \
+         \"dead-letter\" for the topic"
+    )]
+    Incompatible {
+        /// The table.
+        table: TableName,
+        /// The topic.
+        topic: String,
+        /// The partition's number.
+        partition: i32,
+        /// The record's offset.
+        offset: i64,
+        /// The schema, the field, both types and the way on.
+        why: String,
+    },
     /// A part of the writer ended without saying why: a bug.
     #[error("internal error: {0}")]
     Internal(String),
@@ -127,6 +154,7 @@ impl WriterError {
                 | Self::TopicReplaced { .. }
                 | Self::PartitionsChanged { .. }
                 | Self::TooManySources { .. }
+                | Self::Incompatible { .. }
         )
     }
 }

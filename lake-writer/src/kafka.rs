@@ -10,18 +10,23 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, Headers as _};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message, Offset, Statistics, TopicPartitionList};
 use schemas::TopicPartition;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::error::WriterError;
 use crate::record_log::{Headers, Notice, Position, Record, RecordLog};
-use crate::settings::{Assignment, KafkaSettings};
+use crate::settings::{Assignment, KafkaSettings, Start};
+
+mod cluster;
+mod trouble;
+
+use trouble::Trouble;
 
 /// How often missing topics and new partitions are looked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(1);
@@ -79,49 +84,29 @@ impl std::fmt::Debug for KafkaLog {
 }
 
 impl KafkaLog {
-    /// A consumer of these topics. Does not wait for the brokers.
+    /// A consumer of these topics, which may be none at first. Does not wait for the brokers.
     pub fn new(settings: &KafkaSettings, topics: Vec<String>) -> Result<Self, WriterError> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &settings.bootstrap_servers);
-        config.set("group.id", &settings.group_id);
-        for (name, value) in DEFAULTS {
-            config.set(name, value);
-        }
-        for (name, value) in &settings.properties {
-            config.set(name, value);
-        }
+        let mut config = settings.client_config(&DEFAULTS);
         for (name, value) in OWNED {
             config.set(name, value);
         }
+        if !matches!(config.log_level, RDKafkaLogLevel::Debug) {
+            // It tells why a connection failed, which the context keeps for who asks.
+            config.set_log_level(RDKafkaLogLevel::Info);
+        }
         let consumer = config
             .create_with_context(Context::default())
-            .map_err(refused)?;
-        let log = Self {
+            .map_err(|error| WriterError::Kafka(settings.redact(&told(&error))))?;
+        let mut log = Self {
             consumer,
             assignment: settings.assignment,
-            topics,
+            topics: Vec::new(),
             known: Vec::new(),
             metadata_due: Instant::now(),
             told: HashMap::new(),
         };
-        if log.assignment == Assignment::Group {
-            let names: Vec<&str> = log.topics.iter().map(String::as_str).collect();
-            log.consumer.subscribe(&names).map_err(refused)?;
-        }
+        log.read_topics(topics)?;
         Ok(log)
-    }
-
-    /// Asks the brokers for their cluster, so that a wrong address is said at the start. Gives up
-    /// after `timeout`, or within a second of `stopped`.
-    pub fn check(&self, timeout: Duration, stopped: impl Fn() -> bool) -> Result<(), WriterError> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            match self.consumer.fetch_metadata(None, Duration::from_secs(1)) {
-                Ok(_) => return Ok(()),
-                Err(_) if Instant::now() < deadline && !stopped() => {}
-                Err(error) => return Err(WriterError::Kafka(error.to_string())),
-            }
-        }
     }
 
     /// All partitions of the topics, once they are there and whenever they are more.
@@ -332,6 +317,32 @@ impl RecordLog for KafkaLog {
         })
     }
 
+    async fn topics(&mut self) -> Result<Vec<String>, WriterError> {
+        self.cluster_topics()
+    }
+
+    /// In a group this subscribes again, and a rebalance follows if they are others than before.
+    fn read_topics(&mut self, topics: Vec<String>) -> Result<(), WriterError> {
+        if topics == self.topics {
+            return Ok(());
+        }
+        self.topics = topics;
+        self.metadata_due = Instant::now();
+        if self.assignment == Assignment::Group {
+            let names: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+            self.consumer.subscribe(&names).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    async fn start_offset(
+        &mut self,
+        partition: &TopicPartition,
+        start: Start,
+    ) -> Result<i64, WriterError> {
+        self.first_offset(partition, start)
+    }
+
     fn passed(&self, partition: &TopicPartition) -> Option<i64> {
         let fetched = self.consumer.context().fetched.lock().ok()?;
         fetched.get(partition).copied()
@@ -364,7 +375,15 @@ impl RecordLog for KafkaLog {
 }
 
 fn refused(error: KafkaError) -> WriterError {
-    WriterError::Kafka(error.to_string())
+    WriterError::Kafka(told(&error))
+}
+
+/// The error's words without a property's value, which librdkafka's own words end in.
+fn told(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, why, name, _) => format!("{name}: {why}"),
+        other => other.to_string(),
+    }
 }
 
 /// Notes rebalances; the writer answers them after the poll in which they came.
@@ -374,6 +393,7 @@ struct Context {
     /// How far partitions were fetched whose records are all handed out.
     fetched: Mutex<HashMap<TopicPartition, i64>>,
     closing: AtomicBool,
+    trouble: Trouble,
 }
 
 impl ClientContext for Context {
@@ -394,15 +414,22 @@ impl ClientContext for Context {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.trouble.hear(facility, message);
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => warn!(facility, "{message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(facility, "{message}"),
-            RDKafkaLogLevel::Debug => debug!(facility, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                debug!(facility, "{message}");
+            }
         }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        warn!(%error, "kafka: {reason}");
+        self.trouble.see(&error, reason);
     }
 }
 

@@ -46,6 +46,7 @@ mod partition;
 mod patience;
 mod progress;
 mod record_log;
+mod route;
 mod schema_cache;
 mod settings;
 #[cfg(test)]
@@ -60,7 +61,10 @@ pub use error::WriterError;
 #[cfg(feature = "faults")]
 pub use faults::arm as arm_fail_points;
 pub use kafka::KafkaLog;
-pub use lake_writer::{LakeWriter, Parts, Topic, Until};
+pub use lake_writer::{LakeWriter, Parts, Until};
 pub use progress::WriterProgress;
 pub use record_log::{Headers, Notice, Position, Record, RecordLog};
-pub use settings::{Assignment, Format, KafkaSettings, TopicSettings, WriterSettings};
+pub use route::{Route, RouteError, Routes};
+pub use settings::{
+    Assignment, Format, KafkaSettings, OnIncompatible, Start, TopicSettings, WriterSettings,
+};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use columnar::{ChangeBuffer, ChangeSchema, RecordMeta};
-use schemas::{SchemaId, TopicPartition, header};
+use schemas::{TopicPartition, header};
 use tokio::time::Instant;
 
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::error::WriterError;
-use crate::lane::{Lane, Verdict};
+use crate::lane::{Lane, Verdict, Wait};
 use crate::record_log::{Position, Record};
 use crate::schema_cache::SchemaCache;
 use crate::table_writer::{Chunk, Resume};
@@ -36,8 +36,8 @@ pub(crate) struct Partition {
     unproved: Option<i64>,
     /// The mark of the last record read since the last chunk.
     last_mark: Option<i64>,
-    /// The schema that the record at `next_offset` cannot be read without.
-    pub(crate) waits_for: Option<SchemaId>,
+    /// What the record at `next_offset` cannot be read without.
+    pub(crate) waits_for: Option<Wait>,
     /// Where a run with an end stops.
     pub(crate) end_offset: Option<i64>,
     rows: Option<ChangeBuffer>,
@@ -157,8 +157,8 @@ impl Partition {
             };
             match verdict {
                 Verdict::Row | Verdict::Passed => {}
-                Verdict::Waits(id) => {
-                    self.waits_for = Some(id);
+                Verdict::Waits(what) => {
+                    self.waits_for = Some(what);
                     return Ok(());
                 }
                 Verdict::Dead(schema_id, reason) => {

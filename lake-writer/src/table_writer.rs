@@ -22,6 +22,7 @@ use crate::entropy::Entropy;
 use crate::error::WriterError;
 
 mod assignment;
+mod evolution;
 mod flush;
 mod held;
 mod open_files;

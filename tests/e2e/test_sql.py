@@ -128,8 +128,8 @@ aws_endpoint = "http://127.0.0.1:{parts.free_port()}"
 aws_allow_http = "true"
 aws_region = "us-east-1"
 aws_access_key_id = "a"
-aws_secret_access_key = "b"
+aws_secret_access_key = {{ env = "SECRET" }}
 """)
     answer = subprocess.run([binary, "sql", "--config", "lakehead.toml", "-c", "SELECT * FROM flights.flight"], cwd=tmp_path,
-                            capture_output=True, text=True, timeout=120)
+                            env=os.environ | {"SECRET": "b"}, capture_output=True, text=True, timeout=120)
     assert answer.returncode == 3, (answer.returncode, answer.stderr)

@@ -46,10 +46,13 @@ impl TableWriter {
         for (partition, kept) in std::mem::take(&mut self.kept) {
             parts.entry(partition).or_default().follow(kept);
         }
-        if let Some(schema) = &schema {
-            self.ensure_changes(schema).await?;
-        }
+        let fits = match &schema {
+            Some(schema) => self.ensure_changes(schema).await?,
+            None => true,
+        };
         let landed = match self.commit_dead_letters(&mut parts, &mut outcome).await? {
+            // The table has grown beyond these rows: they are read again by its contract.
+            Landed::Yes if !fits => Landed::Fenced,
             Landed::Yes if parts.is_empty() => Landed::Yes,
             Landed::Yes if self.changes_state.is_none() => {
                 // Nowhere to keep progress: after a restart the records are read again and their
@@ -112,6 +115,7 @@ impl TableWriter {
             steps,
             further: Vec::new(),
             files,
+            growth: None,
         };
         let TableParts { clock, entropy, .. } = &self.parts;
         let result = commit(&self.dead_letters, state, &draft, clock.as_ref(), entropy).await;
@@ -154,6 +158,7 @@ impl TableWriter {
             steps,
             further,
             files,
+            growth: None,
         };
         outcome.files = draft.files.len();
         let result = commit_planned(&self.changes, state, draft, &self.parts).await;
@@ -214,6 +219,7 @@ impl TableWriter {
                     "another program changed the table's columns; dropping our rows and reading again");
                 Ok(None)
             }
+            Err(Refusal::Overtaken) => Ok(None),
             Err(Refusal::Unreadable(why)) => Err(self.table_error(why)),
             Err(Refusal::NotEncodable(why)) => Err(WriterError::Internal(why)),
         }
@@ -225,7 +231,7 @@ impl TableWriter {
     }
 
     /// Uploads files, waiting out a store that is down.
-    async fn upload(&self, log: &DeltaLog, files: Vec<DataFile>) -> Vec<Add> {
+    pub(super) async fn upload(&self, log: &DeltaLog, files: Vec<DataFile>) -> Vec<Add> {
         let mut added = Vec::with_capacity(files.len());
         for file in files {
             let mut patience = Patience::new(&self.parts.entropy, STORE_WAIT_MIN);
@@ -280,7 +286,7 @@ async fn commit_planned(
             steps: Vec::new(),
             further: Vec::new(),
             files,
-            layout: draft.layout,
+            ..draft
         };
     }
     let result = commit(log, state, &draft, clock.as_ref(), entropy).await;
