@@ -428,7 +428,8 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        warn!(%error, "kafka: {reason}");
+        // The log and the poll tell it, too, the latter not more often than it helps.
+        debug!(%error, "kafka: {reason}");
         self.trouble.see(&error, reason);
     }
 }

@@ -45,10 +45,13 @@ impl Kafka {
             if text.is_reference() {
                 settings.secrets.insert(name.clone());
             }
-            if let Some(value) = text.resolve_named(&place, name, directory, problems) {
-                settings
-                    .properties
-                    .insert(name.clone(), at_home(name, value, directory));
+            let value = text.resolve_named(&place, name, directory, problems);
+            match value.map(|value| at_home(name, value, directory)) {
+                Some(Ok(value)) => {
+                    settings.properties.insert(name.clone(), value);
+                }
+                Some(Err(why)) => problems.push(format!("{place}: {why}")),
+                None => {}
             }
         }
         settings.validate(problems);
@@ -56,10 +59,16 @@ impl Kafka {
     }
 }
 
-/// A place of a file or folder, seen from the configuration file.
-fn at_home(name: &str, value: String, directory: &Path) -> String {
-    if !name.ends_with(".location") || value == "probe" {
-        return value;
+/// A place of a file or folder, seen from the configuration file. librdkafka would not say which
+/// one is missing.
+fn at_home(name: &str, value: String, directory: &Path) -> Result<String, String> {
+    let is_place = name.starts_with("ssl.") && name.ends_with(".location");
+    if !is_place || name == "ssl.engine.location" || value == "probe" {
+        return Ok(value);
     }
-    directory.join(value).display().to_string()
+    let place = directory.join(value).display().to_string();
+    match std::fs::metadata(&place) {
+        Ok(_) => Ok(place),
+        Err(error) => Err(format!("{place}: {error}")),
+    }
 }

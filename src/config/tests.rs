@@ -98,6 +98,7 @@ fn every_problem_is_told_at_once() {
          [kafka.properties]\n\
          \"sasl.password\" = { env = 'LAKEHEAD_TEST_NO_SUCH_VARIABLE' }\n\
          \"ssl.key.password\" = { file = 'no-such-file' }\n\
+         \"ssl.ca.location\" = 'no-such-ca.pem'\n\
          \"auto.offset.reset\" = 'latest'\n\
          \"sasl.pasword\" = 'x'\n\
          [[topic]]\nname = 'a'\nformat = 'avro-single-object'\n\
@@ -109,6 +110,7 @@ fn every_problem_is_told_at_once() {
         "group_id",
         "LAKEHEAD_TEST_NO_SUCH_VARIABLE",
         "no-such-file",
+        "no-such-ca.pem",
         "auto.offset.reset",
         "sasl.pasword",
         "the name has one part",
