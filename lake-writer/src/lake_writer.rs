@@ -203,6 +203,7 @@ impl<L: RecordLog> LakeWriter<L> {
     }
 
     async fn step(&mut self) -> Result<(), WriterError> {
+        self.progress.turned();
         self.take_outcomes().await?;
         self.take_schemas().await?;
         self.retry_tables().await?;
@@ -213,6 +214,7 @@ impl<L: RecordLog> LakeWriter<L> {
                 Some(Notice::Assigned(partitions)) => self.take_assignment(partitions).await?,
                 Some(Notice::Revoked) => self.give_up_partitions().await?,
                 Some(Notice::OffsetLost) => self.find_lost_offsets().await?,
+                Some(Notice::TopicsChanged) => self.look_again().await?,
                 None => {}
             }
         }

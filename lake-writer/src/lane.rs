@@ -45,6 +45,8 @@ pub(crate) struct Lane {
     pub(crate) outlet: Outlet,
     /// Why it is not read, if it is not.
     pub(crate) stopped: Option<Stopped>,
+    /// Why it was not read before it was tried again.
+    pub(crate) stopped_before: Option<Stopped>,
     format: Format,
     key: Option<Vec<String>>,
     /// The contract was learned from a record, so a table that exists knows better.
@@ -77,6 +79,7 @@ impl Lane {
             schema: None,
             outlet,
             stopped: None,
+            stopped_before: None,
             format,
             key,
             learned: false,
