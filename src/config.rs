@@ -1,10 +1,11 @@
 //! The configuration file: one TOML file, every problem told at once.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use lake_store::LakeStore;
-use lake_writer::{KafkaSettings, Topic, TopicSettings, WriterSettings};
+use lake_writer::{Feed, KafkaSettings, Topic, TopicSettings, WriterSettings};
 use schemas::Contract;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ pub(crate) struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry: Option<Registry>,
     pub(crate) writer: WriterSettings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<Http>,
     #[serde(rename = "topic", skip_serializing_if = "Vec::is_empty")]
     topics: Vec<TopicSettings>,
 }
@@ -49,6 +52,14 @@ impl Default for Lake {
 pub(crate) struct Registry {
     /// Base address of a registry that speaks Confluent's REST API.
     pub(crate) url: String,
+}
+
+/// `[http]`: where to ask how the writer does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    /// Address to listen on: `/livez`, `/readyz`, `/metrics`. Nobody is asked who they are.
+    pub(crate) listen: SocketAddr,
 }
 
 impl Config {
@@ -94,6 +105,18 @@ impl Config {
         refuse(file, problems)?;
         Ok(topics)
     }
+}
+
+/// Each topic with the table it feeds.
+pub(crate) fn feeds(topics: &[Topic]) -> Result<Vec<Feed>, Failure> {
+    let feed = |topic: &Topic| {
+        Ok(Feed {
+            topic: topic.settings.name.as_str().into(),
+            table: topic.settings.table_name().map_err(Failure::usage)?,
+            shape: topic.settings.shape,
+        })
+    };
+    topics.iter().map(feed).collect()
 }
 
 impl Lake {
@@ -144,11 +167,19 @@ mod tests {
         let example = include_str!("../deploy/lakehead.example.toml");
         let mut config: Config = toml::from_str(example).unwrap();
         // What has no default is shown in the example by example.
-        assert!(!config.topics.is_empty() && config.registry.is_some());
+        assert!(!config.topics.is_empty() && config.registry.is_some() && config.http.is_some());
         config.topics.clear();
         config.registry = None;
+        config.http = None;
         assert_eq!(config, Config::default());
-        for section in ["[lake]", "[kafka]", "[registry]", "[writer]", "[[topic]]"] {
+        for section in [
+            "[lake]",
+            "[kafka]",
+            "[registry]",
+            "[writer]",
+            "[http]",
+            "[[topic]]",
+        ] {
             assert!(example.contains(section), "{section} is missing");
         }
         let defaults = toml::Table::try_from(Config::default()).unwrap();

@@ -5,7 +5,10 @@
 mod config;
 mod demo;
 mod failure;
+mod http;
+mod resume;
 mod sql;
+mod status;
 mod stop;
 mod telemetry;
 mod write;
@@ -23,6 +26,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
+    #[command(flatten)]
+    log: telemetry::LogArgs,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -34,18 +40,28 @@ enum Command {
     /// Run the lake-writer: Kafka topics into Delta tables, exactly once
     Write(write::WriteArgs),
     Sql(sql::SqlArgs),
+    /// Show how every table stands: version, lag, last commit, dead letters, and what stops it
+    Status(status::StatusArgs),
+    /// Lead a stopped table over what Kafka no longer has
+    Resume(resume::ResumeArgs),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start();
     #[cfg(feature = "faults")]
     lake_writer::arm_fail_points();
-    let result = runtime().and_then(|runtime| runtime.block_on(run(cli.command)));
-    match result {
+    match telemetry::start(&cli.log).and_then(|()| work(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+fn work(command: Command) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(run(command));
+    // A call into a file system that hangs cannot be ended; the program must end all the same.
+    runtime.shutdown_background();
+    result
 }
 
 async fn run(command: Command) -> Result<(), Failure> {
@@ -60,6 +76,8 @@ async fn run(command: Command) -> Result<(), Failure> {
             };
             sql::run(lake, &args).await.map_err(Failure::from)
         }
+        Command::Status(args) => status::run(args).await,
+        Command::Resume(args) => resume::run(args).await,
     }
 }
 

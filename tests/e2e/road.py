@@ -38,7 +38,7 @@ class Road:
         return Topic.create(self.bootstrap, f"{self.name}{suffix}", partitions, **config)
 
     def configure(self, *topics: dict[str, Any], assignment: str = "group", file: str = "lakehead.toml", registry: str | None = None,
-                  **writer: Any) -> str:
+                  http: str | None = None, **writer: Any) -> str:
         """Writes a configuration file; each topic is a `[[topic]]` table. Returns the file's name in the test's folder."""
         sections: dict[str, dict[str, Any]] = {"lake": {"url": self.lake.url}}
         if bucket := self.lake.bucket:
@@ -49,6 +49,8 @@ class Road:
         sections["kafka.properties"] = GROUP_PROPERTIES
         sections["registry"] = {"url": registry or self.registry}
         sections["writer"] = {"pipeline": PIPELINE} | FLUSHES | writer
+        if http:
+            sections["http"] = {"listen": http}
         lines = [line for title, entries in sections.items() for line in (f"[{title}]", *toml(entries), "")]
         for topic in topics:
             lines += ["[[topic]]", *toml(topic), ""]
@@ -102,7 +104,11 @@ class Road:
         return list(csv.DictReader(io.StringIO(answer.stdout)))
 
     def run_sql(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([self.binary, "sql", *arguments], cwd=self.folder, env=os.environ | self.environment, input=stdin or "",
+        return self.run("sql", *arguments, stdin=stdin, seconds=seconds)
+
+    def run(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+        """A command that ends by itself."""
+        return subprocess.run([self.binary, *arguments], cwd=self.folder, env=os.environ | self.environment, input=stdin or "",
                               capture_output=True, text=True, timeout=seconds)
 
     def close(self) -> None:
