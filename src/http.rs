@@ -20,7 +20,7 @@ mod metrics;
 mod readiness;
 
 use readiness::Readiness;
-pub(crate) use readiness::Report;
+pub(crate) use readiness::{Report, Stopped};
 
 /// How long the reading thread may give no sign of life, in milliseconds. It gives one every
 /// second, and one question to Kafka, during which it gives none, takes five seconds at most.

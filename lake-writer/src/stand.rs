@@ -212,7 +212,8 @@ impl Stand {
         for partition in &self.partitions {
             sum += match partition.kept {
                 Some(_) => partition.lag_records()?,
-                None if self.partitions_now.is_some() => 0,
+                // It is not there any more, so nothing of it waits.
+                None if self.kafka_error.is_none() => 0,
                 None => return None,
             };
         }
@@ -277,9 +278,6 @@ impl PartitionStand {
         (end < next_offset && first < end).then_some(first)
     }
 }
-
-#[cfg(test)]
-mod tests;
 
 #[cfg(test)]
 mod tests;

@@ -49,7 +49,7 @@ pub(crate) enum Request {
         reply: oneshot::Sender<Result<Assigned, WriterError>>,
     },
     /// Take in what was read.
-    Append(Chunk),
+    Append(Box<Chunk>),
     /// Commit what was taken in, the first of which was read at this moment.
     Flush { opened_at: Instant },
 }
@@ -192,7 +192,7 @@ impl TableWriter {
                 Request::Append(chunk) => {
                     let bytes = chunk.bytes;
                     if self.owned.contains_key(&chunk.partition)
-                        && let Err(why) = open.append(chunk, &self.parts.entropy)
+                        && let Err(why) = open.append(*chunk, &self.parts.entropy)
                     {
                         failure = Some(self.table_error(why));
                         self.owned.clear();

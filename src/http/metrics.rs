@@ -279,7 +279,7 @@ mod tests {
         let row = |number: usize| Row {
             table: format!("a.t{number}"),
             rows: 2,
-            stopped: u64::from(number % 2 == 0),
+            stopped: u64::from(number.is_multiple_of(2)),
             lag: Some(Lag {
                 records: 3,
                 millis: number as u64,

@@ -75,7 +75,8 @@ fn state_of(stand: &Stand, gaps: &[Gap], told: Option<&Stopped>) -> String {
     if let Some(stopped) = told {
         return stopped.code.clone();
     }
-    match (stand.partitions_now, gaps.first(), stand.version) {
+    let now = stand.partitions_now.filter(|_| stand.kafka_error.is_none());
+    match (now, gaps.first(), stand.version) {
         (None, ..) => "kafka cannot be reached".to_owned(),
         (Some(0), ..) => TOPIC_MISSING.to_owned(),
         (_, Some(gap), _) => gap.reason.code().to_owned(),

@@ -55,7 +55,7 @@ impl Outlet {
         self.opened_at = self.opened_at.or(opened_at);
         self.held.add_waiting(chunk.bytes);
         // Fails only when the table's writer died, which is looked for before every poll.
-        self.requests.send(Request::Append(chunk)).ok();
+        self.requests.send(Request::Append(Box::new(chunk))).ok();
     }
 
     /// Whether the table's writer died.

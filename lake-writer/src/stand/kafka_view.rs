@@ -17,6 +17,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time to read one record of each partition of a topic.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// First offset kept and next offset.
+type Kept = (i64, i64);
+
 /// A client that joins no group and commits nothing.
 pub(crate) struct KafkaView {
     consumer: BaseConsumer,
@@ -64,7 +67,7 @@ impl KafkaView {
         &self,
         topic: &str,
         partitions: &[i32],
-    ) -> Result<Vec<(i32, (i64, i64))>, StandError> {
+    ) -> Result<Vec<(i32, Kept)>, StandError> {
         let firsts = self.offsets(topic, partitions, Offset::Beginning);
         let firsts: HashMap<i32, i64> = firsts.map_err(told)?.into_iter().collect();
         let ends = self.ends(topic, partitions)?.into_iter();
