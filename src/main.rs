@@ -44,6 +44,7 @@ enum Command {
     Status(status::StatusArgs),
     /// Lead a stopped table over what Kafka no longer has
     Resume(resume::ResumeArgs),
+    Config(config::ConfigArgs),
 }
 
 fn main() -> ExitCode {
@@ -59,7 +60,8 @@ fn main() -> ExitCode {
 fn work(command: Command) -> Result<(), Failure> {
     let runtime = runtime()?;
     let result = runtime.block_on(run(command));
-    // A call into a file system that hangs cannot be ended; the program must end all the same.
+    // What still computes for an answer that nobody waits for is not waited for either, nor is a
+    // call into a file system that hangs.
     runtime.shutdown_background();
     result
 }
@@ -70,14 +72,15 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Write(args) => write::run(args).await,
         Command::Sql(args) => {
             let lake = match (&args.lake, &args.config) {
-                (Some(location), _) => config::Lake::at(location).open(false)?,
-                (None, Some(file)) => config::Config::read(file)?.lake.open(false)?,
+                (Some(location), _) => config::LakePlace::at(location).open(false)?,
+                (None, Some(file)) => config::Config::read(file)?.place(file)?.open(false)?,
                 (None, None) => return Err(Failure::usage("--lake or --config is needed")),
             };
             sql::run(lake, &args).await.map_err(Failure::from)
         }
         Command::Status(args) => status::run(args).await,
         Command::Resume(args) => resume::run(args).await,
+        Command::Config(args) => config::run(&args),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use lake_writer::{Entropy, Feed, Gap, GapReason, Observer, Restart, Stand, SystemClock};
 use schemas::TableName;
 
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::status::write;
 
@@ -71,8 +71,7 @@ impl From<Place> for Restart {
 
 /// Shows what is missing, or accepts it.
 pub(crate) async fn run(args: ResumeArgs) -> Result<(), Failure> {
-    let config = Config::read(&args.config)?;
-    let feeds = config::feeds(&config.topics_to_write(&args.config)?)?;
+    let mut config = Config::read(&args.config)?.resolve(&args.config)?;
     let lake = config.lake.open(false)?;
     lake.check().await?;
     let observer = Observer::new(
@@ -82,6 +81,7 @@ pub(crate) async fn run(args: ResumeArgs) -> Result<(), Failure> {
         Arc::new(SystemClock),
         Arc::new(Entropy::from_os()),
     )?;
+    let feeds = observer.feeds(&mut config.routes)?;
     match &args.accept_gap {
         None => show(&observer, &feeds).await,
         Some(table) => {

@@ -12,7 +12,7 @@ use lake_store::LakeStore;
 use lake_writer::{Clock, Entropy, Feed, Observer, Stand, SystemClock};
 use query_engine::{Engine, EngineSettings};
 
-use crate::config::{self, Config, Http};
+use crate::config::{Config, Http};
 use crate::failure::Failure;
 use crate::http::Report;
 
@@ -61,8 +61,7 @@ enum StatusFormat {
 
 /// Looks at all tables and tells.
 pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
-    let config = Config::read(&args.config)?;
-    let feeds = config::feeds(&config.topics_to_write(&args.config)?)?;
+    let mut config = Config::read(&args.config)?.resolve(&args.config)?;
     let lake = config.lake.open(false)?;
     lake.check().await?;
     let observer = Observer::new(
@@ -72,6 +71,7 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
         Arc::new(SystemClock),
         Arc::new(Entropy::from_os()),
     )?;
+    let feeds = observer.feeds(&mut config.routes)?;
     let report = report_of(config.http.as_ref()).await;
     let letters = dead_letters(&lake).await?;
     let mut tables = Vec::with_capacity(feeds.len());

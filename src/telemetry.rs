@@ -8,10 +8,11 @@ use tracing_subscriber::EnvFilter;
 use crate::failure::Failure;
 
 /// What is told unless the environment says otherwise: what we do, and trouble elsewhere. The
-/// embedded broker tells of every dropped connection, and the Delta kernel of every checkpoint.
+/// embedded broker tells of every dropped connection, and the Delta kernel of every table that is
+/// looked for.
 const DEFAULT_FILTER: &str = "warn,lakehead=info,lake_writer=info,change_events=info,\
      airline=info,rdkafka=error,tansu_broker=error,tansu_storage=error,tansu_service=error,\
-     slatedb=error,opentelemetry=off,opentelemetry_sdk=off";
+     slatedb=error,buoyant_kernel=off,opentelemetry=off,opentelemetry_sdk=off";
 
 /// Environment variables with a filter, the first that is set counts.
 const FILTER_VARIABLES: [&str; 2] = ["LAKEHEAD_LOG", "RUST_LOG"];

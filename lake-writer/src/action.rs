@@ -118,9 +118,15 @@ pub(crate) struct Add {
 }
 
 /// A data file that leaves the table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct Remove {
     pub(crate) path: String,
+    pub(crate) deletion_timestamp: Option<i64>,
+    pub(crate) data_change: bool,
+    pub(crate) extended_file_metadata: bool,
+    pub(crate) partition_values: BTreeMap<String, Option<String>>,
+    pub(crate) size: Option<i64>,
 }
 
 macro_rules! action_from {
@@ -151,6 +157,7 @@ action_from!(Protocol, protocol);
 action_from!(Metadata, meta_data);
 action_from!(Txn, txn);
 action_from!(Add, add);
+action_from!(Remove, remove);
 
 /// The bytes of the entry that makes a table: version 0.
 pub(crate) fn creation(metadata: Metadata, now_us: i64) -> Result<Bytes, serde_json::Error> {

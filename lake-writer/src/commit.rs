@@ -6,14 +6,14 @@
 //! late success of an earlier attempt is recognised as our own and never becomes a second commit.
 //! Retries are ours alone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::time::Instant;
 use tracing::warn;
 
-use crate::action::{self, Action, CommitInfo, Metadata, Txn};
+use crate::action::{self, Action, CommitInfo, Metadata, Remove, Txn};
 use crate::clock::Clock;
 use crate::delta_log::{DeltaLog, DeltaLogError, Put, TableState};
 use crate::entropy::Entropy;
@@ -43,6 +43,18 @@ pub(crate) struct Draft {
     pub(crate) further: Vec<(String, i64)>,
     /// Data files.
     pub(crate) files: Vec<action::Add>,
+    /// What else becomes of the table.
+    pub(crate) growth: Option<Growth>,
+}
+
+/// A new layout for the table.
+#[derive(Clone, Debug)]
+pub(crate) struct Growth {
+    pub(crate) metadata: Metadata,
+    /// Data files whose rows are in the draft's files from now on.
+    pub(crate) removed: Vec<Remove>,
+    /// The version that it must follow, if data files are replaced: no file may come in between.
+    pub(crate) after: Option<u64>,
 }
 
 /// Why a draft did not become a version. Nothing of it is in the table.
@@ -52,6 +64,8 @@ pub(crate) enum Refusal {
     Fenced(Vec<String>),
     /// The table's layout is another one by now; the files must be encoded again.
     LayoutChanged,
+    /// Another version came first, and the draft must follow the one it was made for.
+    Overtaken,
     /// The entry cannot be written as JSON: a bug.
     NotEncodable(String),
     /// The log holds what is no Delta log.
@@ -85,7 +99,6 @@ pub(crate) async fn commit(
         let version = state.version + 1;
         match log.put(version, entry.clone()).await {
             Put::Done => {
-                state.seen_at = Instant::now();
                 absorb(state, version, draft);
                 return Ok(version);
             }
@@ -142,17 +155,26 @@ fn check(state: &TableState, draft: &Draft) -> Result<(), Refusal> {
     if !state.same_layout(&draft.layout) {
         return Err(Refusal::LayoutChanged);
     }
+    let after = draft.growth.as_ref().and_then(|growth| growth.after);
+    if after.is_some_and(|after| after != state.version) {
+        return Err(Refusal::Overtaken);
+    }
     Ok(())
 }
 
 fn encode(draft: &Draft, commit_id: &str, clock: &dyn Clock) -> Result<Bytes, serde_json::Error> {
     let timestamp = clock.now_us() / 1000;
+    let (operation, parameters) = match &draft.growth {
+        None => ("WRITE", [("mode".to_owned(), json!("Append"))].into()),
+        Some(growth) if growth.removed.is_empty() => ("ADD COLUMNS", BTreeMap::new()),
+        Some(_) => ("CHANGE COLUMNS", BTreeMap::new()),
+    };
     let info = CommitInfo {
         timestamp,
-        operation: "WRITE".to_owned(),
-        operation_parameters: [("mode".to_owned(), json!("Append"))].into(),
+        operation: operation.to_owned(),
+        operation_parameters: parameters,
         engine_info: concat!("lakehead/", env!("CARGO_PKG_VERSION")).to_owned(),
-        is_blind_append: true,
+        is_blind_append: draft.growth.is_none(),
         txn_id: Some(commit_id.to_owned()),
     };
     let txn = |app_id: &str, version| Txn {
@@ -173,12 +195,19 @@ fn encode(draft: &Draft, commit_id: &str, clock: &dyn Clock) -> Result<Bytes, se
             .iter()
             .map(|(app_id, version)| txn(app_id, *version).into()),
     );
+    if let Some(growth) = &draft.growth {
+        actions.push(growth.metadata.clone().into());
+        actions.extend(growth.removed.iter().map(|file| file.clone().into()));
+    }
     actions.extend(draft.files.iter().map(|file| file.clone().into()));
     action::encode(&actions).map(Bytes::from)
 }
 
 fn absorb(state: &mut TableState, version: u64, draft: &Draft) {
     state.version = version;
+    if let Some(growth) = &draft.growth {
+        state.metadata = growth.metadata.clone();
+    }
     for step in &draft.steps {
         state.txns.insert(step.app_id.clone(), step.to);
     }

@@ -56,18 +56,30 @@ impl DataFileWriter {
         day: Option<i32>,
         schema: SchemaRef,
     ) -> Result<Self, ParquetError> {
+        let date = day.map(date_text).transpose()?;
+        let values = date.map(|date| (EVENT_DATE.to_owned(), Some(date)));
+        Self::in_partition(name, values.into_iter().collect(), schema)
+    }
+
+    /// A file of these partition values.
+    pub(crate) fn in_partition(
+        name: Uuid,
+        partition_values: BTreeMap<String, Option<String>>,
+        schema: SchemaRef,
+    ) -> Result<Self, ParquetError> {
         let options = ArrowWriterOptions::new()
             .with_properties(properties(&schema)?)
             // The Arrow schema of the batches (dictionaries and the like) is not the table's.
             .with_skip_arrow_metadata(true);
-        let name = format!("part-{name}.zstd.parquet");
-        let (path, partition_values) = match day.map(date_text).transpose()? {
-            Some(date) => (
-                Path::from(format!("{EVENT_DATE}={date}/{name}")),
-                BTreeMap::from([(EVENT_DATE.to_owned(), Some(date))]),
-            ),
-            None => (Path::from(name), BTreeMap::new()),
-        };
+        let mut path = String::new();
+        for (column, value) in &partition_values {
+            path.push_str(&format!(
+                "{column}={}/",
+                value.as_deref().unwrap_or_default()
+            ));
+        }
+        path.push_str(&format!("part-{name}.zstd.parquet"));
+        let path = Path::from(path);
         Ok(Self {
             writer: ArrowWriter::try_new_with_options(Vec::new(), schema, options)?,
             path,
@@ -89,7 +101,7 @@ impl DataFileWriter {
     pub(crate) fn finish(mut self) -> Result<DataFile, ParquetError> {
         let statistics = statistics::of(&self.writer.finish()?);
         Ok(DataFile {
-            bytes: self.writer.into_inner()?.into(),
+            bytes: std::mem::take(self.writer.inner_mut()).into(),
             path: self.path,
             partition_values: self.partition_values,
             statistics,

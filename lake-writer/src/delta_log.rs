@@ -8,13 +8,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use tokio::time::Instant;
 
 use crate::action::{self, Action, Add, Metadata, Protocol};
 
@@ -31,13 +29,7 @@ pub(crate) struct TableState {
     pub(crate) metadata: Metadata,
     /// The newest `txn` version of each application.
     pub(crate) txns: HashMap<String, i64>,
-    /// When the log was last read up to its end.
-    pub(crate) seen_at: Instant,
 }
-
-/// A state that was not compared with the log for so long is read anew before it is built upon:
-/// the entries that follow it may have been cleaned up, and a missing entry looks like the end.
-const STATE_AGE_MAX: Duration = Duration::from_secs(600);
 
 impl TableState {
     /// Whether data files encoded under `other` fit this state.
@@ -167,14 +159,19 @@ impl DeltaLog {
         checkpoint::read(&bytes, kinds).map_err(|why| DeltaLogError::Corrupt { path, why })
     }
 
-    /// Makes sure that the next version is still this state's successor.
+    /// Makes sure that the next version is still this state's successor: when the state's own entry
+    /// was cleaned up or deleted, its successors may have been too, and a missing entry would look
+    /// like the end of the log.
     pub(crate) async fn refresh(&self, state: &mut TableState) -> Result<(), DeltaLogError> {
-        if state.seen_at.elapsed() < STATE_AGE_MAX {
-            return Ok(());
+        let path = entry_path(state.version);
+        match self.store.head(&path).await {
+            Ok(_) => return Ok(()),
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
         let newest = self.load().await?;
         *state = newest.ok_or_else(|| DeltaLogError::Corrupt {
-            path: entry_path(state.version),
+            path,
             why: "the table was deleted while it was written to".to_owned(),
         })?;
         Ok(())
@@ -190,7 +187,6 @@ impl DeltaLog {
             state.apply(state.version + 1, &actions);
             seen(state.version, &actions);
         }
-        state.seen_at = Instant::now();
         Ok(())
     }
 
@@ -266,7 +262,6 @@ fn state_of(version: u64, actions: &[Action], path: &Path) -> Result<TableState,
         protocol: protocol.ok_or_else(|| corrupt("no protocol action"))?,
         metadata: metadata.ok_or_else(|| corrupt("no metaData action"))?,
         txns: HashMap::new(),
-        seen_at: Instant::now(),
     };
     state.apply(version, actions);
     Ok(state)

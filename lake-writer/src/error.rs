@@ -13,6 +13,21 @@ pub enum WriterError {
     /// Kafka refused the client for good.
     #[error("kafka: {0}")]
     Kafka(String),
+    /// Topics that are to be copied up to their end do not exist.
+    #[error("kafka has no topic {}; create it, or correct [[topic]] name", .0.join(", "))]
+    TopicsMissing(
+        /// The topics.
+        Vec<String>,
+    ),
+    /// Kafka and this client do not let each other in.
+    #[error(
+        "kafka and this client refuse each other: {why}; check security.protocol, sasl.* and ssl.* \
+         under [kafka.properties], and that the listener at kafka.bootstrap_servers is of that kind"
+    )]
+    KafkaRefused {
+        /// librdkafka's words.
+        why: String,
+    },
     /// Kafka no longer holds, or does not yet hold, the offset that the table is to go on from.
     #[error(
         "{partition}: the table is to go on at offset {next_offset}, but kafka answers: {why}; \
@@ -108,6 +123,24 @@ pub enum WriterError {
          the records are read again at the next start"
     )]
     StopTimeout(std::time::Duration),
+    /// A record's schema cannot be followed, and the configuration says to stop then.
+    #[error(
+        "table {table} cannot follow {topic}/{partition} from offset {offset} on: {why}; nothing more \
+         was read. Make the owner's schema compatible again, or set on_incompatible = \
+         \"dead-letter\" for the topic"
+    )]
+    Incompatible {
+        /// The table.
+        table: TableName,
+        /// The topic.
+        topic: String,
+        /// The partition's number.
+        partition: i32,
+        /// The record's offset.
+        offset: i64,
+        /// The schema, the field, both types and the way on.
+        why: String,
+    },
     /// A part of the writer ended without saying why: a bug.
     #[error("internal error: {0}")]
     Internal(String),
@@ -132,6 +165,7 @@ impl WriterError {
                 | Self::PartitionsChanged { .. }
                 | Self::TooManySources { .. }
                 | Self::TopicMissing { .. }
+                | Self::Incompatible { .. }
         )
     }
 
@@ -140,6 +174,8 @@ impl WriterError {
         match self {
             Self::Settings(_) => "settings",
             Self::Kafka(_) => "kafka",
+            Self::TopicsMissing(_) => "topics_missing",
+            Self::KafkaRefused { .. } => "kafka_refused",
             Self::OffsetOutOfRange { .. } => "offset_out_of_range",
             Self::TopicReplaced { .. } => "topic_replaced",
             Self::PartitionsChanged { .. } => "partitions_changed",
@@ -148,6 +184,7 @@ impl WriterError {
             Self::Store(_) => "store",
             Self::Table { .. } => "table",
             Self::KeyUnknown { .. } => "key_unknown",
+            Self::Incompatible { .. } => "incompatible",
             Self::TablesStopped(_) => "tables_stopped",
             Self::StopTimeout(_) => "stop_timeout",
             Self::Internal(_) => "internal",

@@ -1,10 +1,11 @@
 //! [`RecordLog`] over a Kafka consumer.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -14,19 +15,27 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, Statistics, TopicPartitionList};
 use schemas::TopicPartition;
 use tracing::{debug, info, warn};
 
 use crate::error::WriterError;
 use crate::record_log::{Headers, Notice, Position, Record, RecordLog};
-use crate::settings::{Assignment, KafkaSettings};
+use crate::settings::{Assignment, KafkaSettings, Start};
+
+mod cluster;
+mod trouble;
+
+use trouble::Trouble;
 
 /// How often missing topics and new partitions are looked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Longest time one question to the brokers takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often one kind of problem is told.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often a question is asked before the writer gives up, and before a topic that is not there
 /// is taken to be gone: for a moment brokers do not know of one that was just made.
@@ -37,11 +46,13 @@ const MISSING_ATTEMPTS: usize = 4;
 const REQUEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// What librdkafka is told unless the configuration says otherwise.
-const DEFAULTS: [(&str, &str); 4] = [
+const DEFAULTS: [(&str, &str); 5] = [
     // The default of a second halves the rate of a consumer that is faster than the fetcher.
     ("fetch.queue.backoff.ms", "10"),
     ("queued.max.messages.kbytes", "32768"),
     ("topic.metadata.refresh.interval.ms", "10000"),
+    // Tells how far fetching has come, past offsets that hold no records.
+    ("statistics.interval.ms", "1000"),
     ("client.id", "lakehead-writer"),
 ];
 
@@ -65,6 +76,8 @@ pub struct KafkaLog {
     /// Partitions known so far, when this process reads all of them.
     known: Vec<TopicPartition>,
     metadata_due: Instant,
+    /// Problems told lately, and when.
+    told: HashMap<String, Instant>,
 }
 
 impl std::fmt::Debug for KafkaLog {
@@ -76,33 +89,23 @@ impl std::fmt::Debug for KafkaLog {
 }
 
 impl KafkaLog {
-    /// A consumer of these topics. Does not wait for the brokers.
+    /// A consumer of these topics, which may be none at first. Does not wait for the brokers.
     pub fn new(settings: &KafkaSettings, topics: Vec<String>) -> Result<Self, WriterError> {
         let mut config = client_config(settings);
         watch_topic_ids(&mut config);
         let consumer = config
             .create_with_context(Context::default())
-            .map_err(refused)?;
-        let log = Self {
+            .map_err(|error| WriterError::Kafka(settings.redact(&told(&error))))?;
+        let mut log = Self {
             consumer,
             assignment: settings.assignment,
-            topics,
+            topics: Vec::new(),
             known: Vec::new(),
             metadata_due: Instant::now(),
+            told: HashMap::new(),
         };
-        if log.assignment == Assignment::Group {
-            let names: Vec<&str> = log.topics.iter().map(String::as_str).collect();
-            log.consumer.subscribe(&names).map_err(refused)?;
-        }
+        log.read_topics(topics)?;
         Ok(log)
-    }
-
-    /// Asks the brokers for their cluster once, so that a wrong address is said at the start.
-    pub fn check(&self, timeout: Duration) -> Result<(), WriterError> {
-        let cluster = self.consumer.fetch_metadata(None, timeout);
-        cluster
-            .map(|_| ())
-            .map_err(|error| WriterError::Kafka(error.to_string()))
     }
 
     /// All partitions of the topics, once they are there and whenever they are more.
@@ -193,6 +196,30 @@ impl KafkaLog {
     }
 }
 
+impl KafkaLog {
+    /// Passes over an error among the records if librdkafka goes on by itself.
+    fn tolerate(&mut self, error: KafkaError) -> Result<(), WriterError> {
+        let code = error.rdkafka_error_code();
+        if let Some(
+            RDKafkaErrorCode::Fatal
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::Authentication,
+        ) = code
+        {
+            return Err(refused(error));
+        }
+        // A cluster that is away is told by every broker, many times a second.
+        self.told.retain(|_, told| told.elapsed() < TELL_INTERVAL);
+        if let Entry::Vacant(untold) = self.told.entry(error.to_string()) {
+            warn!(%error, "kafka reports a problem; going on");
+            untold.insert(Instant::now());
+        }
+        Ok(())
+    }
+}
+
 impl Drop for KafkaLog {
     /// Leaves the group. Closing waits for an answer to the last revocation, and nobody polls any
     /// more to give it, so from here on rebalances are answered where they are noted.
@@ -229,13 +256,19 @@ impl RecordLog for KafkaLog {
                     }
                 }
                 Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
-                    return Ok(Some(Notice::OffsetLost));
+                    // In a topic that was made again one partition may have lost its offset while
+                    // another is read on: nothing of either may land.
+                    let changed = &self.consumer.context().topics_changed;
+                    return Ok(Some(match changed.swap(false, Ordering::Relaxed) {
+                        true => Notice::TopicsChanged,
+                        false => Notice::OffsetLost,
+                    }));
                 }
                 Some(Err(error)) if is_missing(&error) => {
                     info!(%error, "kafka reports that a topic is not there; looking which");
                     return Ok(Some(Notice::TopicsChanged));
                 }
-                Some(Err(error)) => tolerate(error)?,
+                Some(Err(error)) => self.tolerate(error)?,
             }
         }
         Ok(self.next_notice())
@@ -300,6 +333,37 @@ impl RecordLog for KafkaLog {
         .await
     }
 
+    async fn topics(&mut self) -> Result<Vec<String>, WriterError> {
+        self.cluster_topics()
+    }
+
+    /// In a group this subscribes again, and a rebalance follows if they are others than before.
+    fn read_topics(&mut self, topics: Vec<String>) -> Result<(), WriterError> {
+        if topics == self.topics {
+            return Ok(());
+        }
+        self.topics = topics;
+        self.metadata_due = Instant::now();
+        if self.assignment == Assignment::Group {
+            let names: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+            self.consumer.subscribe(&names).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    async fn start_offset(
+        &mut self,
+        partition: &TopicPartition,
+        start: Start,
+    ) -> Result<i64, WriterError> {
+        self.first_offset(partition, start)
+    }
+
+    fn passed(&self, partition: &TopicPartition) -> Option<i64> {
+        let fetched = self.consumer.context().fetched.lock().ok()?;
+        fetched.get(partition).copied()
+    }
+
     async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError> {
         let count = || {
             let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
@@ -343,17 +407,13 @@ pub(crate) fn record_of<'m>(message: &'m BorrowedMessage<'m>) -> Record<'m> {
 
 /// A client of these brokers, with everything that reading must not do otherwise.
 pub(crate) fn client_config(settings: &KafkaSettings) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &settings.bootstrap_servers);
-    config.set("group.id", &settings.group_id);
-    for (name, value) in DEFAULTS {
-        config.set(name, value);
-    }
-    for (name, value) in &settings.properties {
-        config.set(name, value);
-    }
+    let mut config = settings.client_config(&DEFAULTS);
     for (name, value) in OWNED {
         config.set(name, value);
+    }
+    if !matches!(config.log_level, RDKafkaLogLevel::Debug) {
+        // It tells why a connection failed, which the context keeps for who asks.
+        config.set_log_level(RDKafkaLogLevel::Info);
     }
     config
 }
@@ -387,25 +447,16 @@ pub(crate) fn is_missing(error: &KafkaError) -> bool {
     )
 }
 
-/// What to do about an error among the records: nothing, if librdkafka goes on by itself.
-fn tolerate(error: KafkaError) -> Result<(), WriterError> {
-    match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::Fatal
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::Authentication,
-        ) => Err(refused(error)),
-        _ => {
-            warn!(%error, "kafka reports a problem; going on");
-            Ok(())
-        }
-    }
+fn refused(error: KafkaError) -> WriterError {
+    WriterError::Kafka(told(&error))
 }
 
-fn refused(error: KafkaError) -> WriterError {
-    WriterError::Kafka(error.to_string())
+/// The error's words without a property's value, which librdkafka's own words end in.
+fn told(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, why, name, _) => format!("{name}: {why}"),
+        other => other.to_string(),
+    }
 }
 
 /// Notes rebalances; the writer answers them after the poll in which they came.
@@ -414,23 +465,49 @@ struct Context {
     notices: Mutex<VecDeque<Notice>>,
     /// A topic was made again since the last poll.
     topics_changed: AtomicBool,
+    /// How far partitions were fetched whose records are all handed out.
+    fetched: Mutex<HashMap<TopicPartition, i64>>,
     closing: AtomicBool,
+    trouble: Trouble,
 }
 
 impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        let Ok(mut fetched) = self.fetched.lock() else {
+            return;
+        };
+        fetched.clear();
+        for topic in statistics.topics.into_values() {
+            let name: Arc<str> = topic.topic.into();
+            let done = topic.partitions.into_values();
+            let done = done.filter(|partition| partition.fetchq_cnt == 0);
+            fetched.extend(done.map(|partition| {
+                let place = TopicPartition::new(Arc::clone(&name), partition.partition);
+                (place, partition.next_offset)
+            }));
+        }
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if tells_new_topic(facility, message) {
             self.topics_changed.store(true, Ordering::Relaxed);
         }
+        self.trouble.hear(facility, message);
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => warn!(facility, "{message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(facility, "{message}"),
-            RDKafkaLogLevel::Debug => debug!(facility, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                debug!(facility, "{message}");
+            }
         }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        warn!(%error, "kafka: {reason}");
+        self.trouble.see(&error, reason);
     }
 }
 

@@ -7,12 +7,13 @@
 //!     └──────────── seek after a fence, hold back above the budget ◀──────────────────┘
 //! ```
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lake_store::LakeStore;
-use schemas::{Contract, SchemaRegistry, TableName, TopicPartition};
+use schemas::{SchemaRegistry, TableName, TopicPartition};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -21,17 +22,20 @@ use tracing::info;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::error::WriterError;
-use crate::lane::{Lane, Outlet};
+use crate::lane::Lane;
 use crate::partition::{Partition, Reading};
 use crate::progress::WriterProgress;
 use crate::record_log::{Notice, Record, RecordLog};
+use crate::route::Routes;
 use crate::schema_cache::SchemaCache;
-use crate::settings::{TopicSettings, WriterSettings};
-use crate::table_writer::{Held, Outcome, TableParts, TableWriter};
+use crate::settings::WriterSettings;
+use crate::table_writer::Outcome;
 
 mod assignment;
+mod contracts;
 mod outcome;
 mod pace;
+mod topics;
 
 use pace::Flow;
 
@@ -44,6 +48,9 @@ const POLL_BYTES_MAX: usize = 8 << 20;
 
 /// Longest time a stop waits for the last commits.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How often it is told that no partitions have come yet.
+const WAITING_TOLD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often ids that the registry did not know are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
@@ -66,15 +73,6 @@ pub struct Parts {
     pub progress: Arc<WriterProgress>,
 }
 
-/// A topic to read, with its contract if one is configured.
-#[derive(Clone, Debug)]
-pub struct Topic {
-    /// The topic's settings.
-    pub settings: TopicSettings,
-    /// The entity's contract.
-    pub contract: Option<Contract>,
-}
-
 /// When the writer ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
@@ -89,11 +87,20 @@ pub struct LakeWriter<L> {
     log: L,
     settings: WriterSettings,
     until: Until,
+    routes: Routes,
+    /// Topics that cannot be read, which was told.
+    refused: HashSet<String>,
+    /// When topics are looked for next; `None` before the first time.
+    discover_at: Option<Instant>,
+    lake: LakeStore,
     lanes: Vec<Lane>,
     partitions: Vec<Partition>,
     schemas: SchemaCache,
+    outcomes_in: mpsc::UnboundedSender<(TableName, Result<Outcome, WriterError>)>,
     outcomes: mpsc::UnboundedReceiver<(TableName, Result<Outcome, WriterError>)>,
     clock: Arc<dyn Clock>,
+    entropy: Arc<Entropy>,
+    runtime: Handle,
     progress: Arc<WriterProgress>,
     /// Counts assignments; rows of an earlier one are dropped.
     epoch: u64,
@@ -103,6 +110,7 @@ pub struct LakeWriter<L> {
     /// Told when a table's writer has made room.
     room: Arc<Notify>,
     forget_at: Instant,
+    waiting_told_at: Instant,
 }
 
 impl<L> std::fmt::Debug for LakeWriter<L> {
@@ -114,73 +122,41 @@ impl<L> std::fmt::Debug for LakeWriter<L> {
 }
 
 impl<L: RecordLog> LakeWriter<L> {
-    /// A writer of these topics. Starts the tables' writers on `parts.runtime`.
+    /// A writer of the topics that are routed. Their tables are written on `parts.runtime`.
     pub fn new(
         log: L,
         settings: WriterSettings,
-        topics: Vec<Topic>,
+        routes: Routes,
         until: Until,
         parts: Parts,
-    ) -> Result<Self, WriterError> {
-        let lake = parts.lake.map_store(crate::faults::wrap);
+    ) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
-        let room = Arc::new(Notify::new());
-        let mut lanes = Vec::with_capacity(topics.len());
-        for topic in topics {
-            let table = topic.settings.table_name();
-            let table = table.map_err(|error| WriterError::Settings(error.to_string()))?;
-            let (requests, incoming) = mpsc::unbounded_channel();
-            let held = Arc::new(Held::new(Arc::clone(&room)));
-            let writer = TableWriter::new(TableParts {
-                lake: lake.clone(),
-                table: table.clone(),
-                shape: topic.settings.shape,
-                pipeline: settings.pipeline.clone(),
-                checkpoint_interval: settings.checkpoint_interval,
-                held: Arc::clone(&held),
-                clock: Arc::clone(&parts.clock),
-                entropy: Arc::clone(&parts.entropy),
-            });
-            parts
-                .runtime
-                .spawn(writer.run(incoming, outcomes_in.clone()));
-            let TopicSettings {
-                name,
-                format,
-                shape,
-                key,
-                ..
-            } = topic.settings;
-            let mut lane = Lane::new(
-                name.into(),
-                table,
-                format,
-                shape,
-                key,
-                Outlet::new(requests, held),
-            );
-            if let Some(contract) = topic.contract {
-                lane.set_contract(contract)?;
-            }
-            lanes.push(lane);
-        }
-        Ok(Self {
+        let entropy = Arc::clone(&parts.entropy);
+        Self {
             log,
             settings,
             until,
-            lanes,
+            routes,
+            refused: HashSet::new(),
+            discover_at: None,
+            lake: parts.lake.map_store(crate::faults::wrap),
+            lanes: Vec::new(),
             partitions: Vec::new(),
-            schemas: SchemaCache::new(parts.registry, parts.runtime, parts.entropy),
+            schemas: SchemaCache::new(parts.registry, parts.runtime.clone(), entropy),
+            outcomes_in,
             outcomes,
             clock: parts.clock,
+            entropy: parts.entropy,
+            runtime: parts.runtime,
             progress: parts.progress,
             epoch: 0,
             assigned: Vec::new(),
             assigned_once: false,
             flow: Flow::Free,
-            room,
+            room: Arc::new(Notify::new()),
             forget_at: Instant::now() + FORGET_INTERVAL,
-        })
+            waiting_told_at: Instant::now(),
+        }
     }
 
     /// Runs until `stop` says so, the end is reached or an error makes going on wrong. What was
@@ -188,6 +164,10 @@ impl<L: RecordLog> LakeWriter<L> {
     ///
     /// With [`crate::KafkaLog`] this blocks: give it a thread with a runtime of its own.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), WriterError> {
+        self.find_topics().await?;
+        if self.until == Until::CaughtUp {
+            self.check_topics().await?;
+        }
         loop {
             // A step may wait for a store that is down, for ever; dropping it loses nothing.
             tokio::select! {
@@ -202,10 +182,28 @@ impl<L: RecordLog> LakeWriter<L> {
         self.finish().await
     }
 
+    /// A run with an end has none for a topic that does not exist.
+    async fn check_topics(&mut self) -> Result<(), WriterError> {
+        let mut missing = Vec::new();
+        for lane in &self.lanes {
+            if self.log.partition_count(&lane.topic).await? == 0 {
+                missing.push(lane.topic.to_string());
+            }
+        }
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(WriterError::TopicsMissing(missing)),
+        }
+    }
+
     async fn step(&mut self) -> Result<(), WriterError> {
         self.progress.turned();
+        self.tell_of_waiting();
         self.take_outcomes().await?;
         self.take_schemas().await?;
+        if self.until == Until::Stopped && self.routes.discovers() {
+            self.find_topics().await?;
+        }
         self.retry_tables().await?;
         if matches!(self.flow, Flow::Held(_)) || self.waits_for_commits() {
             self.wait_for_room().await;
@@ -218,7 +216,8 @@ impl<L: RecordLog> LakeWriter<L> {
                 None => {}
             }
         }
-        self.wait_for_schemas()?;
+        self.take_contracts().await?;
+        self.pause_waiting()?;
         self.flush_what_is_due();
         self.keep_to_budget()
     }
@@ -263,50 +262,24 @@ impl<L: RecordLog> LakeWriter<L> {
         };
         let notice = log.poll(POLL_WAIT_MAX, POLL_RECORDS_MAX, &mut each).await?;
         progress.add_read(read);
+        if notice == Some(Notice::TopicsChanged) {
+            // All of it is dropped and read again, and a table that stopped would land it first.
+            return Ok(notice);
+        }
         for (index, error) in failures {
             self.stop_table(index, error)?;
         }
         Ok(notice)
     }
 
-    /// Goes on where partitions waited for a schema that is known by now.
-    async fn take_schemas(&mut self) -> Result<(), WriterError> {
-        if Instant::now() >= self.forget_at {
-            self.schemas.forget_failures();
-            self.forget_at = Instant::now() + FORGET_INTERVAL;
-        }
-        if !self.schemas.take_answers() {
-            return Ok(());
-        }
-        for partition in &mut self.partitions {
-            let Some(id) = partition.waits_for else {
-                continue;
-            };
-            if self.schemas.get(id).is_some() {
-                partition.waits_for = None;
-                let place = &partition.partition;
-                self.log
-                    .seek(place, partition.position().next_offset)
-                    .await?;
-                if self.flow != Flow::Paused {
-                    self.log.resume(std::slice::from_ref(place))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps the log from handing out records that would be dropped.
-    fn wait_for_schemas(&mut self) -> Result<(), WriterError> {
-        let waiting = self.partitions.iter();
-        let waiting = waiting.filter(|partition| partition.waits_for.is_some());
-        let waiting: Vec<TopicPartition> = waiting
-            .map(|partition| partition.partition.clone())
-            .collect();
-        if waiting.is_empty() {
-            Ok(())
-        } else {
-            self.log.pause(&waiting)
+    /// A member that died holds its partitions until its session ends; nothing else says so.
+    fn tell_of_waiting(&mut self) {
+        if !self.assigned_once && self.waiting_told_at.elapsed() >= WAITING_TOLD_INTERVAL {
+            self.waiting_told_at = Instant::now();
+            info!(
+                "still waiting for partitions: a topic may not exist yet, or the group waits for a \
+                 member that died (session.timeout.ms)"
+            );
         }
     }
 
@@ -321,7 +294,10 @@ impl<L: RecordLog> LakeWriter<L> {
     fn has_read_everything(&self) -> bool {
         self.until == Until::CaughtUp
             && self.assigned_once
-            && self.partitions.iter().all(Partition::is_at_end)
+            && self
+                .partitions
+                .iter()
+                .all(|partition| partition.is_at_end(self.log.passed(&partition.partition)))
     }
 
     /// Whether there is nothing to do but to wait for the last commits.

@@ -49,6 +49,7 @@ mod partition;
 mod patience;
 mod progress;
 mod record_log;
+mod route;
 mod schema_cache;
 mod settings;
 #[cfg(test)]
@@ -56,7 +57,6 @@ mod simulation;
 mod stand;
 #[cfg(test)]
 mod store_conformance;
-
 mod table_writer;
 
 pub use clock::{Clock, SystemClock};
@@ -66,9 +66,12 @@ pub use error::WriterError;
 pub use faults::arm as arm_fail_points;
 pub use kafka::KafkaLog;
 pub use lag_watch::{KafkaSeen, LagWatch};
-pub use lake_writer::{LakeWriter, Parts, Topic, Until};
+pub use lake_writer::{LakeWriter, Parts, Until};
 pub use meter::{Meter, MeteredRegistry, MeteredStore};
 pub use progress::{Lag, StoppedTable, TableProgress, WriterProgress};
 pub use record_log::{Headers, Notice, Position, Record, RecordLog};
-pub use settings::{Assignment, Format, KafkaSettings, TopicSettings, WriterSettings};
+pub use route::{Route, RouteError, Routes};
+pub use settings::{
+    Assignment, Format, KafkaSettings, OnIncompatible, Start, TopicSettings, WriterSettings,
+};
 pub use stand::{Feed, Gap, GapReason, Observer, PartitionStand, Restart, Stand, StandError};

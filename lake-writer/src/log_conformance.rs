@@ -11,7 +11,7 @@ use schemas::TopicPartition;
 use uuid::Uuid;
 
 use crate::record_log::{Notice, Position, RecordLog};
-use crate::settings::{Assignment, KafkaSettings};
+use crate::settings::{Assignment, KafkaSettings, Start};
 use crate::{KafkaLog, WriterError};
 
 const RECORDS: i64 = 500;
@@ -158,6 +158,65 @@ async fn kafka_conforms_in_a_group_and_alone() {
     let Some(brokers) = kafka() else { return };
     conforms(&brokers, Assignment::Group).await;
     conforms(&brokers, Assignment::All).await;
+}
+
+/// Where a partition that no table has seen starts, and what the cluster tells of itself.
+#[tokio::test]
+async fn kafka_tells_where_to_start() {
+    let Some(brokers) = kafka() else { return };
+    let before = chrono::Utc::now().timestamp_millis();
+    let topic = topic(&brokers).await;
+    let mut log = open(&brokers, &topic, Assignment::All);
+    log.check(DEADLINE, || false).unwrap();
+    let [first, empty] = [0, 1].map(|number| TopicPartition::new(topic.as_str(), number));
+    let at = |unix_ms| Start::At { unix_ms };
+    for (partition, start, offset) in [
+        (&first, Start::Earliest, 0),
+        (&first, Start::Latest, RECORDS),
+        (&first, at(before - 1), 0),
+        (&first, at(before + 3_600_000), RECORDS),
+        (&empty, Start::Earliest, 0),
+        (&empty, at(before), 0),
+    ] {
+        let found = log.start_offset(partition, start).await.unwrap();
+        assert_eq!(found, offset, "{partition} {start}");
+    }
+    let topics = log.topics().await.unwrap();
+    assert!(topics.contains(&topic));
+    assert_eq!(log.partition_count(&topic).await.unwrap(), 2);
+    assert!(topics.is_sorted());
+    assert!(log.cluster_id().is_some_and(|id| !id.is_empty()));
+}
+
+/// Topics may be added while the log is read.
+#[tokio::test]
+async fn kafka_reads_a_topic_that_is_found_later() {
+    let Some(brokers) = kafka() else { return };
+    for assignment in [Assignment::Group, Assignment::All] {
+        let (early, late) = (topic(&brokers).await, topic(&brokers).await);
+        let mut log = open(&brokers, &early, assignment);
+        assert_eq!(assigned(&mut log).await.len(), 2);
+        log.assign(&[]).await.unwrap();
+        log.read_topics(vec![early.clone(), late.clone()]).unwrap();
+        let partitions = reassigned(&mut log).await;
+        assert!(partitions.iter().any(|partition| *partition.topic == *late));
+        assert_eq!(partitions.len(), 4, "{partitions:?}");
+        log.unassign().await.unwrap();
+    }
+}
+
+/// The partitions after a rebalance that takes the earlier ones away first.
+async fn reassigned(log: &mut KafkaLog) -> Vec<TopicPartition> {
+    let started = Instant::now();
+    loop {
+        assert!(started.elapsed() < DEADLINE, "no assignment came");
+        let none = &mut |record: crate::Record<'_>| panic!("{record:?} before an assignment");
+        match log.poll(WAIT, 100, none).await.unwrap() {
+            Some(Notice::Assigned(partitions)) => return partitions,
+            Some(Notice::Revoked) => log.unassign().await.unwrap(),
+            Some(Notice::OffsetLost) | None => {}
+        }
+    }
 }
 
 /// An offset that the broker does not have is told, never jumped over.

@@ -2,20 +2,24 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use columnar::{ChangeBuffer, ChangeSchema, RecordMeta};
-use schemas::{SchemaId, TopicPartition, header};
+use schemas::{TopicPartition, header};
 use tokio::time::Instant;
 
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::error::WriterError;
-use crate::lane::{Lane, Verdict};
+use crate::lane::{Lane, Verdict, Wait};
 use crate::record_log::{Position, Record};
 use crate::schema_cache::SchemaCache;
 use crate::table_writer::{Chunk, Resume};
 
 /// Rows of one partition that are handed over together at the most.
 const CHUNK_ROWS_MAX: usize = 16_384;
+
+/// How long nothing must have come before a log's word counts that nothing more will.
+const QUIET_MIN: Duration = Duration::from_secs(3);
 
 /// Sources whose last sequence is kept by partition, in memory and in the table's log.
 const SOURCES_MAX: usize = 10_000;
@@ -32,8 +36,8 @@ pub(crate) struct Partition {
     unproved: Option<i64>,
     /// The mark of the last record read since the last chunk.
     last_mark: Option<i64>,
-    /// The schema that the record at `next_offset` cannot be read without.
-    pub(crate) waits_for: Option<SchemaId>,
+    /// What the record at `next_offset` cannot be read without.
+    pub(crate) waits_for: Option<Wait>,
     /// Where a run with an end stops.
     pub(crate) end_offset: Option<i64>,
     rows: Option<ChangeBuffer>,
@@ -49,6 +53,8 @@ pub(crate) struct Partition {
     /// `next_offset` when a chunk was last cut; `None` until the table knows of the partition.
     cut_offset: Option<i64>,
     opened_at: Option<Instant>,
+    /// When a record was last offered or the position set.
+    touched_at: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +115,7 @@ impl Partition {
             repetitions: 0,
             cut_offset: known,
             opened_at: known.is_none().then_some(now),
+            touched_at: now,
         }
     }
 
@@ -120,6 +127,7 @@ impl Partition {
         schemas: &mut SchemaCache,
         reading: &Reading,
     ) -> Result<(), WriterError> {
+        self.touched_at = reading.now;
         if record.offset < self.next_offset {
             return self.prove(record);
         }
@@ -149,8 +157,8 @@ impl Partition {
             };
             match verdict {
                 Verdict::Row | Verdict::Passed => {}
-                Verdict::Waits(id) => {
-                    self.waits_for = Some(id);
+                Verdict::Waits(what) => {
+                    self.waits_for = Some(what);
                     return Ok(());
                 }
                 Verdict::Dead(schema_id, reason) => {
@@ -236,9 +244,15 @@ impl Partition {
         self.opened_at
     }
 
-    /// Whether a run with an end has read all of it.
-    pub(crate) fn is_at_end(&self) -> bool {
-        self.end_offset.is_none_or(|end| self.next_offset >= end)
+    /// Whether a run with an end has read all of it. `passed`: how far the log says that it has
+    /// handed everything out, which counts once nothing has come for a while.
+    pub(crate) fn is_at_end(&self, passed: Option<i64>) -> bool {
+        let is_quiet = self.waits_for.is_none() && self.touched_at.elapsed() >= QUIET_MIN;
+        let reached = passed
+            .filter(|_| is_quiet)
+            .unwrap_or(0)
+            .max(self.next_offset);
+        self.end_offset.is_none_or(|end| reached >= end)
     }
 
     /// Whether the log, which keeps the offsets from `first` up to `end`, can go on here.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use schemas::TopicPartition;
 
 use crate::error::WriterError;
+use crate::settings::Start;
 
 /// One record as the log hands it out; borrowed, so that nothing is copied before it is decoded.
 #[derive(Clone, Copy)]
@@ -144,7 +145,24 @@ pub trait RecordLog: Send {
     async fn offsets_kept(&mut self, partition: &TopicPartition)
     -> Result<(i64, i64), WriterError>;
 
-    /// How many partitions a topic has.
+    /// All topics there are, by name.
+    async fn topics(&mut self) -> Result<Vec<String>, WriterError>;
+
+    /// Reads these topics from now on, as soon as they exist.
+    fn read_topics(&mut self, topics: Vec<String>) -> Result<(), WriterError>;
+
+    /// The offset to start at in a partition that the table has never seen.
+    async fn start_offset(
+        &mut self,
+        partition: &TopicPartition,
+        start: Start,
+    ) -> Result<i64, WriterError>;
+
+    /// The offset below which everything of a partition was handed out some time ago, if the log
+    /// knows: offsets of transaction markers and of compacted records hold nothing to hand out.
+    fn passed(&self, partition: &TopicPartition) -> Option<i64>;
+
+    /// How many partitions a topic has; 0 if it does not exist.
     async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError>;
 
     /// Tells the log how far a partition is committed in the lake. Cosmetic: it is for lag

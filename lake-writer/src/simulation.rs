@@ -11,15 +11,16 @@ use std::time::Duration;
 use lake_store::LakeStore;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use schemas::{Contract, Shape};
+use schemas::{Contract, KeyFormat, Shape};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::fault_store::{Fault, FaultStore};
-use crate::settings::{Format, TopicSettings, WriterSettings};
-use crate::{Entropy, LakeWriter, Parts, Topic, Until, WriterError, WriterProgress};
+use crate::route::{Route, Routes};
+use crate::settings::{Format, WriterSettings};
+use crate::{Entropy, LakeWriter, Parts, Until, WriterError, WriterProgress};
 
 mod cluster;
 mod oracle;
@@ -102,15 +103,14 @@ impl World {
             record_bytes_max: bytesize::ByteSize::b(cluster::RECORD_BYTES_MAX as u64),
             ..WriterSettings::default()
         };
-        let topic = TopicSettings {
-            name: cluster::TOPIC.to_owned(),
-            table: Some("sim.row".to_owned()),
-            format: Format::Json,
-            shape: Shape::Upsert,
-            key: None,
-            contract: None,
-        };
         let contract: Contract = CONTRACT.parse().unwrap();
+        let route = Route {
+            format: Format::Json,
+            key_format: KeyFormat::Json,
+            shape: Shape::Upsert,
+            contract: Some(contract),
+            ..Route::new(cluster::TOPIC, "sim.row".parse().unwrap())
+        };
         let parts = Parts {
             lake: self.lake.clone(),
             registry: None,
@@ -119,11 +119,8 @@ impl World {
             runtime: Handle::current(),
             progress: Arc::new(WriterProgress::default()),
         };
-        let topics = vec![Topic {
-            settings: topic,
-            contract: Some(contract),
-        }];
-        let writer = LakeWriter::new(log, settings, topics, until, parts).unwrap();
+        let routes = Routes::of(vec![route]).unwrap();
+        let writer = LakeWriter::new(log, settings, routes, until, parts);
         let (stop, stopping) = watch::channel(false);
         Writer {
             member,

@@ -6,12 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use lake_store::LakeStore;
 use schemas::{Shape, TableName, TopicPartition};
+use tracing::warn;
 
 use crate::app_id::{AppIds, NO_MARK};
 use crate::clock::Clock;
 use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
 use crate::entropy::Entropy;
 use crate::record_log::mark_time_ms;
+use crate::route::Routes;
 use crate::settings::KafkaSettings;
 
 mod error;
@@ -104,6 +106,33 @@ impl Observer {
             clock,
             entropy,
         })
+    }
+
+    /// The topics that are to be copied, each with its table: those that the configuration names, and
+    /// those that its patterns find. One that cannot be read is told and left out.
+    ///
+    /// # Errors
+    /// There are patterns, and Kafka does not tell its topics.
+    pub fn feeds(&self, routes: &mut Routes) -> Result<Vec<Feed>, StandError> {
+        let mut topics: Vec<String> = routes.names().map(str::to_owned).collect();
+        if routes.discovers() {
+            let found = self.kafka.topics()?.into_iter();
+            let fresh: Vec<String> = found.filter(|topic| !topics.contains(topic)).collect();
+            topics.extend(fresh);
+        }
+        let mut feeds = Vec::with_capacity(topics.len());
+        for topic in topics {
+            match routes.route(&topic) {
+                None => {}
+                Some(Ok(route)) => feeds.push(Feed {
+                    topic: route.topic,
+                    table: route.table,
+                    shape: route.shape,
+                }),
+                Some(Err(error)) => warn!(%error, "the topic is not read"),
+            }
+        }
+        Ok(feeds)
     }
 
     /// How a table stands. Blocks the thread while it asks Kafka, for seconds at the most.

@@ -5,7 +5,7 @@
 //! them. What a partition's rows start from is remembered here and compared with the table in
 //! every commit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::entropy::Entropy;
 use crate::error::WriterError;
 
 mod assignment;
+mod evolution;
 mod flush;
 mod held;
 mod open_files;
@@ -31,7 +32,9 @@ mod open_flush;
 mod table;
 
 pub(crate) use held::Held;
-use open_flush::OpenFlush;
+use open_flush::{OpenFlush, Part};
+
+type Parts = BTreeMap<TopicPartition, Part>;
 
 /// First wait when the store does not answer.
 const STORE_WAIT_MIN: Duration = Duration::from_millis(100);
@@ -146,6 +149,8 @@ pub(crate) struct TableWriter {
     epoch: u64,
     partition_count: i32,
     owned: HashMap<TopicPartition, Owned>,
+    /// Progress that waits for the table to exist: no record could be read yet.
+    kept: Parts,
 }
 
 impl TableWriter {
@@ -159,6 +164,7 @@ impl TableWriter {
             epoch: 0,
             partition_count: 0,
             owned: HashMap::new(),
+            kept: Parts::new(),
             parts,
         }
     }
@@ -177,7 +183,7 @@ impl TableWriter {
             match request {
                 Request::Release { epoch } => {
                     self.epoch = epoch;
-                    self.owned.clear();
+                    self.disown();
                     (open, failure) = (OpenFlush::default(), None);
                 }
                 Request::Assign {
@@ -195,7 +201,7 @@ impl TableWriter {
                         && let Err(why) = open.append(*chunk, &self.parts.entropy)
                     {
                         failure = Some(self.table_error(why));
-                        self.owned.clear();
+                        self.disown();
                         open = OpenFlush::default();
                     }
                     self.parts.held.take_waiting(bytes);
@@ -206,13 +212,19 @@ impl TableWriter {
                         None => self.flush(std::mem::take(&mut open), opened_at).await,
                     };
                     if outcome.is_err() {
-                        self.owned.clear();
+                        self.disown();
                     }
                     outcomes.send((self.parts.table.clone(), outcome)).ok();
                 }
             }
             self.parts.held.set_files(open.files.memory_bytes());
         }
+    }
+
+    /// From here on chunks are dropped, until partitions are assigned.
+    fn disown(&mut self) {
+        self.owned.clear();
+        self.kept.clear();
     }
 
     fn step(&self, partition: &TopicPartition, to: i64) -> Step {

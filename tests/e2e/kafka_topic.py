@@ -65,6 +65,13 @@ class Topic:
         assert not failures and not left, f"{len(failures)} failed, {left} undelivered: {failures[:1]}"
         return count
 
+    def delete_up_to(self, partition: int, offset: int) -> None:
+        """What retention does, at once: records below the offset are gone."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        place = TopicPartition(self.name, partition, offset)
+        for deleted in admin.delete_records([place]).values():
+            deleted.result(30)
+
     def delete(self) -> None:
         """Deletes the topic and waits until the broker has forgotten it."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
@@ -75,13 +82,6 @@ class Topic:
         """Deletes the topic and makes another one of its name."""
         self.delete()
         return Topic.create(self.bootstrap, self.name, partitions or self.partitions)
-
-    def drop_before(self, partition: int, offset: int) -> None:
-        """What retention does: records below the offset are gone."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        place = TopicPartition(self.name, partition, offset)
-        [dropped] = admin.delete_records([place]).values()
-        assert dropped.result(30).low_watermark == offset
 
     def add_partitions(self, partitions: int) -> Topic:
         admin = AdminClient({"bootstrap.servers": self.bootstrap})

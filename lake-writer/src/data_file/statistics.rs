@@ -23,6 +23,16 @@ pub(super) fn of(file: &ParquetMetaData) -> String {
         .num_columns()
         .min(COLUMNS_MAX);
     for index in 0..columns {
+        // Delta keeps no statistics of what lies in arrays and maps.
+        if file
+            .file_metadata()
+            .schema_descr()
+            .column(index)
+            .max_rep_level()
+            > 0
+        {
+            continue;
+        }
         let chunks: Vec<&ColumnChunkMetaData> = file
             .row_groups()
             .iter()
@@ -141,7 +151,8 @@ fn value(bound: Bound, column: &ColumnDescriptor, upper: bool) -> Option<Value> 
             Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::MICROS => {
                 timestamp(value, upper)?
             }
-            Some(LogicalType::Timestamp(_)) => return None,
+            // A decimal is a number in Delta's words, which JSON's readers round.
+            Some(LogicalType::Timestamp(_) | LogicalType::Decimal(_)) => return None,
             _ => json!(value),
         },
         Bound::Bytes(value) if is_text(column) && value.len() < TEXT_BYTES_MAX => {
@@ -233,6 +244,19 @@ mod tests {
         let times = TimestampMicrosecondArray::from(vec![0, far]).with_timezone("UTC");
         let told = statistics_of(vec![("t", Arc::new(times))]);
         assert_eq!(told["maxValues"], json!({}));
+    }
+
+    #[test]
+    fn decimals_and_what_lies_in_arrays_have_no_bounds() {
+        let decimals = arrow::array::Decimal128Array::from(vec![Some(1234), None])
+            .with_precision_and_scale(9, 2)
+            .unwrap();
+        let list = arrow::array::ListArray::from_iter_primitive::<arrow::datatypes::Int64Type, _, _>(
+            vec![Some(vec![Some(1)]), None],
+        );
+        let told = statistics_of(vec![("d", Arc::new(decimals)), ("l", Arc::new(list))]);
+        assert_eq!(told["minValues"], json!({}));
+        assert_eq!(told["nullCount"], json!({"d": 1}));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::error::WriterError;
 use crate::faults::{self, Point};
 use crate::partition::Partition;
 use crate::record_log::{Position, RecordLog};
+use crate::settings::Start;
 use crate::table_writer::Assigned;
 
 impl<L: RecordLog> LakeWriter<L> {
@@ -147,14 +148,26 @@ impl<L: RecordLog> LakeWriter<L> {
             let topic = lane.topic.to_string();
             return Err(WriterError::PartitionsChanged { topic, before, now });
         }
-        if let Some((contract, _)) = table {
-            lane.set_table_contract(contract)?;
+        if let Some((contract, shape)) = table {
+            let contract = lane.contract_for(contract, shape)?;
+            if lane.differs_from(&contract) {
+                // What was read by another contract goes first; the table refuses it if need be.
+                self.flush(index);
+                self.lanes[index].set_contract(contract)?;
+            }
         }
+        let start = self.lanes[index].route.start;
         let mut opened = Vec::with_capacity(resumes.len());
         for resume in resumes {
-            let (first, end) = self.log.offsets_kept(&resume.partition).await?;
+            let (kept, end) = self.log.offsets_kept(&resume.partition).await?;
+            let first = match (resume.next_offset, start) {
+                (None, Start::Latest | Start::At { .. }) => {
+                    self.log.start_offset(&resume.partition, start).await?
+                }
+                _ => kept,
+            };
             let mut partition = Partition::new(resume, index, first, Instant::now());
-            partition.check_kept((first, end))?;
+            partition.check_kept((kept, end))?;
             partition.end_offset = (self.until == Until::CaughtUp).then_some(end);
             opened.push(partition);
         }

@@ -74,6 +74,8 @@ impl<L: RecordLog> LakeWriter<L> {
         if !error.is_of_one_table() {
             return Err(error);
         }
+        // What was read before lands; otherwise each try would read it again and drop it again.
+        self.flush(index);
         let paused: Vec<_> = self
             .partitions_of(index)
             .map(|partition| partition.partition.clone())

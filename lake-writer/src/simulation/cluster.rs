@@ -13,6 +13,7 @@ use schemas::{TopicPartition, header};
 use super::oracle::Landed;
 use crate::error::WriterError;
 use crate::record_log::{Headers, Notice, Position, Record, RecordLog};
+use crate::settings::Start;
 
 pub(super) const TOPIC: &str = "sim.row";
 pub(super) const RECORD_BYTES_MAX: usize = 200;
@@ -278,6 +279,22 @@ impl RecordLog for Member {
         let index = usize::try_from(partition.partition).unwrap();
         let end = self.cluster.lock().unwrap().partitions[index].len();
         Ok((0, i64::try_from(end).unwrap()))
+    }
+
+    async fn topics(&mut self) -> Result<Vec<String>, WriterError> {
+        Ok(vec![TOPIC.to_owned()])
+    }
+
+    fn read_topics(&mut self, _: Vec<String>) -> Result<(), WriterError> {
+        Ok(())
+    }
+
+    async fn start_offset(&mut self, _: &TopicPartition, _: Start) -> Result<i64, WriterError> {
+        Ok(0)
+    }
+
+    fn passed(&self, _: &TopicPartition) -> Option<i64> {
+        None
     }
 
     async fn partition_count(&mut self, _: &str) -> Result<i32, WriterError> {

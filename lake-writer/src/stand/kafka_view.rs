@@ -41,6 +41,19 @@ impl KafkaView {
         Ok(Self { consumer })
     }
 
+    /// All topics, in order.
+    pub(crate) fn topics(&self) -> Result<Vec<String>, StandError> {
+        let metadata = self.consumer.fetch_metadata(None, REQUEST_TIMEOUT);
+        let metadata = metadata.map_err(told)?;
+        let names = metadata
+            .topics()
+            .iter()
+            .map(|topic| topic.name().to_owned());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// How many partitions a topic has; 0 if there is no such topic.
     pub(crate) fn partition_count(&self, topic: &str) -> Result<i32, StandError> {
         let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT);

@@ -1,18 +1,16 @@
 //! One flush: dead letters first, then data files, then the commit that carries rows and offsets.
 
-use std::collections::BTreeMap;
-
 use arrow::array::RecordBatch;
 use lake_store::DEAD_LETTERS_PATH;
 use object_store::ObjectStoreExt;
-use schemas::TopicPartition;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::open_files::OpenFiles;
-use super::open_flush::{OpenFlush, Part};
+use super::open_flush::OpenFlush;
 use super::{
-    DeltaLog, Draft, Outcome, Refusal, STORE_WAIT_MIN, Step, TableParts, TableState, TableWriter,
+    DeltaLog, Draft, Outcome, Parts, Refusal, STORE_WAIT_MIN, Step, TableParts, TableState,
+    TableWriter,
 };
 use crate::action::Add;
 use crate::commit::commit;
@@ -22,8 +20,6 @@ use crate::delta_log::write_checkpoint;
 use crate::error::WriterError;
 use crate::faults::{self, Planted, Point};
 use crate::patience::Patience;
-
-type Parts = BTreeMap<TopicPartition, Part>;
 
 /// Whether a commit became a version.
 enum Landed {
@@ -53,13 +49,23 @@ impl TableWriter {
             repetitions,
             ..Outcome::default()
         };
-        if let Some(schema) = &schema {
-            self.ensure_changes(schema).await?;
+        for (partition, kept) in std::mem::take(&mut self.kept) {
+            parts.entry(partition).or_default().follow(kept);
         }
+        let fits = match &schema {
+            Some(schema) => self.ensure_changes(schema).await?,
+            None => true,
+        };
         let landed = match self.commit_dead_letters(&mut parts, &mut outcome).await? {
-            // Without a table there is nowhere to keep progress: the records are read again after
-            // a restart and their dead letters recognised.
-            Landed::Yes if self.changes_state.is_none() || parts.is_empty() => Landed::Yes,
+            // The table has grown beyond these rows: they are read again by its contract.
+            Landed::Yes if !fits => Landed::Fenced,
+            Landed::Yes if parts.is_empty() => Landed::Yes,
+            Landed::Yes if self.changes_state.is_none() => {
+                // Nowhere to keep progress: after a restart the records are read again and their
+                // dead letters recognised.
+                self.kept = parts;
+                return Ok(outcome);
+            }
             Landed::Yes => {
                 let files = self.upload(&self.changes, self.finish(files)?).await;
                 faults::point(Point::UploadAfter);
@@ -122,6 +128,7 @@ impl TableWriter {
             steps,
             further: Vec::new(),
             files,
+            growth: None,
         };
         let TableParts { clock, entropy, .. } = &self.parts;
         let result = commit(&self.dead_letters, state, &draft, clock.as_ref(), entropy).await;
@@ -164,6 +171,7 @@ impl TableWriter {
             steps,
             further,
             files,
+            growth: None,
         };
         outcome.files = draft.files.len();
         let result = commit_planned(&self.changes, state, draft, &self.parts).await;
@@ -241,6 +249,7 @@ impl TableWriter {
                     "another program changed the table's columns; dropping our rows and reading again");
                 Ok(None)
             }
+            Err(Refusal::Overtaken) => Ok(None),
             Err(Refusal::Unreadable(why)) => Err(self.table_error(why)),
             Err(Refusal::NotEncodable(why)) => Err(WriterError::Internal(why)),
         }
@@ -252,7 +261,7 @@ impl TableWriter {
     }
 
     /// Uploads files, waiting out a store that is down.
-    async fn upload(&self, log: &DeltaLog, files: Vec<DataFile>) -> Vec<Add> {
+    pub(super) async fn upload(&self, log: &DeltaLog, files: Vec<DataFile>) -> Vec<Add> {
         let mut added = Vec::with_capacity(files.len());
         for file in files {
             let mut patience = Patience::new(&self.parts.entropy, STORE_WAIT_MIN);
@@ -307,7 +316,7 @@ async fn commit_planned(
             steps: Vec::new(),
             further: Vec::new(),
             files,
-            layout: draft.layout,
+            ..draft
         };
     }
     let result = commit(log, state, &draft, clock.as_ref(), entropy).await;

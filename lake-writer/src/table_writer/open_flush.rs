@@ -32,6 +32,17 @@ pub(super) struct Part {
     pub(super) sequences: HashMap<String, i64>,
 }
 
+impl Part {
+    /// Continues what an earlier part began.
+    pub(super) fn follow(&mut self, earlier: Self) {
+        self.next_offset = self.next_offset.max(earlier.next_offset);
+        self.last_mark = self.last_mark.or(earlier.last_mark);
+        for (source, last) in earlier.sequences {
+            self.sequences.entry(source).or_insert(last);
+        }
+    }
+}
+
 impl OpenFlush {
     /// Takes a chunk in; an error says what is wrong with its rows.
     pub(super) fn append(&mut self, chunk: Chunk, entropy: &Entropy) -> Result<(), String> {

@@ -4,6 +4,7 @@ use columnar::ChangeSchema;
 use lake_store::{DEAD_LETTERS_PATH, dead_letters_schema};
 use tracing::{info, warn};
 
+use super::evolution::Fit;
 use super::{STORE_WAIT_MIN, TableWriter};
 use crate::action::{self, Metadata};
 use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
@@ -29,11 +30,12 @@ impl TableWriter {
         }
     }
 
-    /// Makes sure that the table of changes is there and of this schema.
+    /// Makes sure that the table of changes is there and holds this schema's rows. False if it has
+    /// grown beyond them, so that they must be read again.
     pub(super) async fn ensure_changes(
         &mut self,
         schema: &ChangeSchema,
-    ) -> Result<(), WriterError> {
+    ) -> Result<bool, WriterError> {
         let (id, now_us) = (self.parts.entropy.uuid(), self.parts.clock.now_us());
         let ours = layout::changes_metadata(schema, self.parts.shape, id, now_us)
             .map_err(|why| self.table_error(why))?;
@@ -45,43 +47,19 @@ impl TableWriter {
                 state
             }
         };
-        let checked = self.check_changes(schema, &ours, &state.metadata);
+        let found = state.metadata.clone();
         self.changes_state = Some(state);
-        checked
-    }
-
-    fn check_changes(
-        &self,
-        schema: &ChangeSchema,
-        ours: &Metadata,
-        found: &Metadata,
-    ) -> Result<(), WriterError> {
         let (contract, shape) =
-            layout::contract_of_table(found).map_err(|why| self.table_error(why))?;
-        let topic = schema.contract();
-        if contract.fields() != topic.fields() || contract.key() != topic.key() {
-            return Err(self.table_error(format!(
-                "its contract (key {:?}, {} fields) is not the topic's (key {:?}, {} fields); use \
-                 another table for the topic, or the table's contract",
-                contract.key(),
-                contract.fields().len(),
-                topic.key(),
-                topic.fields().len()
-            )));
-        }
-        if shape != self.parts.shape {
-            return Err(self.table_error(format!(
-                "it holds changes of shape {shape}, the topic is configured as {}",
-                self.parts.shape
-            )));
-        }
-        if !layout::same_columns(ours, found) {
-            return Err(self.table_error(
+            layout::contract_of_table(&found).map_err(|why| self.table_error(why))?;
+        match self.fit(schema.contract(), &contract, shape)? {
+            Fit::Behind => Ok(false),
+            Fit::Grows(changes) => self.grow(&changes).await,
+            Fit::Same if layout::same_columns(&ours, &found) => Ok(true),
+            Fit::Same => Err(self.table_error(
                 "its columns are not those of its contract: another program changed them; nothing \
                  is written to it before they are as they were",
-            ));
+            )),
         }
-        Ok(())
     }
 
     /// Makes sure that the table of dead letters is there.
