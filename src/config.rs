@@ -1,5 +1,6 @@
 //! The configuration file: one TOML file, every problem told at once.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use lake_writer::{Format, KafkaSettings, Routes, TopicSettings, WriterSettings};
@@ -27,6 +28,8 @@ pub(crate) struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<registry::Registry>,
     writer: WriterSettings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<Http>,
     #[serde(rename = "topic", skip_serializing_if = "Vec::is_empty")]
     topics: Vec<TopicSettings>,
 }
@@ -37,7 +40,16 @@ pub(crate) struct Resolved {
     pub(crate) kafka: KafkaSettings,
     pub(crate) registry: Option<HttpRegistry>,
     pub(crate) writer: WriterSettings,
+    pub(crate) http: Option<Http>,
     pub(crate) routes: Routes,
+}
+
+/// `[http]`: where to ask how the writer does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    /// Address to listen on: `/livez`, `/readyz`, `/metrics`. Nobody is asked who they are.
+    pub(crate) listen: SocketAddr,
 }
 
 impl Config {
@@ -67,6 +79,7 @@ impl Config {
                 kafka,
                 registry,
                 writer: self.writer.clone(),
+                http: self.http.clone(),
                 routes,
             }),
             routes => {

@@ -6,7 +6,7 @@ use lake_store::LakeStoreError;
 
 /// An error with the exit code it ends the program with.
 ///
-/// 1 failed · 2 usage or configuration · 3 cannot connect · 130 interrupted.
+/// 1 failed · 2 usage or configuration · 3 cannot connect · 5 partly done · 130 interrupted.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: u8,
@@ -35,6 +35,14 @@ impl Failure {
         Self {
             code: 3,
             error: error.into(),
+        }
+    }
+
+    /// Everything is done but a part of it.
+    pub(crate) fn partly(error: impl std::fmt::Display) -> Self {
+        Self {
+            code: 5,
+            error: anyhow::anyhow!("{error}"),
         }
     }
 
@@ -76,6 +84,16 @@ impl From<crate::sql::SqlError> for Failure {
         Self {
             code: error.exit_code(),
             error: error.into(),
+        }
+    }
+}
+
+impl From<lake_writer::StandError> for Failure {
+    fn from(error: lake_writer::StandError) -> Self {
+        use lake_writer::StandError;
+        match error {
+            StandError::Kafka(_) | StandError::Store { .. } => Self::unreachable(error),
+            StandError::Table { .. } | StandError::Moved { .. } => Self::failed(error),
         }
     }
 }

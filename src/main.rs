@@ -5,7 +5,10 @@
 mod config;
 mod demo;
 mod failure;
+mod http;
+mod resume;
 mod sql;
+mod status;
 mod stop;
 mod telemetry;
 mod write;
@@ -23,6 +26,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
+    #[command(flatten)]
+    log: telemetry::LogArgs,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -34,24 +40,30 @@ enum Command {
     /// Run the lake-writer: Kafka topics into Delta tables, exactly once
     Write(write::WriteArgs),
     Sql(sql::SqlArgs),
+    /// Show how every table stands: version, lag, last commit, dead letters, and what stops it
+    Status(status::StatusArgs),
+    /// Lead a stopped table over what Kafka no longer has
+    Resume(resume::ResumeArgs),
     Config(config::ConfigArgs),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start();
     #[cfg(feature = "faults")]
     lake_writer::arm_fail_points();
-    let result = runtime().and_then(|runtime| {
-        let result = runtime.block_on(run(cli.command));
-        // What still computes for an answer that nobody waits for is not waited for either.
-        runtime.shutdown_background();
-        result
-    });
-    match result {
+    match telemetry::start(&cli.log).and_then(|()| work(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+fn work(command: Command) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(run(command));
+    // What still computes for an answer that nobody waits for is not waited for either, nor is a
+    // call into a file system that hangs.
+    runtime.shutdown_background();
+    result
 }
 
 async fn run(command: Command) -> Result<(), Failure> {
@@ -66,6 +78,8 @@ async fn run(command: Command) -> Result<(), Failure> {
             };
             sql::run(lake, &args).await.map_err(Failure::from)
         }
+        Command::Status(args) => status::run(args).await,
+        Command::Resume(args) => resume::run(args).await,
         Command::Config(args) => config::run(&args),
     }
 }

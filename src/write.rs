@@ -7,19 +7,23 @@ use std::time::Duration;
 use clap::Args;
 use lake_store::LakeStore;
 use lake_writer::{
-    Entropy, KafkaLog, KafkaSettings, LakeWriter, Parts, Routes, SystemClock, Until, WriterError,
-    WriterProgress, WriterSettings,
+    Entropy, KafkaLog, KafkaSettings, LagWatch, LakeWriter, Meter, MeteredRegistry, MeteredStore,
+    Parts, Routes, SystemClock, Until, WriterError, WriterProgress, WriterSettings,
 };
 use schemas::SchemaRegistry;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
-use crate::config::Config;
+use crate::config::{Config, Http};
 use crate::failure::Failure;
+use crate::http::{self, Watched};
 use crate::stop;
 
 /// Longest wait for Kafka's first answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often the reading thread gives a sign of life.
+const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Run the lake-writer: Kafka topics into Delta tables, exactly once
 #[derive(Debug, Args)]
@@ -28,7 +32,9 @@ Examples:
   lakehead write --config lakehead.toml            until it is stopped; SIGTERM commits first
   lakehead write --config lakehead.toml --once     until everything there now is committed
 
-The configuration is described in deploy/lakehead.example.toml.
+The configuration is described in deploy/lakehead.example.toml; docs/operations.md says what can go
+wrong and what to do. After SIGTERM it ends within 45 seconds, whatever Kafka or the store do; after
+a second one, at once.
 
 Exit codes: 0 stopped or caught up, 1 failed, 2 configuration, 3 cannot connect, 130 stopped at once.")]
 pub(crate) struct WriteArgs {
@@ -55,7 +61,7 @@ pub(crate) async fn run(args: WriteArgs) -> Result<(), Failure> {
         Until::Stopped
     };
     let registry = resolved.registry;
-    let work = Work {
+    let mut work = Work {
         lake,
         kafka: resolved.kafka,
         writer: resolved.writer,
@@ -64,6 +70,9 @@ pub(crate) async fn run(args: WriteArgs) -> Result<(), Failure> {
         until,
         progress: Arc::new(WriterProgress::default()),
     };
+    if let Some(settings) = &resolved.http {
+        work.watch(settings).await?;
+    }
     work.run(stop).await
 }
 
@@ -79,6 +88,30 @@ pub(crate) struct Work {
 }
 
 impl Work {
+    /// Answers questions about the work from now on.
+    async fn watch(&mut self, settings: &Http) -> Result<(), Failure> {
+        let (store, registry) = (Arc::new(Meter::default()), Arc::new(Meter::default()));
+        let topics = self.routes.names().map(str::to_owned).collect();
+        let progress = Arc::clone(&self.progress);
+        let lag = LagWatch::start(&self.kafka, topics, progress, Arc::new(SystemClock))?;
+        let watched = Watched {
+            progress: Arc::clone(&self.progress),
+            lag,
+            lake: self.lake.clone(),
+            buffer_bytes_max: self.writer.buffer_bytes_max.as_u64(),
+            store: Arc::clone(&store),
+            registry: Arc::clone(&registry),
+        };
+        self.lake = self
+            .lake
+            .clone()
+            .map_store(|inner| Arc::new(MeteredStore::new(inner, store)));
+        if let Some(inner) = self.registry.take() {
+            self.registry = Some(Arc::new(MeteredRegistry::new(inner, registry)));
+        }
+        http::start(settings, watched).await
+    }
+
     /// Runs the writer on a thread of its own, since reading from Kafka blocks it.
     pub(crate) async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Failure> {
         let tables = Handle::current();
@@ -118,6 +151,7 @@ impl Work {
                 self.kafka.bootstrap_servers
             ))),
         })?;
+        runtime.spawn(beat(Arc::clone(&self.progress)));
         let parts = Parts {
             lake: self.lake,
             registry: self.registry,
@@ -128,5 +162,14 @@ impl Work {
         };
         let writer = LakeWriter::new(log, self.writer, self.routes, self.until, parts);
         runtime.block_on(writer.run(stop)).map_err(Failure::from)
+    }
+}
+
+/// Gives signs of life of the thread it runs on, also while the writer waits for Kafka or the store.
+async fn beat(progress: Arc<WriterProgress>) {
+    let mut due = tokio::time::interval(BEAT_INTERVAL);
+    loop {
+        due.tick().await;
+        progress.beat();
     }
 }

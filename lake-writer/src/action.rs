@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One line of a commit entry: exactly one field is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -157,6 +158,19 @@ action_from!(Metadata, meta_data);
 action_from!(Txn, txn);
 action_from!(Add, add);
 action_from!(Remove, remove);
+
+/// The bytes of the entry that makes a table: version 0.
+pub(crate) fn creation(metadata: Metadata, now_us: i64) -> Result<Bytes, serde_json::Error> {
+    let info = CommitInfo {
+        timestamp: now_us / 1000,
+        operation: "CREATE TABLE".to_owned(),
+        operation_parameters: [("mode".to_owned(), json!("ErrorIfExists"))].into(),
+        engine_info: concat!("lakehead/", env!("CARGO_PKG_VERSION")).to_owned(),
+        ..CommitInfo::default()
+    };
+    let actions = [info.try_into()?, Protocol::PLAIN.into(), metadata.into()];
+    encode(&actions).map(Bytes::from)
+}
 
 /// The bytes of a commit entry: one action a line.
 pub(crate) fn encode(actions: &[Action]) -> Result<Vec<u8>, serde_json::Error> {

@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -131,16 +131,18 @@ pub(crate) fn batch(
     RecordBatch::try_new(dead_letters_schema(), columns)
 }
 
-/// The offsets from `first` on of one partition's dead letters in a data file.
+/// The offsets from `first` on of one partition's dead letters in a data file, of those that were
+/// taken in at `since_us` or later.
 pub(crate) fn offsets(
     file: Bytes,
     partition: &TopicPartition,
     first: i64,
+    since_us: i64,
 ) -> Result<Vec<i64>, ParquetError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
     let mask = ProjectionMask::columns(
         builder.parquet_schema(),
-        ["_topic", "_partition", "_offset"],
+        ["_topic", "_partition", "_offset", "_ingest_time"],
     );
     let mut offsets = Vec::new();
     for batch in builder.with_projection(mask).build()? {
@@ -148,9 +150,11 @@ pub(crate) fn offsets(
         let topics = batch.column(0).as_string::<i32>();
         let partitions = batch.column(1).as_primitive::<Int32Type>().values();
         let found = batch.column(2).as_primitive::<Int64Type>().values();
+        let times = batch.column(3).as_primitive::<TimestampMicrosecondType>();
         for row in 0..batch.num_rows() {
             let mine = topics.value(row) == partition.topic.as_ref()
-                && partitions[row] == partition.partition;
+                && partitions[row] == partition.partition
+                && times.value(row) >= since_us;
             if mine && found[row] >= first {
                 offsets.push(found[row]);
             }

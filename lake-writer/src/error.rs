@@ -68,6 +68,16 @@ pub enum WriterError {
         /// How many it has.
         now: i32,
     },
+    /// A topic is not there.
+    #[error(
+        "topic {topic} does not exist; what was copied of it stays in the table, which goes on when \
+         the topic is there: an earlier one that comes back, by itself; a new one of that name, after \
+         `lakehead resume --accept-gap`"
+    )]
+    TopicMissing {
+        /// The topic.
+        topic: String,
+    },
     /// A partition's events name more sources than can be remembered.
     #[error(
         "{partition}: the event at offset {offset} is of one source too many; ce_source names an \
@@ -154,7 +164,30 @@ impl WriterError {
                 | Self::TopicReplaced { .. }
                 | Self::PartitionsChanged { .. }
                 | Self::TooManySources { .. }
+                | Self::TopicMissing { .. }
                 | Self::Incompatible { .. }
         )
+    }
+
+    /// A stable word for the error, to be shown, counted and looked up in the runbook.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "settings",
+            Self::Kafka(_) => "kafka",
+            Self::TopicsMissing(_) => "topics_missing",
+            Self::KafkaRefused { .. } => "kafka_refused",
+            Self::OffsetOutOfRange { .. } => "offset_out_of_range",
+            Self::TopicReplaced { .. } => "topic_replaced",
+            Self::PartitionsChanged { .. } => "partitions_changed",
+            Self::TopicMissing { .. } => "topic_missing",
+            Self::TooManySources { .. } => "too_many_sources",
+            Self::Store(_) => "store",
+            Self::Table { .. } => "table",
+            Self::KeyUnknown { .. } => "key_unknown",
+            Self::Incompatible { .. } => "incompatible",
+            Self::TablesStopped(_) => "tables_stopped",
+            Self::StopTimeout(_) => "stop_timeout",
+            Self::Internal(_) => "internal",
+        }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Point {
     RebalanceDuring,
     /// Dead letters are committed, the data commit that passes over them is not.
     DeadLettersAfter,
+    /// A gap is recorded, the table's progress does not pass it yet.
+    GapRecorded,
     /// Only with [`Planted::OffsetsBeforeData`]: the offsets are committed, the data is not.
     OffsetsBetween,
 }
@@ -51,6 +53,7 @@ pub(crate) fn point(point: Point) {
         Point::DeadLettersAfter => {
             fail::fail_point!("dead_letters_after", |_| die("dead_letters_after"));
         }
+        Point::GapRecorded => fail::fail_point!("gap_recorded", |_| die("gap_recorded")),
         Point::OffsetsBetween => fail::fail_point!("offsets_between", |_| die("offsets_between")),
     }
 }

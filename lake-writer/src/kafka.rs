@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedHeaders, Headers as _};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message, Offset, Statistics, TopicPartitionList};
 use schemas::TopicPartition;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::error::WriterError;
 use crate::record_log::{Headers, Notice, Position, Record, RecordLog};
@@ -37,8 +37,13 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often one kind of problem is told.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often a question is asked before the writer gives up.
+/// How often a question is asked before the writer gives up, and before a topic that is not there
+/// is taken to be gone: for a moment brokers do not know of one that was just made.
 const REQUEST_ATTEMPTS: usize = 12;
+const MISSING_ATTEMPTS: usize = 4;
+
+/// The pause between two attempts.
+const REQUEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// What librdkafka is told unless the configuration says otherwise.
 const DEFAULTS: [(&str, &str); 5] = [
@@ -86,14 +91,8 @@ impl std::fmt::Debug for KafkaLog {
 impl KafkaLog {
     /// A consumer of these topics, which may be none at first. Does not wait for the brokers.
     pub fn new(settings: &KafkaSettings, topics: Vec<String>) -> Result<Self, WriterError> {
-        let mut config = settings.client_config(&DEFAULTS);
-        for (name, value) in OWNED {
-            config.set(name, value);
-        }
-        if !matches!(config.log_level, RDKafkaLogLevel::Debug) {
-            // It tells why a connection failed, which the context keeps for who asks.
-            config.set_log_level(RDKafkaLogLevel::Info);
-        }
+        let mut config = client_config(settings);
+        watch_topic_ids(&mut config);
         let consumer = config
             .create_with_context(Context::default())
             .map_err(|error| WriterError::Kafka(settings.redact(&told(&error))))?;
@@ -150,6 +149,10 @@ impl KafkaLog {
     }
 
     fn next_notice(&mut self) -> Option<Notice> {
+        let context = self.consumer.context();
+        if context.topics_changed.swap(false, Ordering::Relaxed) {
+            return Some(Notice::TopicsChanged);
+        }
         let waiting = self.consumer.context().notices.lock();
         let next = waiting
             .map(|mut waiting| waiting.pop_front())
@@ -165,16 +168,27 @@ impl KafkaLog {
         list
     }
 
-    /// Asks the brokers until they answer or patience ends.
-    fn ask<T>(&self, what: &str, question: impl Fn() -> KafkaResult<T>) -> Result<T, WriterError> {
+    /// Asks the brokers until they answer or patience ends. A question blocks the thread for
+    /// [`REQUEST_TIMEOUT`] at the most; between two of them others on the thread have their turn,
+    /// so that a stop is not held up.
+    async fn ask<T>(
+        &self,
+        (what, topic): (&str, &str),
+        question: impl Fn() -> KafkaResult<T> + Send,
+    ) -> Result<T, WriterError> {
         let mut attempts = 0;
         loop {
+            tokio::task::yield_now().await;
             attempts += 1;
             match question() {
                 Ok(answer) => return Ok(answer),
+                Err(error) if is_missing(&error) && attempts >= MISSING_ATTEMPTS => {
+                    let topic = topic.to_owned();
+                    return Err(WriterError::TopicMissing { topic });
+                }
                 Err(error) if attempts < REQUEST_ATTEMPTS => {
-                    warn!(%error, what, "kafka does not answer; trying again");
-                    std::thread::sleep(Duration::from_millis(250));
+                    warn!(%error, what, topic, "kafka does not answer; trying again");
+                    tokio::time::sleep(REQUEST_PAUSE).await;
                 }
                 Err(error) => return Err(WriterError::Kafka(format!("{what}: {error}"))),
             }
@@ -237,22 +251,22 @@ impl RecordLog for KafkaLog {
             match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
-                    let headers = message.headers();
-                    let record = Record {
-                        topic: message.topic(),
-                        partition: message.partition(),
-                        offset: message.offset(),
-                        timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
-                        key: message.key(),
-                        value: message.payload(),
-                        headers: headers.map(|headers| headers as &dyn Headers),
-                    };
-                    if each(record).is_break() {
+                    if each(record_of(&message)).is_break() {
                         break;
                     }
                 }
                 Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
-                    return Ok(Some(Notice::OffsetLost));
+                    // In a topic that was made again one partition may have lost its offset while
+                    // another is read on: nothing of either may land.
+                    let changed = &self.consumer.context().topics_changed;
+                    return Ok(Some(match changed.swap(false, Ordering::Relaxed) {
+                        true => Notice::TopicsChanged,
+                        false => Notice::OffsetLost,
+                    }));
+                }
+                Some(Err(error)) if is_missing(&error) => {
+                    info!(%error, "kafka reports that a topic is not there; looking which");
+                    return Ok(Some(Notice::TopicsChanged));
                 }
                 Some(Err(error)) => self.tolerate(error)?,
             }
@@ -286,7 +300,7 @@ impl RecordLog for KafkaLog {
         next_offset: i64,
     ) -> Result<(), WriterError> {
         // Refused while the fetcher is still starting, hence the patience.
-        self.ask("seek", || {
+        self.ask(("seek", &partition.topic), || {
             let offset = Offset::Offset(next_offset);
             self.consumer.seek(
                 &partition.topic,
@@ -295,6 +309,7 @@ impl RecordLog for KafkaLog {
                 REQUEST_TIMEOUT,
             )
         })
+        .await
     }
 
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), WriterError> {
@@ -311,10 +326,11 @@ impl RecordLog for KafkaLog {
         &mut self,
         partition: &TopicPartition,
     ) -> Result<(i64, i64), WriterError> {
-        self.ask("offsets", || {
+        self.ask(("offsets", &partition.topic), || {
             self.consumer
                 .fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)
         })
+        .await
     }
 
     async fn topics(&mut self) -> Result<Vec<String>, WriterError> {
@@ -349,11 +365,12 @@ impl RecordLog for KafkaLog {
     }
 
     async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError> {
-        let metadata = self.ask("partitions", || {
-            self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)
-        })?;
-        let found = metadata.topics().iter().find(|found| found.name() == topic);
-        let count = found.map_or(0, |topic| topic.partitions().len());
+        let count = || {
+            let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            Ok(found.map_or(0, |topic| topic.partitions().len()))
+        };
+        let count = self.ask(("partitions", topic), count).await?;
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 
@@ -374,6 +391,62 @@ impl RecordLog for KafkaLog {
     }
 }
 
+/// A message as a record.
+pub(crate) fn record_of<'m>(message: &'m BorrowedMessage<'m>) -> Record<'m> {
+    let headers = message.headers();
+    Record {
+        topic: message.topic(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+        key: message.key(),
+        value: message.payload(),
+        headers: headers.map(|headers| headers as &dyn Headers),
+    }
+}
+
+/// A client of these brokers, with everything that reading must not do otherwise.
+pub(crate) fn client_config(settings: &KafkaSettings) -> ClientConfig {
+    let mut config = settings.client_config(&DEFAULTS);
+    for (name, value) in OWNED {
+        config.set(name, value);
+    }
+    if !matches!(config.log_level, RDKafkaLogLevel::Debug) {
+        // It tells why a connection failed, which the context keeps for who asks.
+        config.set_log_level(RDKafkaLogLevel::Info);
+    }
+    config
+}
+
+/// Makes librdkafka say when a topic has another id than before: it was deleted and made again. It
+/// reads on in the new topic at the old offset, and nothing but its log for debugging tells so.
+fn watch_topic_ids(config: &mut ClientConfig) {
+    let contexts = match config.get("debug") {
+        Some(others) => format!("{others},topic"),
+        None => "topic".to_owned(),
+    };
+    config.set("debug", contexts);
+    config.set_log_level(RDKafkaLogLevel::Debug);
+}
+
+/// Whether a line of librdkafka's log says that a topic was made again. The first id it learns
+/// replaces one of zeros.
+fn tells_new_topic(facility: &str, line: &str) -> bool {
+    const NO_ID: &str = "from AAAAAAAAAAAAAAAAAAAAAA to";
+    facility == "METADATA" && line.contains(" changed id from ") && !line.contains(NO_ID)
+}
+
+/// Whether an error says that a topic or partition is not there.
+pub(crate) fn is_missing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        UnknownPartition, UnknownTopic, UnknownTopicId, UnknownTopicOrPartition,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(UnknownTopic | UnknownPartition | UnknownTopicId | UnknownTopicOrPartition)
+    )
+}
+
 fn refused(error: KafkaError) -> WriterError {
     WriterError::Kafka(told(&error))
 }
@@ -390,6 +463,8 @@ fn told(error: &KafkaError) -> String {
 #[derive(Debug, Default)]
 struct Context {
     notices: Mutex<VecDeque<Notice>>,
+    /// A topic was made again since the last poll.
+    topics_changed: AtomicBool,
     /// How far partitions were fetched whose records are all handed out.
     fetched: Mutex<HashMap<TopicPartition, i64>>,
     closing: AtomicBool,
@@ -414,6 +489,9 @@ impl ClientContext for Context {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if tells_new_topic(facility, message) {
+            self.topics_changed.store(true, Ordering::Relaxed);
+        }
         self.trouble.hear(facility, message);
         match level {
             RDKafkaLogLevel::Emerg

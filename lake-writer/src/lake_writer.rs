@@ -197,6 +197,7 @@ impl<L: RecordLog> LakeWriter<L> {
     }
 
     async fn step(&mut self) -> Result<(), WriterError> {
+        self.progress.turned();
         self.tell_of_waiting();
         self.take_outcomes().await?;
         self.take_schemas().await?;
@@ -211,6 +212,7 @@ impl<L: RecordLog> LakeWriter<L> {
                 Some(Notice::Assigned(partitions)) => self.take_assignment(partitions).await?,
                 Some(Notice::Revoked) => self.give_up_partitions().await?,
                 Some(Notice::OffsetLost) => self.find_lost_offsets().await?,
+                Some(Notice::TopicsChanged) => self.look_again().await?,
                 None => {}
             }
         }
@@ -260,6 +262,10 @@ impl<L: RecordLog> LakeWriter<L> {
         };
         let notice = log.poll(POLL_WAIT_MAX, POLL_RECORDS_MAX, &mut each).await?;
         progress.add_read(read);
+        if notice == Some(Notice::TopicsChanged) {
+            // All of it is dropped and read again, and a table that stopped would land it first.
+            return Ok(notice);
+        }
         for (index, error) in failures {
             self.stop_table(index, error)?;
         }

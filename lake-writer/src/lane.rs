@@ -56,6 +56,8 @@ pub(crate) struct Lane {
     pub(crate) outlet: Outlet,
     /// Why it is not read, if it is not.
     pub(crate) stopped: Option<Stopped>,
+    /// Why it was not read before it was tried again.
+    pub(crate) stopped_before: Option<Stopped>,
     /// The contract that a record waits for: what was read under the present one goes first.
     pub(crate) next_contract: Option<Contract>,
     samples: Samples,
@@ -82,6 +84,7 @@ impl Lane {
             schema: None,
             outlet,
             stopped: None,
+            stopped_before: None,
             next_contract: None,
             samples: Samples::default(),
             writers: WriterSchemas::of(&route),

@@ -26,6 +26,7 @@
 //!   write without fsync; S3 is durable when a put returns.
 
 mod action;
+mod app_id;
 mod clock;
 mod commit;
 mod data_file;
@@ -37,11 +38,13 @@ mod error;
 mod fault_store;
 mod faults;
 mod kafka;
+mod lag_watch;
 mod lake_writer;
 mod lane;
 mod layout;
 #[cfg(test)]
 mod log_conformance;
+mod meter;
 mod partition;
 mod patience;
 mod progress;
@@ -51,6 +54,7 @@ mod schema_cache;
 mod settings;
 #[cfg(test)]
 mod simulation;
+mod stand;
 #[cfg(test)]
 mod store_conformance;
 mod table_writer;
@@ -61,10 +65,13 @@ pub use error::WriterError;
 #[cfg(feature = "faults")]
 pub use faults::arm as arm_fail_points;
 pub use kafka::KafkaLog;
+pub use lag_watch::{KafkaSeen, LagWatch};
 pub use lake_writer::{LakeWriter, Parts, Until};
-pub use progress::WriterProgress;
+pub use meter::{Meter, MeteredRegistry, MeteredStore};
+pub use progress::{Lag, StoppedTable, TableProgress, WriterProgress};
 pub use record_log::{Headers, Notice, Position, Record, RecordLog};
 pub use route::{Route, RouteError, Routes};
 pub use settings::{
     Assignment, Format, KafkaSettings, OnIncompatible, Start, TopicSettings, WriterSettings,
 };
+pub use stand::{Feed, Gap, GapReason, Observer, PartitionStand, Restart, Stand, StandError};

@@ -1,12 +1,21 @@
-//! Counters of what a writer has done, to be read from another thread.
+//! What a writer does, to be read from other threads: counters, tables, signs of life.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use schemas::TableName;
+use tokio::time::Instant;
 
 use crate::table_writer::Outcome;
 
-/// What a writer has done since it started.
-#[derive(Debug, Default)]
+mod table;
+
+pub use table::{Lag, StoppedTable, TableProgress};
+
+/// What a writer has done since it started, and how it stands.
+#[derive(Debug)]
 pub struct WriterProgress {
+    started: Instant,
     records_read: AtomicU64,
     rows_committed: AtomicU64,
     dead_letters: AtomicU64,
@@ -14,6 +23,32 @@ pub struct WriterProgress {
     commits: AtomicU64,
     fenced: AtomicU64,
     buffered_bytes: AtomicU64,
+    /// Partitions read, or a negative number while there is no assignment.
+    partitions: AtomicI64,
+    /// Milliseconds after the start; 0 before the first time.
+    turned_ms: AtomicU64,
+    beat_ms: AtomicU64,
+    /// In the order in which they were first met, which never changes.
+    tables: RwLock<Vec<Arc<TableProgress>>>,
+}
+
+impl Default for WriterProgress {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            records_read: AtomicU64::default(),
+            rows_committed: AtomicU64::default(),
+            dead_letters: AtomicU64::default(),
+            repetitions: AtomicU64::default(),
+            commits: AtomicU64::default(),
+            fenced: AtomicU64::default(),
+            buffered_bytes: AtomicU64::default(),
+            partitions: AtomicI64::new(-1),
+            turned_ms: AtomicU64::default(),
+            beat_ms: AtomicU64::default(),
+            tables: RwLock::default(),
+        }
+    }
 }
 
 impl WriterProgress {
@@ -52,6 +87,73 @@ impl WriterProgress {
         self.buffered_bytes.load(Ordering::Relaxed)
     }
 
+    /// Partitions that are read; `None` while none have been given to this process.
+    pub fn partitions(&self) -> Option<u64> {
+        u64::try_from(self.partitions.load(Ordering::Relaxed)).ok()
+    }
+
+    /// All tables, in an order that never changes: later ones come last.
+    pub fn tables(&self) -> Vec<Arc<TableProgress>> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        tables.clone()
+    }
+
+    /// The reader's thread is alive. To be told about once a second by a task on it.
+    pub fn beat(&self) {
+        let now = self.since_start_ms();
+        self.beat_ms.store(now, Ordering::Relaxed);
+    }
+
+    /// Time since the reader's thread last gave a sign of life, in milliseconds.
+    pub fn beat_age_ms(&self) -> u64 {
+        let last = self.beat_ms.load(Ordering::Relaxed);
+        let last = last.max(self.turned_ms.load(Ordering::Relaxed));
+        self.since_start_ms().saturating_sub(last)
+    }
+
+    /// Time since the reader's loop last began a turn, in milliseconds. Long while it waits for
+    /// Kafka or the store.
+    pub fn turn_age_ms(&self) -> u64 {
+        let last = self.turned_ms.load(Ordering::Relaxed);
+        self.since_start_ms().saturating_sub(last)
+    }
+
+    pub(crate) fn turned(&self) {
+        let now = self.since_start_ms();
+        self.turned_ms.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn assigned(&self, partitions: usize) {
+        let partitions = i64::try_from(partitions).unwrap_or(i64::MAX);
+        self.partitions.store(partitions, Ordering::Relaxed);
+    }
+
+    pub(crate) fn revoked(&self) {
+        self.partitions.store(-1, Ordering::Relaxed);
+        for table in self.tables() {
+            table.given_up();
+        }
+    }
+
+    /// One table's part; made when it is first asked for.
+    pub(crate) fn table(&self, name: &TableName) -> Arc<TableProgress> {
+        let find = |tables: &[Arc<TableProgress>]| {
+            let mut tables = tables.iter();
+            tables.find(|table| table.name() == name).map(Arc::clone)
+        };
+        let known = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = find(&known) {
+            return table;
+        }
+        drop(known);
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        find(&tables).unwrap_or_else(|| {
+            let table = Arc::new(TableProgress::new(name.clone()));
+            tables.push(Arc::clone(&table));
+            table
+        })
+    }
+
     pub(crate) fn add_read(&self, records: u64) {
         self.records_read.fetch_add(records, Ordering::Relaxed);
     }
@@ -60,7 +162,7 @@ impl WriterProgress {
         self.buffered_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn add_committed(&self, outcome: &Outcome) {
+    pub(crate) fn add_committed(&self, table: &TableName, outcome: &Outcome, now_us: i64) {
         self.rows_committed
             .fetch_add(outcome.rows as u64, Ordering::Relaxed);
         self.dead_letters
@@ -71,5 +173,13 @@ impl WriterProgress {
             .fetch_add(u64::from(outcome.version.is_some()), Ordering::Relaxed);
         self.fenced
             .fetch_add(outcome.fenced.len() as u64, Ordering::Relaxed);
+        self.table(table).committed(outcome, now_us / 1000);
+    }
+
+    fn since_start_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

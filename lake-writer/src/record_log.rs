@@ -28,6 +28,14 @@ pub struct Record<'a> {
     pub headers: Option<&'a dyn Headers>,
 }
 
+/// Bits of a mark that hold the record's size; those above hold its timestamp.
+const SIZE_BITS: u32 = 20;
+
+/// The timestamp in a record's mark, in milliseconds since 1970-01-01T00:00Z.
+pub(crate) fn mark_time_ms(mark: i64) -> i64 {
+    mark >> SIZE_BITS
+}
+
 impl std::fmt::Debug for Record<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
@@ -48,7 +56,6 @@ impl<'a> Record<'a> {
     /// A number that tells this record from another at its offset in a topic that was made again,
     /// or in another cluster: its timestamp and size. Never negative.
     pub(crate) fn mark(&self) -> i64 {
-        const SIZE_BITS: u32 = 20;
         let size = i64::try_from(self.size_bytes()).unwrap_or(i64::MAX) & ((1 << SIZE_BITS) - 1);
         (self.timestamp_ms & (i64::MAX >> SIZE_BITS)) << SIZE_BITS | size
     }
@@ -81,6 +88,9 @@ pub enum Notice {
     /// The log does not hold the next offset of some partition, and hands out nothing of it until
     /// positions are assigned anew.
     OffsetLost,
+    /// A topic is gone, has come, or was made again under its name: where the assigned partitions
+    /// stand must be looked up and compared anew.
+    TopicsChanged,
 }
 
 /// Where to go on in a partition.

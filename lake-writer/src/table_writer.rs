@@ -13,7 +13,9 @@ use columnar::{ChangeBuffer, ChangeSchema};
 use lake_store::{DEAD_LETTERS_PATH, LakeStore};
 use schemas::{Contract, Shape, TableName, TopicPartition};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
+use crate::app_id::AppIds;
 use crate::clock::Clock;
 use crate::commit::{Draft, Refusal, Step};
 use crate::dead_letter::DeadLetter;
@@ -51,8 +53,8 @@ pub(crate) enum Request {
     },
     /// Take in what was read.
     Append(Box<Chunk>),
-    /// Commit what was taken in.
-    Flush,
+    /// Commit what was taken in, the first of which was read at this moment.
+    Flush { opened_at: Instant },
 }
 
 /// The answer to [`Request::Assign`].
@@ -110,6 +112,8 @@ pub(crate) struct Outcome {
     pub(crate) repetitions: u64,
     pub(crate) files: usize,
     pub(crate) committed: Vec<(TopicPartition, i64)>,
+    /// The marks of the last records committed.
+    pub(crate) last_marks: Vec<(TopicPartition, i64)>,
     /// Partitions whose rows were dropped because another writer moved one of them: all of them
     /// must be read again.
     pub(crate) fenced: Vec<TopicPartition>,
@@ -202,10 +206,10 @@ impl TableWriter {
                     }
                     self.parts.held.take_waiting(bytes);
                 }
-                Request::Flush => {
+                Request::Flush { opened_at } => {
                     let outcome = match failure.take() {
                         Some(error) => Err(error),
-                        None => self.flush(std::mem::take(&mut open)).await,
+                        None => self.flush(std::mem::take(&mut open), opened_at).await,
                     };
                     if outcome.is_err() {
                         self.disown();
@@ -226,7 +230,7 @@ impl TableWriter {
     fn step(&self, partition: &TopicPartition, to: i64) -> Step {
         let from = self.owned.get(partition).and_then(|owned| owned.data);
         Step {
-            app_id: self.app_id(partition),
+            app_id: self.ids().progress(partition),
             from,
             to,
         }
@@ -238,30 +242,14 @@ impl TableWriter {
             .get(partition)
             .and_then(|owned| owned.dead_letters);
         Step {
-            app_id: self.dead_letters_app_id(partition),
+            app_id: self.ids().dead_letters(partition),
             from,
             to,
         }
     }
 
-    fn app_id(&self, partition: &TopicPartition) -> String {
-        format!("{}/{partition}", self.parts.pipeline)
-    }
-
-    fn sequence_app_id(&self, partition: &TopicPartition, source: &str) -> String {
-        format!("{}/{partition}/sequence/{source}", self.parts.pipeline)
-    }
-
-    fn mark_app_id(&self, partition: &TopicPartition) -> String {
-        format!("{}/{partition}/last_record", self.parts.pipeline)
-    }
-
-    fn partition_count_app_id(&self, topic: &str) -> String {
-        format!("{}/{topic}/partitions", self.parts.pipeline)
-    }
-
-    fn dead_letters_app_id(&self, partition: &TopicPartition) -> String {
-        format!("{}/dead_letters/{partition}", self.parts.pipeline)
+    fn ids(&self) -> AppIds<'_> {
+        AppIds::new(&self.parts.pipeline)
     }
 
     fn table_error(&self, why: impl Into<String>) -> WriterError {

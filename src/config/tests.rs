@@ -6,11 +6,19 @@ const EXAMPLE: &str = include_str!("../../deploy/lakehead.example.toml");
 fn the_example_is_the_defaults() {
     let mut config: Config = toml::from_str(EXAMPLE).unwrap();
     // What has no default is shown in the example by example.
-    assert!(!config.topics.is_empty() && config.registry.is_some());
+    assert!(!config.topics.is_empty() && config.registry.is_some() && config.http.is_some());
     config.topics.clear();
     config.registry = None;
+    config.http = None;
     assert_eq!(config, Config::default());
-    for section in ["[lake]", "[kafka]", "[registry]", "[writer]", "[[topic]]"] {
+    for section in [
+        "[lake]",
+        "[kafka]",
+        "[registry]",
+        "[writer]",
+        "[http]",
+        "[[topic]]",
+    ] {
         assert!(EXAMPLE.contains(section), "{section} is missing");
     }
     let defaults = toml::Table::try_from(Config::default()).unwrap();

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
+
+from program import wait_until
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -19,6 +21,7 @@ class Record:
     key: bytes | None = None
     partition: int = -1
     headers: Headers = field(default_factory=list)
+    timestamp_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Topic:
             while True:
                 try:
                     producer.produce(self.name, record.value, record.key, record.partition, on_delivery=delivered,
-                                     headers=record.headers or None)
+                                     headers=record.headers or None, timestamp=record.timestamp_ms)
                     break
                 except BufferError:
                     producer.poll(0.1)
@@ -68,6 +71,23 @@ class Topic:
         place = TopicPartition(self.name, partition, offset)
         for deleted in admin.delete_records([place]).values():
             deleted.result(30)
+
+    def delete(self) -> None:
+        """Deletes the topic and waits until the broker has forgotten it."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.delete_topics([self.name])[self.name].result(30)
+        wait_until(f"{self.name} is gone", lambda: self.name not in admin.list_topics(timeout=30).topics, 30)
+
+    def again(self, partitions: int | None = None) -> Topic:
+        """Deletes the topic and makes another one of its name."""
+        self.delete()
+        return Topic.create(self.bootstrap, self.name, partitions or self.partitions)
+
+    def add_partitions(self, partitions: int) -> Topic:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.create_partitions([NewPartitions(self.name, partitions)])[self.name].result(30)
+        wait_until("the partitions are there", lambda: len(admin.list_topics(self.name, timeout=30).topics[self.name].partitions) == partitions, 30)
+        return Topic(self.bootstrap, self.name, partitions)
 
     def end_offsets(self) -> list[int]:
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "oracle"})

@@ -1,4 +1,4 @@
-"""A TCP proxy on a loopback port that can be cut and mended, to make a server look down."""
+"""A TCP proxy on a loopback port that can be cut, frozen and mended, to make a server look down or hang."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Proxy:
-    """Forwards to an address while open; refuses connections while cut."""
+    """Forwards to an address while open; refuses connections while cut; takes them and says nothing while frozen."""
 
     def __init__(self, url: str):
         self.parts = urlsplit(url)
@@ -17,6 +17,8 @@ class Proxy:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.listener: socket.socket | None = None
+        self.flowing = threading.Event()
+        self.flowing.set()
 
     @property
     def url(self) -> str:
@@ -25,6 +27,12 @@ class Proxy:
     def mend(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
+
+    def freeze(self) -> None:
+        self.flowing.clear()
+
+    def thaw(self) -> None:
+        self.flowing.set()
 
     def cut(self) -> None:
         if self.listener:
@@ -38,11 +46,12 @@ class Proxy:
                 client, _ = listener.accept()
                 server = socket.create_connection((self.parts.hostname, self.parts.port), 10)
                 for source, target in ((client, server), (server, client)):
-                    threading.Thread(target=pump, args=(source, target), daemon=True).start()
+                    threading.Thread(target=pump, args=(source, target, self.flowing), daemon=True).start()
 
 
-def pump(source: socket.socket, target: socket.socket) -> None:
+def pump(source: socket.socket, target: socket.socket, flowing: threading.Event) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            flowing.wait()
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)

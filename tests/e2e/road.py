@@ -39,7 +39,7 @@ class Road:
 
     def configure(self, *topics: dict[str, Any], assignment: str = "group", file: str = "lakehead.toml", registry: str | None = None,
                   bootstrap: str | None = None, properties: dict[str, Any] | None = None, access: dict[str, Any] | None = None,
-                  options: dict[str, Any] | None = None, **writer: Any) -> str:
+                  options: dict[str, Any] | None = None, http: str | None = None, **writer: Any) -> str:
         """Writes a configuration file; each topic is a `[[topic]]` table. `properties` are more of librdkafka's, `access` is more of
         `[registry]`, `options` stand in place of the usual `[lake.options]`. Returns the file's name in the test's folder."""
         sections: dict[str, dict[str, Any]] = {"lake": {"url": self.lake.url}}
@@ -53,6 +53,8 @@ class Road:
         sections["kafka.properties"] = GROUP_PROPERTIES | (properties or {})
         sections["registry"] = {"url": registry or self.registry} | (access or {})
         sections["writer"] = {"pipeline": PIPELINE} | FLUSHES | writer
+        if http:
+            sections["http"] = {"listen": http}
         lines = [line for title, entries in sections.items() for line in (f"[{title}]", *toml(entries), "")]
         for topic in topics:
             lines += ["[[topic]]", *toml(topic), ""]
@@ -106,7 +108,11 @@ class Road:
         return list(csv.DictReader(io.StringIO(answer.stdout)))
 
     def run_sql(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([self.binary, "sql", *arguments], cwd=self.folder, env=os.environ | self.environment, input=stdin or "",
+        return self.run("sql", *arguments, stdin=stdin, seconds=seconds)
+
+    def run(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+        """A command that ends by itself."""
+        return subprocess.run([self.binary, *arguments], cwd=self.folder, env=os.environ | self.environment, input=stdin or "",
                               capture_output=True, text=True, timeout=seconds)
 
     def close(self) -> None:

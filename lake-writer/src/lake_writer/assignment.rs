@@ -18,6 +18,7 @@ impl<L: RecordLog> LakeWriter<L> {
     pub(super) async fn give_up_partitions(&mut self) -> Result<(), WriterError> {
         self.drop_buffers();
         self.assigned.clear();
+        self.progress.revoked();
         faults::point(Point::RebalanceDuring);
         info!("all partitions revoked");
         self.log.unassign().await
@@ -28,23 +29,39 @@ impl<L: RecordLog> LakeWriter<L> {
         &mut self,
         partitions: Vec<TopicPartition>,
     ) -> Result<(), WriterError> {
-        self.drop_buffers();
         self.assigned = partitions;
-        for index in 0..self.lanes.len() {
-            self.lanes[index].stopped = None;
-            if let Err(error) = self.open(index, self.assigned_to(index)).await {
-                self.stop_table(index, error)?;
-            }
-        }
-        faults::point(Point::RebalanceDuring);
-        self.assign_positions().await?;
+        self.start_reading().await?;
         self.assigned_once = true;
+        self.progress.assigned(self.partitions.len());
         info!(
             partitions = self.partitions.len(),
             epoch = self.epoch,
             "partitions assigned"
         );
         Ok(())
+    }
+
+    /// Reads all partitions again from where the lake stands, after a topic has gone or come: where
+    /// each one goes on is compared with what was copied.
+    pub(super) async fn look_again(&mut self) -> Result<(), WriterError> {
+        if !self.assigned_once {
+            return Ok(());
+        }
+        self.start_reading().await?;
+        self.progress.assigned(self.partitions.len());
+        Ok(())
+    }
+
+    async fn start_reading(&mut self) -> Result<(), WriterError> {
+        self.drop_buffers();
+        for index in 0..self.lanes.len() {
+            match self.open(index, self.assigned_to(index)).await {
+                Ok(()) => self.go_on(index),
+                Err(error) => self.stop_table(index, error)?,
+            }
+        }
+        faults::point(Point::RebalanceDuring);
+        self.assign_positions().await
     }
 
     /// Reads from where every open partition stands, and nothing else.
@@ -102,14 +119,25 @@ impl<L: RecordLog> LakeWriter<L> {
     pub(super) async fn open(
         &mut self,
         index: usize,
-        partitions: Vec<TopicPartition>,
+        mut partitions: Vec<TopicPartition>,
     ) -> Result<(), WriterError> {
-        if partitions.is_empty() {
+        // With an end, a topic that is not there has nothing to be copied.
+        if partitions.is_empty() && self.until == Until::CaughtUp {
             return Ok(());
         }
         let lane = &mut self.lanes[index];
         let now = self.log.partition_count(&lane.topic).await?;
+        if now == 0 {
+            let topic = lane.topic.to_string();
+            return Err(WriterError::TopicMissing { topic });
+        }
+        // What is assigned of a topic that was made again may be more than it has.
+        partitions.retain(|partition| partition.partition < now);
+        if partitions.is_empty() {
+            return Ok(());
+        }
         let assigned = lane.outlet.assign(partitions, now).await?;
+        self.progress.table(&lane.table).opened(&assigned.resumes);
         let Assigned {
             resumes,
             table,

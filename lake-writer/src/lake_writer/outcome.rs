@@ -33,7 +33,9 @@ impl<L: RecordLog> LakeWriter<L> {
             Ok(outcome) => outcome,
             Err(error) => return self.stop_table(index, error),
         };
-        self.progress.add_committed(&outcome);
+        let now_us = self.clock.now_us();
+        let table = &self.lanes[index].table;
+        self.progress.add_committed(table, &outcome, now_us);
         self.log.report_progress(&outcome.committed);
         if outcome.epoch == self.epoch && !outcome.fenced.is_empty() {
             return self.read_again(index, outcome.fenced).await;
@@ -53,7 +55,8 @@ impl<L: RecordLog> LakeWriter<L> {
         self.lanes[index].outlet.answered();
         match outcome {
             Ok(outcome) => {
-                self.progress.add_committed(&outcome);
+                let now_us = self.clock.now_us();
+                self.progress.add_committed(table, &outcome, now_us);
                 self.log.report_progress(&outcome.committed);
                 Ok(())
             }
@@ -82,11 +85,23 @@ impl<L: RecordLog> LakeWriter<L> {
         let epoch = self.epoch;
         let lane = &mut self.lanes[index];
         lane.outlet.release(epoch);
-        let stopped = Stopped::by(error, lane.stopped.as_ref());
+        let before = lane.stopped.take().or(lane.stopped_before.take());
+        let stopped = Stopped::by(error, before.as_ref());
         error!(table = %lane.table, error = %stopped.error, retry_in = ?stopped.wait(),
             "the table is stopped, all others go on");
+        self.progress.table(&lane.table).stopped(&stopped.error);
         lane.stopped = Some(stopped);
         Ok(())
+    }
+
+    /// A table is read, perhaps again.
+    pub(super) fn go_on(&mut self, index: usize) {
+        let lane = &mut self.lanes[index];
+        if let Some(stopped) = lane.stopped.take() {
+            info!(table = %lane.table, "trying to go on with the table");
+            lane.stopped_before = Some(stopped);
+        }
+        self.progress.table(&lane.table).goes_on();
     }
 
     /// Tries again to go on with tables that are stopped.
@@ -102,8 +117,7 @@ impl<L: RecordLog> LakeWriter<L> {
             }
             match self.open(index, self.assigned_to(index)).await {
                 Ok(()) => {
-                    self.lanes[index].stopped = None;
-                    info!(table = %self.lanes[index].table, "the table goes on");
+                    self.go_on(index);
                     self.assign_positions().await?;
                 }
                 Err(error) => self.stop_table(index, error)?,
@@ -117,10 +131,16 @@ impl<L: RecordLog> LakeWriter<L> {
         warn!("kafka does not hold the next offset of a partition; looking for it");
         let mut lost = Vec::new();
         for partition in &self.partitions {
-            let kept = self.log.offsets_kept(&partition.partition).await?;
-            if let Err(error) = partition.check_kept(kept) {
-                lost.push((partition.lane, error));
+            let kept = self.log.offsets_kept(&partition.partition).await;
+            match kept.and_then(|kept| partition.check_kept(kept)) {
+                Ok(()) => {}
+                Err(error) if error.is_of_one_table() => lost.push((partition.lane, error)),
+                Err(error) => return Err(error),
             }
+        }
+        if lost.is_empty() {
+            // What was lost is there by now: a topic that was made again grows.
+            return self.look_again().await;
         }
         for (index, error) in lost {
             if self.lanes[index].stopped.is_none() {

@@ -70,9 +70,9 @@ impl Outlet {
 
     /// Commits what was handed over, if there is anything.
     pub(crate) fn flush(&mut self) {
-        if self.opened_at.is_some() {
+        if let Some(opened_at) = self.opened_at {
             self.in_flight += 1;
-            self.requests.send(Request::Flush).ok();
+            self.requests.send(Request::Flush { opened_at }).ok();
         }
         self.forget();
     }

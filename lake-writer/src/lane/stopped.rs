@@ -10,6 +10,9 @@ use crate::error::WriterError;
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
+/// A table that went on for so long begins with short waits again.
+const CALM_MIN: Duration = Duration::from_secs(60);
+
 /// Why a lane is not read, and when it is tried again.
 #[derive(Debug)]
 pub(crate) struct Stopped {
@@ -19,12 +22,15 @@ pub(crate) struct Stopped {
 }
 
 impl Stopped {
-    /// Stopped by this error, perhaps right after being stopped by another.
+    /// Stopped by this error, perhaps right after being stopped by another: what is wrong with a
+    /// record is seen only when it is read again, so a retry may fail a while after it began.
     pub(crate) fn by(error: WriterError, before: Option<&Self>) -> Self {
-        let wait = before.map_or(RETRY_MIN, |before| (before.wait * 2).min(RETRY_MAX));
+        let now = Instant::now();
+        let again = before.filter(|before| now < before.retry_at + before.wait.max(CALM_MIN));
+        let wait = again.map_or(RETRY_MIN, |before| (before.wait * 2).min(RETRY_MAX));
         Self {
             error,
-            retry_at: Instant::now() + wait,
+            retry_at: now + wait,
             wait,
         }
     }

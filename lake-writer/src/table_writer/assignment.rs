@@ -9,6 +9,7 @@ use schemas::TopicPartition;
 use tracing::warn;
 
 use super::{Assigned, Owned, Resume, STORE_WAIT_MIN, TableWriter};
+use crate::app_id::NO_MARK;
 use crate::dead_letter;
 use crate::delta_log::DeltaLogError;
 use crate::error::WriterError;
@@ -31,7 +32,7 @@ impl TableWriter {
             }
         };
         let topic = partitions.first().map(|partition| &partition.topic);
-        let count = topic.and_then(|topic| self.txn(&self.partition_count_app_id(topic)));
+        let count = topic.and_then(|topic| self.txn(&self.ids().partition_count(topic)));
         let mut resumes: Vec<Resume> = partitions
             .into_iter()
             .map(|partition| self.resume(partition))
@@ -50,14 +51,16 @@ impl TableWriter {
     }
 
     fn resume(&mut self, partition: TopicPartition) -> Resume {
-        let data = self.txn(&self.app_id(&partition));
+        let data = self.txn(&self.ids().progress(&partition));
         let letters = self.dead_letters_state.as_ref();
-        let letters = letters.map(|state| state.txns.get(&self.dead_letters_app_id(&partition)));
+        let letters = letters.map(|state| state.txns.get(&self.ids().dead_letters(&partition)));
         let dead_letters = letters.flatten().copied();
         self.owned
             .insert(partition.clone(), Owned { data, dead_letters });
         Resume {
-            last_mark: self.txn(&self.mark_app_id(&partition)),
+            last_mark: self
+                .txn(&self.ids().last_record(&partition))
+                .filter(|mark| *mark != NO_MARK),
             sequences: self.sequences(&partition),
             next_offset: data,
             dead_lettered: BTreeSet::new(),
@@ -66,7 +69,7 @@ impl TableWriter {
     }
 
     fn sequences(&self, partition: &TopicPartition) -> HashMap<String, i64> {
-        let prefix = self.sequence_app_id(partition, "");
+        let prefix = self.ids().sequence(partition, "");
         let txns = self.changes_state.iter().flat_map(|state| &state.txns);
         txns.filter_map(|(app_id, sequence)| {
             Some((app_id.strip_prefix(&prefix)?.to_owned(), *sequence))
@@ -104,13 +107,21 @@ impl TableWriter {
         }
     }
 
+    /// When the partition's dead letters began to be of the topic that is there now.
+    fn dead_letters_since(&self, partition: &TopicPartition) -> i64 {
+        let txns = self.dead_letters_state.as_ref().map(|state| &state.txns);
+        let since = txns.and_then(|txns| txns.get(&self.ids().dead_letters_since(partition)));
+        since.copied().unwrap_or(i64::MIN)
+    }
+
     async fn read_dead_lettered(&self, resumes: &mut [&mut Resume]) -> Result<(), DeltaLogError> {
         for file in self.dead_letters.files().await? {
             let path = Path::from(file.path);
             let bytes = self.dead_letters.store().get(&path).await?.bytes().await?;
             for resume in resumes.iter_mut() {
                 let first = resume.next_offset.unwrap_or(0);
-                let found = dead_letter::offsets(bytes.clone(), &resume.partition, first);
+                let since = self.dead_letters_since(&resume.partition);
+                let found = dead_letter::offsets(bytes.clone(), &resume.partition, first, since);
                 let found = found.map_err(|error| DeltaLogError::Corrupt {
                     path: path.clone(),
                     why: error.to_string(),

@@ -3,6 +3,7 @@
 use arrow::array::RecordBatch;
 use lake_store::DEAD_LETTERS_PATH;
 use object_store::ObjectStoreExt;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::open_files::OpenFiles;
@@ -30,7 +31,12 @@ enum Landed {
 impl TableWriter {
     /// Commits what was taken in. If another writer moved one of its partitions, all of it is
     /// dropped and told: it must be read again. The error ends the table's work.
-    pub(super) async fn flush(&mut self, open: OpenFlush) -> Result<Outcome, WriterError> {
+    pub(super) async fn flush(
+        &mut self,
+        open: OpenFlush,
+        opened_at: Instant,
+    ) -> Result<Outcome, WriterError> {
+        let begun = Instant::now();
         let OpenFlush {
             schema,
             mut parts,
@@ -63,10 +69,17 @@ impl TableWriter {
             Landed::Yes => {
                 let files = self.upload(&self.changes, self.finish(files)?).await;
                 faults::point(Point::UploadAfter);
-                self.commit_changes(&parts, files, &mut outcome).await?
+                let bytes: i64 = files.iter().map(|file| file.size).sum();
+                let landed = self.commit_changes(&parts, files, &mut outcome).await?;
+                self.tell(&outcome, &parts, bytes, (opened_at, begun));
+                landed
             }
             Landed::Fenced => Landed::Fenced,
         };
+        let marks = parts.iter();
+        outcome.last_marks = marks
+            .filter_map(|(partition, part)| Some((partition.clone(), part.last_mark?)))
+            .collect();
         let partitions = parts.into_iter();
         match landed {
             Landed::Yes => {
@@ -132,7 +145,7 @@ impl TableWriter {
 
     fn own_dead_letters(&mut self, steps: &[Step], parts: &Parts) {
         for (partition, part) in parts {
-            let app_id = self.dead_letters_app_id(partition);
+            let app_id = self.ids().dead_letters(partition);
             let moved = steps.iter().any(|step| step.app_id == app_id);
             if let (true, Some(owned)) = (moved, self.owned.get_mut(partition)) {
                 owned.dead_letters = Some(part.next_offset);
@@ -172,9 +185,26 @@ impl TableWriter {
             }
         }
         outcome.version = Some(version);
-        info!(table = %self.parts.table, version, rows = outcome.rows, files = outcome.files,
-            repetitions = outcome.repetitions, partitions = parts.len(), "committed");
         Ok(Landed::Yes)
+    }
+
+    /// The one event of a commit. `oldest_seconds` counts from when its oldest record was read,
+    /// `seconds` from when the flush began.
+    fn tell(
+        &self,
+        outcome: &Outcome,
+        parts: &Parts,
+        bytes: i64,
+        (opened_at, begun): (Instant, Instant),
+    ) {
+        let Some(version) = outcome.version else {
+            return;
+        };
+        let seconds = |since: Instant| since.elapsed().as_millis() as f64 / 1000.0;
+        info!(table = %self.parts.table, version, rows = outcome.rows, files = outcome.files, bytes,
+            dead_letters = outcome.dead_letters, repetitions = outcome.repetitions,
+            partitions = parts.len(), oldest_seconds = seconds(opened_at),
+            seconds = seconds(begun), "committed");
     }
 
     /// What is known beside the offsets: last sequences, last records, partitions of the topic.
@@ -183,16 +213,16 @@ impl TableWriter {
         for (partition, part) in parts {
             let mark = part
                 .last_mark
-                .map(|mark| (self.mark_app_id(partition), mark));
+                .map(|mark| (self.ids().last_record(partition), mark));
             txns.extend(mark);
             for (source, sequence) in &part.sequences {
-                txns.push((self.sequence_app_id(partition, source), *sequence));
+                txns.push((self.ids().sequence(partition, source), *sequence));
             }
         }
         let topic = parts.keys().next().map(|partition| &partition.topic);
         let count = topic.map(|topic| {
             (
-                self.partition_count_app_id(topic),
+                self.ids().partition_count(topic),
                 self.partition_count.into(),
             )
         });

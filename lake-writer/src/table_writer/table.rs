@@ -2,12 +2,11 @@
 
 use columnar::ChangeSchema;
 use lake_store::{DEAD_LETTERS_PATH, dead_letters_schema};
-use serde_json::json;
 use tracing::{info, warn};
 
 use super::evolution::Fit;
 use super::{STORE_WAIT_MIN, TableWriter};
-use crate::action::{self, CommitInfo, Metadata, Protocol};
+use crate::action::{self, Metadata};
 use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
 use crate::error::WriterError;
 use crate::layout;
@@ -87,20 +86,8 @@ impl TableWriter {
 
     /// Puts version 0, or finds the one that somebody else put.
     async fn create(&self, log: &DeltaLog, metadata: Metadata) -> Result<TableState, WriterError> {
-        let info = CommitInfo {
-            timestamp: self.parts.clock.now_us() / 1000,
-            operation: "CREATE TABLE".to_owned(),
-            operation_parameters: [("mode".to_owned(), json!("ErrorIfExists"))].into(),
-            engine_info: concat!("lakehead/", env!("CARGO_PKG_VERSION")).to_owned(),
-            ..CommitInfo::default()
-        };
-        let encode = || {
-            let actions = [info.try_into()?, Protocol::PLAIN.into(), metadata.into()];
-            action::encode(&actions)
-        };
-        let entry =
-            encode().map_err(|error: serde_json::Error| self.table_error(error.to_string()))?;
-        let entry = bytes::Bytes::from(entry);
+        let entry = action::creation(metadata, self.parts.clock.now_us());
+        let entry = entry.map_err(|error| self.table_error(error.to_string()))?;
         let mut patience = Patience::new(&self.parts.entropy, STORE_WAIT_MIN);
         loop {
             // Whose entry it is does not matter: the layout is compared by the caller.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
 use futures::{StreamExt, TryStreamExt, stream};
-use lake_store::{DEAD_LETTERS_PATH, dead_letters_schema};
+use lake_store::{DEAD_LETTERS_PATH, GAPS_PATH, dead_letters_schema, gaps_schema};
 use schemas::TableName;
 
 use crate::QueryError;
@@ -19,12 +20,13 @@ use crate::statement_tables::{Reading, StatementTables};
 pub(crate) const SYSTEM_SCHEMA: &str = "system";
 
 /// The schema's tables.
-pub(crate) const TABLE_NAMES: [&str; 2] = [DEAD_LETTERS, TABLES];
+pub(crate) const TABLE_NAMES: [&str; 3] = [DEAD_LETTERS, GAPS, TABLES];
 
 /// Tables whose logs are read at the same time.
 const OPENED_AT_ONCE: usize = 16;
 
 const DEAD_LETTERS: &str = "dead_letters";
+const GAPS: &str = "gaps";
 const TABLES: &str = "tables";
 
 /// Tables about the lake itself.
@@ -39,14 +41,12 @@ impl SystemSchema {
         Self { tables, reading }
     }
 
-    async fn dead_letters(&self) -> Result<Arc<dyn TableProvider>> {
-        let loaded = change_table::load(self.tables.lake(), DEAD_LETTERS_PATH).await;
-        match self.reading.tolerate(DEAD_LETTERS_PATH, loaded)? {
+    /// One of the lake's own tables; without rows while nobody has written to it.
+    async fn own(&self, path: &str, schema: SchemaRef) -> Result<Arc<dyn TableProvider>> {
+        let loaded = change_table::load(self.tables.lake(), path).await;
+        match self.reading.tolerate(path, loaded)? {
             Some(delta) => change_table::provider(&delta).await,
-            None => Ok(Arc::new(MemTable::try_new(
-                dead_letters_schema(),
-                vec![vec![]],
-            )?)),
+            None => Ok(Arc::new(MemTable::try_new(schema, vec![vec![]])?)),
         }
     }
 
@@ -74,7 +74,11 @@ impl SchemaProvider for SystemSchema {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         match name {
-            DEAD_LETTERS => self.dead_letters().await.map(Some),
+            DEAD_LETTERS => {
+                let table = self.own(DEAD_LETTERS_PATH, dead_letters_schema());
+                table.await.map(Some)
+            }
+            GAPS => self.own(GAPS_PATH, gaps_schema()).await.map(Some),
             TABLES => self.tables().await.map(Some),
             _ => Ok(None),
         }

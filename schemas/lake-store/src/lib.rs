@@ -5,10 +5,12 @@
 //! ```text
 //! <root>/<service>/<entity>/changes     every change, appended
 //! <root>/_system/dead_letters           records that could not be read
+//! <root>/_system/gaps                   what Kafka no longer had, and was accepted as missing
 //! ```
 
 mod dead_letters;
 mod exclusive;
+mod gaps;
 mod location;
 mod s3;
 
@@ -23,10 +25,14 @@ use schemas::TableName;
 use url::Url;
 
 pub use dead_letters::dead_letters_schema;
+pub use gaps::gaps_schema;
 pub use location::LakeStoreError;
 
 /// The path of the table of dead letters below the lake's root.
 pub const DEAD_LETTERS_PATH: &str = "_system/dead_letters";
+
+/// The path of the table of accepted gaps below the lake's root.
+pub const GAPS_PATH: &str = "_system/gaps";
 
 /// Version of the layout and table properties that this program writes; table property
 /// `lakehead.format`.

@@ -1,0 +1,70 @@
+//! The names under which a table keeps its progress: application ids of Delta `txn` actions.
+//!
+//! The writer moves them with its rows, `lakehead resume` moves them over a gap; both must mean the
+//! same by a name.
+
+use std::fmt::Display;
+
+use schemas::TopicPartition;
+
+/// The value of [`AppIds::last_record`] that says that no record is known: a `txn` cannot be
+/// taken back. Marks of records are never negative.
+pub(crate) const NO_MARK: i64 = -1;
+
+/// The names of one pipeline.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AppIds<'a> {
+    pipeline: &'a str,
+}
+
+impl<'a> AppIds<'a> {
+    pub(crate) fn new(pipeline: &'a str) -> Self {
+        Self { pipeline }
+    }
+
+    /// The next offset of a partition.
+    pub(crate) fn progress(self, partition: &TopicPartition) -> String {
+        format!("{}/{partition}", self.pipeline)
+    }
+
+    /// The last sequence that landed of one source.
+    pub(crate) fn sequence(self, partition: &TopicPartition, source: &str) -> String {
+        format!("{}/{partition}/sequence/{source}", self.pipeline)
+    }
+
+    /// The mark of the record before the next offset.
+    pub(crate) fn last_record(self, partition: &TopicPartition) -> String {
+        format!("{}/{partition}/last_record", self.pipeline)
+    }
+
+    /// How many partitions the topic had.
+    pub(crate) fn partition_count(self, topic: &str) -> String {
+        format!("{}/{topic}/partitions", self.pipeline)
+    }
+
+    /// In the table of dead letters: the offset up to which they are committed.
+    pub(crate) fn dead_letters(self, partition: &TopicPartition) -> String {
+        format!("{}/dead_letters/{partition}", self.pipeline)
+    }
+
+    /// In the table of dead letters: microseconds since 1970-01-01T00:00Z; letters that were taken
+    /// in earlier are of a topic that is gone, though their offsets come again.
+    pub(crate) fn dead_letters_since(self, partition: &TopicPartition) -> String {
+        format!("{}/dead_letters/{partition}/since", self.pipeline)
+    }
+
+    /// How many gaps the table has passed over at a place: a partition, or a topic as a whole.
+    pub(crate) fn gaps_passed(self, place: &dyn Display) -> String {
+        format!("{}/{place}/gaps", self.pipeline)
+    }
+
+    /// In the table of gaps: how many were recorded at a place.
+    pub(crate) fn gaps_recorded(self, place: &dyn Display) -> String {
+        format!("{}/gaps/{place}", self.pipeline)
+    }
+
+    /// In the table of gaps: a number of the last gap recorded at a place.
+    pub(crate) fn last_gap(self, place: &dyn Display, what: &str) -> String {
+        format!("{}/gaps/{place}/{what}", self.pipeline)
+    }
+}
