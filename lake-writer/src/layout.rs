@@ -17,6 +17,11 @@ const CONTRACT_PROPERTY: &str = "lakehead.contract";
 /// The partition column of tables of changes.
 pub(crate) const EVENT_DATE: &str = "_event_date";
 
+/// Lineage columns of which every row has its own value.
+pub(crate) const EVENT_ID: &str = "_event_id";
+pub(crate) const EVENT_TIME: &str = "_event_time";
+pub(crate) const OFFSET: &str = "_offset";
+
 /// The metadata of a new table of changes.
 pub(crate) fn changes_metadata(
     schema: &ChangeSchema,
@@ -41,6 +46,36 @@ pub(crate) fn changes_metadata(
         id,
         now_us,
     )
+}
+
+/// A table's metadata with the columns and contract of another schema; all else stays.
+pub(crate) fn grown(
+    table: &Metadata,
+    schema: &ChangeSchema,
+    shape: Shape,
+) -> Result<Metadata, String> {
+    let fresh = changes_metadata(schema, shape, Uuid::nil(), 0)?;
+    let mut configuration = table.configuration.clone();
+    configuration.extend(fresh.configuration);
+    Ok(Metadata {
+        schema_string: fresh.schema_string,
+        configuration,
+        ..table.clone()
+    })
+}
+
+/// Whether two tables have the same columns and partition columns, whatever else is said of them.
+pub(crate) fn same_columns(a: &Metadata, b: &Metadata) -> bool {
+    let columns = |metadata: &Metadata| -> Option<Vec<(Value, Value)>> {
+        let schema: Value = serde_json::from_str(&metadata.schema_string).ok()?;
+        let fields = schema["fields"].as_array()?.iter();
+        Some(
+            fields
+                .map(|field| (field["name"].clone(), field["type"].clone()))
+                .collect(),
+        )
+    };
+    a.partition_columns == b.partition_columns && columns(a) == columns(b)
 }
 
 /// The metadata of a new, unpartitioned table of our own.

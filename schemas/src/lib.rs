@@ -28,4 +28,6 @@ pub use field::{Ask, Field, FieldType};
 pub use key_format::{KeyFormat, UnknownKeyFormat};
 pub use meaning::{Meaning, Unit};
 pub use name::{NameError, TableName, TopicPartition};
-pub use registry::{HttpRegistry, RegistryError, SchemaId, SchemaRegistry};
+pub use registry::{
+    Credentials, HttpRegistry, RegistryAccess, RegistryError, SchemaId, SchemaRegistry,
+};

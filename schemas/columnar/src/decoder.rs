@@ -247,6 +247,9 @@ fn no_change(letter: Option<&Letter>) -> Fault {
              delete the rows at the owner, or set skipped.operations=t at the connector"
                 .to_owned()
         }
-        Some(letter) => format!("op {letter:?} is not one of c, u, d, r"),
+        Some(Letter::Other(letter)) => format!("op {letter:?} is not one of c, u, d, r"),
+        Some(Letter::Change(_) | Letter::Message) => {
+            "the envelope says no change of a row".to_owned()
+        }
     })
 }

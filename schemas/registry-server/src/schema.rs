@@ -2,23 +2,38 @@
 
 use serde_json::Value;
 
+use crate::normal::normal;
 use crate::problem::Problem;
 
 /// The longest schema text.
 pub(crate) const SCHEMA_BYTES_MAX: usize = 512 * 1024;
 
+/// A schema that was checked: what it says, and the text that is kept and compared.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    pub(crate) schema: apache_avro::Schema,
+    pub(crate) text: String,
+}
+
 /// Checks that a text is an Avro schema and brings it into the form that is kept and compared:
 /// JSON without layout, attributes in alphabetical order. Everything that is written in the schema
-/// (documentation, defaults, attributes of our own) stays, and counts.
-pub(crate) fn canonical(text: &str) -> Result<String, Problem> {
+/// (documentation, defaults, attributes of our own) stays, and counts. With `normalize`, names are
+/// written in full too, so that two ways to write one schema are one.
+pub(crate) fn check(text: &str, normalize: bool) -> Result<Checked, Problem> {
     if text.len() > SCHEMA_BYTES_MAX {
         return Err(invalid(format!("longer than {SCHEMA_BYTES_MAX} bytes")));
     }
-    let json: Value = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
-    apache_avro::Schema::parse(&json).map_err(|error| invalid(error.to_string()))?;
+    let mut json: Value = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
+    let schema = apache_avro::Schema::parse(&json).map_err(|error| invalid(error.to_string()))?;
+    if normalize {
+        json = normal(&json, None);
+    }
     let mut written = String::with_capacity(text.len());
     write(&json, &mut written);
-    Ok(written)
+    Ok(Checked {
+        schema,
+        text: written,
+    })
 }
 
 fn invalid(reason: String) -> Problem {
@@ -59,6 +74,10 @@ fn write(json: &Value, to: &mut String) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn canonical(text: &str) -> Result<String, Problem> {
+        check(text, false).map(|checked| checked.text)
+    }
 
     #[test]
     fn layout_and_order_do_not_count_but_attributes_do() {

@@ -1,25 +1,17 @@
-//! `schemas.jsonl`: one line of JSON per registration, appended and fsynced.
+//! `schemas.jsonl`: one line of JSON per change, appended and fsynced.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::Error;
+use crate::entry::Entry;
 
 const FILE: &str = "schemas.jsonl";
-
-/// One registration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
-    pub(crate) id: u32,
-    pub(crate) subject: String,
-    pub(crate) version: u32,
-    pub(crate) schema: String,
-}
+/// The longest log: everything in it is held in memory too.
+const LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// The file, locked for this process.
 #[derive(Debug)]
@@ -28,7 +20,7 @@ pub(crate) struct SchemaLog {
     file: File,
     /// The length of all whole lines.
     length: u64,
-    /// After a failure that could not be undone nothing more may be appended.
+    /// After a failure that could not be undone, and after the end, nothing more may be appended.
     is_broken: bool,
 }
 
@@ -68,11 +60,16 @@ impl SchemaLog {
     pub(crate) fn append(&mut self, entry: &Entry) -> io::Result<()> {
         if self.is_broken {
             return Err(io::Error::other(
-                "an earlier write failed; restart the registry",
+                "the registry has stopped, or an earlier write failed; restart it",
             ));
         }
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
+        if self.length + line.len() as u64 > LOG_BYTES_MAX {
+            return Err(io::Error::other(format!(
+                "the registry is full: its log may have {LOG_BYTES_MAX} bytes"
+            )));
+        }
         match self.write(&line) {
             Ok(()) => {
                 self.length += line.len() as u64;
@@ -83,6 +80,15 @@ impl SchemaLog {
                 self.is_broken = undone.and_then(|()| self.file.sync_all()).is_err();
                 Err(error)
             }
+        }
+    }
+
+    /// Gives the file up: nothing more is appended, and another process may open it. A connection
+    /// that its client holds open keeps this value for longer than the registry is served.
+    pub(crate) fn close(&mut self) {
+        self.is_broken = true;
+        if let Err(error) = self.file.unlock() {
+            warn!(path = %self.path.display(), %error, "the lock stays until the process ends");
         }
     }
 
@@ -138,14 +144,29 @@ fn unusable(path: &Path, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::{Deletion, LevelChange, Registration};
+    use crate::level::Level;
     use proptest::prelude::*;
 
+    /// One of each kind in turn.
     fn entry(id: u32) -> Entry {
-        Entry {
-            id,
-            subject: format!("flights-{id}"),
-            version: 1,
-            schema: "\"string\"".to_owned(),
+        let subject = format!("flights-{id}");
+        match id % 3 {
+            0 => Entry::LevelChange(LevelChange {
+                compatibility: id.is_multiple_of(2).then_some(Level::FullTransitive),
+                of: Some(subject),
+            }),
+            1 => Entry::Registration(Registration {
+                id,
+                subject,
+                version: 1,
+                schema: "\"string\"".to_owned(),
+            }),
+            _ => Entry::Deletion(Deletion {
+                deleted: vec![id],
+                subject,
+                permanent: true,
+            }),
         }
     }
 

@@ -53,6 +53,7 @@ impl Settings {
 #[derive(Debug)]
 pub struct RegistryServer {
     url: String,
+    registry: Arc<Registry>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<io::Result<()>>,
 }
@@ -64,9 +65,9 @@ impl RegistryServer {
     /// The directory is in use by another process or cannot be used, its log is damaged, or the
     /// port is taken.
     pub async fn start(settings: Settings) -> Result<Self, Error> {
-        let registry = Registry::open(&settings.directory)?;
+        let registry = Arc::new(Registry::open(&settings.directory)?);
         let (listener, address) = listen(settings.port, &settings.directory).await?;
-        let router = router(Arc::new(registry));
+        let router = router(Arc::clone(&registry));
         let (stop, stopping) = oneshot::channel::<()>();
         let server = axum::serve(listener, router).with_graceful_shutdown(async {
             // Told to stop, or dropped: both end it.
@@ -75,7 +76,12 @@ impl RegistryServer {
         let server = tokio::spawn(async { server.await });
         let url = format!("http://{address}");
         info!(%url, "embedded schema registry is ready");
-        Ok(Self { url, stop, server })
+        Ok(Self {
+            url,
+            registry,
+            stop,
+            server,
+        })
     }
 
     /// What clients connect to, as in `schema.registry.url`.
@@ -90,7 +96,9 @@ impl RegistryServer {
     pub async fn stop(mut self) -> Result<(), Error> {
         // A server that has ended already says so below.
         let _ = self.stop.send(());
-        match timeout(STOP_WAIT_MAX, &mut self.server).await {
+        let ended = timeout(STOP_WAIT_MAX, &mut self.server).await;
+        self.registry.close();
+        match ended {
             Ok(Ok(result)) => result.map_err(Error::Ended),
             Ok(Err(error)) => Err(Error::Ended(io::Error::other(error))),
             Err(_) => {

@@ -117,6 +117,19 @@ fn a_contract_may_ask_for_less_or_for_what_is_written() {
 }
 
 #[test]
+fn a_difference_is_named() {
+    let one = record(r#"{"name":"n","type":"int"}"#).unwrap();
+    let other = record(r#"{"name":"n","type":["null","string"]}"#).unwrap();
+    let told = one.difference(&other).unwrap();
+    assert_eq!(told, "its field \"n\" is long, not string or null");
+    assert_eq!(one.difference(&one.clone()), None);
+    let long = record(r#"{"name":"n","type":"long"}"#).unwrap();
+    assert!(one.difference(&long).unwrap().contains("meaning"));
+    let other = one.clone().with_key(vec!["n".into()]).unwrap();
+    assert!(one.difference(&other).unwrap().contains("key"));
+}
+
+#[test]
 fn names_that_collide_are_refused() {
     assert!(record(r#"{"name":"ID","type":"int"}"#).is_err());
     assert!(record(r#"{"name":"_op","type":"int"}"#).is_err());

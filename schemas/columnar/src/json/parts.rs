@@ -78,7 +78,9 @@ impl Parts {
 
     pub(super) fn once(&mut self, part: Part) -> Result<(), Fault> {
         if self.seen & part.bit() != 0 {
-            return Err(invalid(format!("the envelope's {part:?} comes twice")));
+            let name = Part::ALL.iter().find(|(_, one)| one.bit() == part.bit());
+            let name = name.map_or("", |(name, _)| name);
+            return Err(invalid(format!("the envelope's {name:?} comes twice")));
         }
         self.seen |= part.bit();
         Ok(())
