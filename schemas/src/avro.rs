@@ -6,6 +6,7 @@
 
 mod canonical;
 mod connect;
+mod nulls;
 mod parse;
 mod standalone;
 
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::ContractError;
 
+pub use nulls::Nulls;
 pub(crate) use standalone::define_once;
 
 /// A writer's schema, or a contract's.
@@ -200,19 +202,6 @@ impl FromStr for AvroSchema {
             Err(error) => Err(broken(error)),
         }
     }
-}
-
-/// How a value may be null.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nulls {
-    /// It is no union.
-    Never,
-    /// A union of one type: a branch index is on the wire.
-    Single,
-    /// A union whose first branch is null.
-    First,
-    /// A union whose second branch is null.
-    Second,
 }
 
 impl Node {

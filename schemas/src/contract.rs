@@ -103,27 +103,38 @@ impl Contract {
             return Some(format!("its key is {:?}, not {:?}", self.key, other.key));
         }
         let describe = |field: Option<&Field>| match field {
-            Some(field) if field.nullable => format!("{:?} or null", field.field_type),
-            Some(field) => format!("{:?}", field.field_type),
+            Some(field) if field.nullable => format!("{} or null", field.field_type),
+            Some(field) => field.field_type.to_string(),
             None => "absent".to_owned(),
         };
         let of = |contract: &'_ Self, name: &str| {
             let field = contract.fields.iter().find(|field| field.name == name);
-            describe(field).to_lowercase()
+            describe(field)
         };
         let names = self.fields.iter().chain(&other.fields);
         let differing = names
             .map(|field| &field.name)
             .find(|name| of(self, name) != of(other, name));
+        let order = |contract: &Self| -> Vec<String> {
+            let fields = contract.fields.iter();
+            fields.map(|field| field.name.clone()).collect()
+        };
         match differing {
             Some(name) => {
                 let (ours, theirs) = (of(self, name), of(other, name));
                 Some(format!("its field {name:?} is {ours}, not {theirs}"))
             }
-            None if self.fields != other.fields => {
+            None if order(self) != order(other) => {
                 Some("its fields are in another order".to_owned())
             }
-            None => None,
+            None => {
+                let mut pairs = self.fields.iter().zip(&other.fields);
+                let (field, _) = pairs.find(|(ours, theirs)| ours != theirs)?;
+                let name = &field.name;
+                Some(format!(
+                    "its field {name:?} has another meaning, default or alias"
+                ))
+            }
         }
     }
 

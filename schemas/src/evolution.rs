@@ -18,6 +18,7 @@
 //! | any other type, a key field gone or of another type | incompatible |
 
 mod incompatible;
+mod inside;
 mod key;
 mod matching;
 mod merge;
@@ -25,7 +26,7 @@ mod types;
 
 use serde_json::Value;
 
-pub use incompatible::Incompatible;
+pub use incompatible::{Incompatible, Side};
 pub use matching::matching;
 pub(crate) use types::fits;
 

@@ -3,6 +3,7 @@
 mod build;
 mod held;
 mod names;
+mod nested;
 
 use serde_json::Value;
 

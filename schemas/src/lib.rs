@@ -23,7 +23,7 @@ pub mod wire;
 pub use avro::AvroSchema;
 pub use contract::{Contract, ContractError};
 pub use envelope::{Envelope, Op, Shape, UnknownShape};
-pub use evolution::{Changes, Evolution, Incompatible, Widening, matching};
+pub use evolution::{Changes, Evolution, Incompatible, Side, Widening, matching};
 pub use field::{Ask, Field, FieldType};
 pub use key_format::{KeyFormat, UnknownKeyFormat};
 pub use meaning::{Meaning, Unit};

@@ -5,8 +5,10 @@ mod envelope;
 mod field;
 mod key;
 mod nested;
+mod plan;
 mod row;
 mod skip;
+mod union;
 
 pub(crate) use envelope::EnvelopePlan;
 pub(crate) use key::AvroKey;

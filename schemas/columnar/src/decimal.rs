@@ -32,14 +32,14 @@ impl DecimalRead {
 
     /// The column's digits for the writer's digits, which are a number in two's complement, big
     /// endian.
-    pub(crate) fn of_bytes(&self, bytes: &[u8], field: &str) -> Result<i128, Fault> {
+    pub(crate) fn digits_of_bytes(&self, bytes: &[u8], field: &str) -> Result<i128, Fault> {
         let digits = whole(bytes).and_then(|digits| digits.checked_mul(self.factor));
         let digits = digits.filter(|digits| digits.unsigned_abs() < self.limit.unsigned_abs());
         digits.ok_or_else(|| self.too_large(field))
     }
 
     /// The column's digits for a number as it is written, if they are exactly that number.
-    pub(crate) fn of_text(&self, text: &str) -> Option<i128> {
+    pub(crate) fn digits_of_text(&self, text: &str) -> Option<i128> {
         let digits = digits_at(text, self.scale.into())?;
         (digits.unsigned_abs() < self.limit.unsigned_abs()).then_some(digits)
     }
@@ -189,20 +189,20 @@ mod tests {
             ("0x1", None),
             ("-", None),
         ] {
-            assert_eq!(read.of_text(text), digits, "{text:?}");
+            assert_eq!(read.digits_of_text(text), digits, "{text:?}");
         }
     }
 
     #[test]
     fn bytes_of_any_length_are_a_number() {
         let read = DecimalRead::new(10, 3, 1).unwrap();
-        assert_eq!(read.of_bytes(&[0xff, 0xff, 0x85], "a"), Ok(-12_300));
-        assert_eq!(read.of_bytes(&[], "a"), Ok(0));
+        assert_eq!(read.digits_of_bytes(&[0xff, 0xff, 0x85], "a"), Ok(-12_300));
+        assert_eq!(read.digits_of_bytes(&[], "a"), Ok(0));
         let mut long = vec![0; 40];
         long.push(7);
-        assert_eq!(read.of_bytes(&long, "a"), Ok(700));
-        assert!(read.of_bytes(&[0x7f; 17], "a").is_err());
-        assert!(read.of_bytes(&[0x7f; 6], "a").is_err());
+        assert_eq!(read.digits_of_bytes(&long, "a"), Ok(700));
+        assert!(read.digits_of_bytes(&[0x7f; 17], "a").is_err());
+        assert!(read.digits_of_bytes(&[0x7f; 6], "a").is_err());
         let mut wrong = vec![0; 1];
         wrong.extend([0x80; 16]);
         assert_eq!(whole(&wrong), None);

@@ -1,12 +1,14 @@
 //! Decoders: a record's bytes to one row of a buffer.
 
+mod format;
+
 use apache_avro::Schema;
 use schemas::avro::Nulls;
 use schemas::{AvroSchema, Op, Shape};
 
+use self::format::Format;
 use crate::avro::{EnvelopePlan, RowPlan};
 use crate::buffer::ChangeBuffer;
-use crate::entity::Entity;
 use crate::error::{DecodeError, Fault, SchemaMismatch, invalid, other_table};
 use crate::json::{JsonDecoder, is_null_text};
 use crate::record::{Decoded, KeyBody, RecordMeta};
@@ -21,13 +23,6 @@ pub struct ChangeDecoder {
     shape: Shape,
     fingerprint: u64,
     format: Format,
-}
-
-#[derive(Debug)]
-enum Format {
-    Envelope(Box<EnvelopePlan>),
-    Row(RowPlan),
-    Json(Box<JsonDecoder>),
 }
 
 impl ChangeDecoder {
@@ -215,51 +210,6 @@ impl ChangeDecoder {
         entity.close_delete();
         entity.missing_key(schema).map_or(Ok(()), Err)?;
         close(meta, Op::Delete, &walk.source, buffer)
-    }
-}
-
-impl Format {
-    /// Walks over an envelope; the row after goes into the open row.
-    fn walk<'a>(
-        &mut self,
-        body: &'a [u8],
-        schema: &ChangeSchema,
-        entity: &mut Entity,
-    ) -> Result<Walk<'a>, Fault> {
-        match self {
-            Self::Envelope(plan) => plan.walk(body, schema, entity),
-            Self::Json(decoder) => decoder.walk(body, schema, entity),
-            Self::Row(_) => Err(invalid("the decoder has no plan of an envelope")),
-        }
-    }
-
-    /// Reads bytes that are one row and nothing else into the open row; false if they say that
-    /// there is none.
-    fn image(
-        &mut self,
-        body: &[u8],
-        schema: &ChangeSchema,
-        entity: &mut Entity,
-    ) -> Result<bool, Fault> {
-        match self {
-            Self::Envelope(plan) => plan.row().run_whole(body, schema, entity)?,
-            Self::Row(plan) => plan.run_whole(body, schema, entity)?,
-            Self::Json(decoder) => return decoder.image(body, schema, entity),
-        }
-        Ok(true)
-    }
-
-    /// Reads the row before, of the envelope that was walked over last.
-    fn before(
-        &mut self,
-        body: &[u8],
-        schema: &ChangeSchema,
-        entity: &mut Entity,
-    ) -> Result<(), Fault> {
-        match self {
-            Self::Json(decoder) => decoder.before(body, entity),
-            other => other.image(body, schema, entity).map(drop),
-        }
     }
 }
 

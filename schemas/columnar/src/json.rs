@@ -17,6 +17,7 @@ mod row;
 mod text;
 mod typed;
 mod value;
+mod variable_decimal;
 mod visit;
 
 pub(crate) use envelope::JsonDecoder;

@@ -17,6 +17,7 @@
 
 mod adapt;
 mod avro;
+mod budget;
 mod buffer;
 mod column;
 mod contract;

@@ -5,17 +5,25 @@
 pub struct Incompatible {
     /// The field, within records as `a.b`; empty for the key as a whole.
     pub field: String,
-    /// The table's contract by name, and what it says of the field.
-    pub table: Box<(String, String)>,
-    /// The writer's schema by name, and what it says of the field.
-    pub writer: Box<(String, String)>,
+    /// The table's contract.
+    pub table: Box<Side>,
+    /// The writer's schema.
+    pub writer: Box<Side>,
     /// Why the one does not hold the other, and what to do.
     pub why: String,
 }
 
+/// One of two schemas that do not go together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// The schema by its full name.
+    pub schema: String,
+    /// What it says of the field.
+    pub says: String,
+}
+
 impl std::fmt::Display for Incompatible {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ((table, in_table), (writer, in_writer)) = (self.table.as_ref(), self.writer.as_ref());
         if self.field.is_empty() {
             f.write_str("the key")?;
         } else {
@@ -23,8 +31,8 @@ impl std::fmt::Display for Incompatible {
         }
         write!(
             f,
-            ": schema {writer:?} says {in_writer}, the table's contract {table:?} says {in_table}: {}",
-            self.why
+            ": schema {:?} says {}, the table's contract {:?} says {}: {}",
+            self.writer.schema, self.writer.says, self.table.schema, self.table.says, self.why
         )
     }
 }

@@ -2,13 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::incompatible::{Incompatible, WAY_ON};
+use super::incompatible::{Incompatible, Side, WAY_ON};
 use super::matching::{matching, names_of};
-use super::types::{Fit, branch_of, fit, inner_type, with_type};
+use super::types::{Fit, fit, inner_type, with_type};
 use super::{Changes, Widening};
 use crate::contract::Contract;
 use crate::field::{Field, FieldType, joined};
-use crate::meaning::Meaning;
 
 /// How many fields a table may have, with those in records within.
 const FIELDS_MAX: usize = 4096;
@@ -48,7 +47,7 @@ impl<'c> Merge<'c> {
         Ok((fields, self.changes))
     }
 
-    fn record(
+    pub(super) fn record(
         &mut self,
         table: &[Field],
         writer: &[Field],
@@ -102,7 +101,12 @@ impl<'c> Merge<'c> {
     }
 
     /// A field of both.
-    fn field(&mut self, table: &Field, writer: &Field, path: &str) -> Result<Field, Incompatible> {
+    pub(super) fn field(
+        &mut self,
+        table: &Field,
+        writer: &Field,
+        path: &str,
+    ) -> Result<Field, Incompatible> {
         let path = joined(path, &table.name);
         let mut merged = table.clone();
         if !table.is_known_as(&writer.name) {
@@ -163,59 +167,13 @@ impl<'c> Merge<'c> {
         Ok(())
     }
 
-    /// Types that lie in both.
-    fn inside(
-        &mut self,
-        merged: &mut Field,
-        writer: &Field,
+    pub(super) fn clash(
+        &self,
         path: &str,
-    ) -> Result<(), Incompatible> {
-        let mut avro = inner_type(&merged.json).clone();
-        match (&mut merged.field_type, &writer.field_type) {
-            (FieldType::Array(own), FieldType::Array(other)) => {
-                **own = self.field(own, other, path)?;
-                avro["items"] = own.json["type"].clone();
-            }
-            (FieldType::Map(own), FieldType::Map(other)) => {
-                **own = self.field(own, other, path)?;
-                avro["values"] = own.json["type"].clone();
-            }
-            (FieldType::Record(own), FieldType::Record(other))
-                if writer.meaning == merged.meaning =>
-            {
-                *own = self.record(own, other, path)?;
-                let parts = own.iter();
-                if merged.meaning == Meaning::Union {
-                    avro = parts
-                        .map(|branch| inner_type(&branch.json).clone())
-                        .collect();
-                } else {
-                    avro["fields"] = parts.map(|field| field.json.clone()).collect();
-                }
-            }
-            // A writer that only ever writes one of the types.
-            (FieldType::Record(own), _) => {
-                let name = branch_of(&writer.json);
-                let branch = own.iter_mut().find(|branch| branch.name == name);
-                let Some(branch) = branch else {
-                    let why = format!("the union has no {name:?}; {WAY_ON}");
-                    return Err(self.clash(path, merged, writer, why));
-                };
-                let mut one = writer.clone();
-                one.name.clone_from(&branch.name);
-                *branch = self.field(branch, &one, path)?;
-                avro = own
-                    .iter()
-                    .map(|branch| inner_type(&branch.json).clone())
-                    .collect();
-            }
-            _ => {}
-        }
-        with_type(merged, avro);
-        Ok(())
-    }
-
-    fn clash(&self, path: &str, table: &Field, writer: &Field, why: String) -> Incompatible {
+        table: &Field,
+        writer: &Field,
+        why: String,
+    ) -> Incompatible {
         let told = |field: &Field| inner_type(&field.json).to_string();
         self.refused(path, &told(table), &told(writer), why)
     }
@@ -237,10 +195,16 @@ impl<'c> Merge<'c> {
                 _ => name.to_owned(),
             }
         };
+        let side = |contract: &Contract, says: &str| {
+            Box::new(Side {
+                schema: name(contract),
+                says: says.to_owned(),
+            })
+        };
         Incompatible {
             field: path.to_owned(),
-            table: Box::new((name(self.table), table.to_owned())),
-            writer: Box::new((name(self.writer), writer.to_owned())),
+            table: side(self.table, table),
+            writer: side(self.writer, writer),
             why,
         }
     }

@@ -144,7 +144,7 @@ fn numbers_widen_only_where_no_digit_is_lost() {
             "{error}"
         );
         assert_eq!(
-            (error.table.0.as_str(), error.writer.0.as_str()),
+            (error.table.schema.as_str(), error.writer.schema.as_str()),
             ("n.Table", "n.Writer")
         );
         assert_eq!(error.field, "a");

@@ -1,10 +1,12 @@
 //! One field of a row: how it is read and which column takes it.
 
-use schemas::avro::{AvroSchema, Kind, NodeId, Nulls};
-use schemas::{Field, FieldType, Meaning, Unit};
+use schemas::Field;
+use schemas::avro::{AvroSchema, NodeId, Nulls};
 
 use super::cursor::Cursor;
-use super::nested::{Entries, Items, Record, Union};
+use super::nested::{Entries, Items, Record};
+use super::plan::read_of;
+use super::union::{Union, branch};
 use crate::column::Column;
 use crate::decimal::{DecimalRead, decimal_text};
 use crate::error::{Fault, SchemaMismatch, invalid, type_mismatch};
@@ -148,7 +150,7 @@ impl FieldStep {
                 column.push_text(&text.unwrap_or_default())
             }
             Read::Decimal(size, read) => {
-                let digits = read.of_bytes(sized(*size, cursor)?, &self.name)?;
+                let digits = read.digits_of_bytes(sized(*size, cursor)?, &self.name)?;
                 column.push_decimal(digits)
             }
             Read::DecimalText(size, scale) => {
@@ -171,7 +173,7 @@ impl FieldStep {
             Read::Items(items) => items.run(cursor, column),
             Read::Entries(entries) => entries.run(cursor, column),
             Read::Union(union) => union.run(cursor, column),
-            Read::Branch(place, step) => super::nested::branch(*place, step, cursor, column),
+            Read::Branch(place, step) => branch(*place, step, cursor, column),
             _ => Err(invalid("a field has no plan; please report this")),
         }
     }
@@ -225,80 +227,4 @@ fn duration(cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Fault> {
         part.push_long(u32::from_le_bytes(bytes).into())?;
     }
     column.close_nested()
-}
-
-/// How the writer's type is read into a column of the table's field, which takes it by the rules of
-/// evolution; nothing if it does not.
-fn read_of(schema: &AvroSchema, id: NodeId, table: &Field) -> Result<Option<Read>, SchemaMismatch> {
-    let Ok(meaning) = Meaning::of(schema, id) else {
-        return Ok(None);
-    };
-    let kind = &schema.node(id).kind;
-    if table.meaning == Meaning::Union {
-        return Union::compile(schema, id, table).map(Some);
-    }
-    Ok(Some(match (&table.field_type, kind) {
-        (FieldType::Record(_), Kind::Record { .. }) => {
-            Read::Record(Box::new(Record::compile(schema, id, table)?))
-        }
-        (FieldType::Array(items), Kind::Array(_)) => {
-            Read::Items(Box::new(Items::compile(schema, id, items)?))
-        }
-        (FieldType::Map(values), Kind::Map(_)) => {
-            Read::Entries(Box::new(Entries::compile(schema, id, values)?))
-        }
-        _ => return Ok(single(kind, meaning, table)),
-    }))
-}
-
-/// How a single value is read.
-fn single(kind: &Kind, meaning: Meaning, table: &Field) -> Option<Read> {
-    let size = match kind {
-        Kind::Fixed { size, .. } => Some(*size),
-        _ => None,
-    };
-    Some(match (&table.field_type, meaning, kind) {
-        (FieldType::Boolean, _, Kind::Boolean) => Read::Boolean,
-        (FieldType::Int, Meaning::Int, _) => Read::Int32,
-        (FieldType::Float, Meaning::Float, _) => Read::Float32,
-        (FieldType::Double, Meaning::Int, _) => Read::IntDouble,
-        (FieldType::Double, Meaning::Float, _) => Read::Float,
-        (FieldType::Double, _, Kind::Double) => Read::Double,
-        (FieldType::Date, Meaning::Date, _) => Read::Date,
-        (FieldType::Timestamp, Meaning::InstantText, _) => Read::Instant,
-        (FieldType::Timestamp, Meaning::Instant(unit) | Meaning::WallClock(unit), kind)
-        | (FieldType::Long, Meaning::Time(unit) | Meaning::WallClock(unit), kind)
-            if !table.as_written() =>
-        {
-            counted(unit, kind)
-        }
-        (FieldType::Long, _, Kind::Int) => Read::Int,
-        (FieldType::Long, _, Kind::Long) => Read::Long,
-        (FieldType::Decimal { precision, scale }, Meaning::Decimal { scale: own, .. }, _) => {
-            Read::Decimal(size, Box::new(DecimalRead::new(*precision, *scale, own)?))
-        }
-        (FieldType::String, Meaning::Decimal { scale, .. }, _) => {
-            Read::DecimalText(size, scale.into())
-        }
-        (FieldType::String, Meaning::VariableDecimal, _) => Read::VariableDecimal,
-        (FieldType::String, Meaning::BigDecimal, _) => Read::BigDecimal,
-        (FieldType::String, Meaning::UuidBytes, _) => Read::Uuid,
-        (FieldType::String, _, Kind::String) => Read::Text,
-        (FieldType::String, _, Kind::Enum { symbols, .. }) => Read::Enum(symbols.as_slice().into()),
-        (FieldType::Bytes, _, Kind::Bytes) => Read::Bytes,
-        (FieldType::Bytes, _, Kind::Fixed { size, .. }) => Read::Fixed(*size),
-        (FieldType::Record(_), Meaning::Duration, _) => Read::Duration,
-        _ => return None,
-    })
-}
-
-/// A count of this unit as microseconds.
-fn counted(unit: Unit, kind: &Kind) -> Read {
-    match (unit, kind) {
-        (Unit::Millis, Kind::Int) => Read::MillisInt,
-        (Unit::Millis, _) => Read::Millis,
-        (Unit::Micros, Kind::Int) => Read::Int,
-        (Unit::Micros, _) => Read::Long,
-        (Unit::Nanos, _) => Read::Nanos,
-    }
 }

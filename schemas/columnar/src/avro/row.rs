@@ -120,7 +120,7 @@ pub(crate) fn check(
                     field: refused.field,
                 },
                 Some(field) => SchemaMismatch::FieldType {
-                    writer: told(&field.name).unwrap_or(refused.writer.1),
+                    writer: told(&field.name).unwrap_or(refused.writer.says),
                     field: refused.field,
                     table: field.field_type.name(),
                 },

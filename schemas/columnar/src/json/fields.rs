@@ -22,11 +22,47 @@ pub(crate) struct FieldNames<T> {
 
 #[derive(Debug)]
 struct Entry<T> {
-    /// The name as it is usually written: `"name":`.
-    written: Box<[u8]>,
+    written: Written,
     target: Option<T>,
     /// The entry that came next the last time.
     next: usize,
+}
+
+/// A name as it is usually written: `"name":`.
+#[derive(Debug)]
+struct Written {
+    text: Box<[u8]>,
+    /// Its first 16 bytes as a number, which are compared at once, and which of them count.
+    head: u128,
+    mask: u128,
+}
+
+impl Written {
+    fn new(name: &str) -> Self {
+        let text = format!("{}:", serde_json::Value::from(name)).into_bytes();
+        let (mut head, mut mask) = ([0; 16], [0; 16]);
+        for ((head, mask), byte) in head.iter_mut().zip(&mut mask).zip(&text) {
+            (*head, *mask) = (*byte, 0xff);
+        }
+        Self {
+            text: text.into(),
+            head: u128::from_le_bytes(head),
+            mask: u128::from_le_bytes(mask),
+        }
+    }
+
+    /// Takes the name if it comes next.
+    #[inline]
+    fn take(&self, reader: &mut Reader<'_>) -> bool {
+        match reader.head() {
+            Some(head) if head & self.mask != self.head => false,
+            Some(_) if self.text.len() <= 16 => {
+                reader.pass(self.text.len());
+                true
+            }
+            _ => reader.take(&self.text),
+        }
+    }
 }
 
 /// Where in an object we are: the entry of the field before.
@@ -38,7 +74,7 @@ impl<T: Copy> FieldNames<T> {
     pub(crate) fn new<'n>(names: impl IntoIterator<Item = (&'n str, T)>) -> Self {
         // The first entry stands for an object's start.
         let start = Entry {
-            written: Box::default(),
+            written: Written::new(""),
             target: None,
             next: 1,
         };
@@ -61,10 +97,8 @@ impl<T: Copy> FieldNames<T> {
 
     fn add(&mut self, name: &str, target: Option<T>) -> usize {
         let place = self.entries.len();
-        let written = format!("{}:", serde_json::Value::from(name));
-        let written = written.into_bytes().into_boxed_slice();
         self.entries.push(Entry {
-            written,
+            written: Written::new(name),
             target,
             next: place + 1,
         });
@@ -83,7 +117,7 @@ impl<T: Copy> FieldNames<T> {
         let expected = self.entries.get(place.0).map_or(0, |entry| entry.next);
         if let Some(entry) = self.entries.get(expected)
             && expected != 0
-            && reader.take(&entry.written)
+            && entry.written.take(reader)
         {
             place.0 = expected;
             return Ok(entry.target);

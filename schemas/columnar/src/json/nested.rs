@@ -5,6 +5,7 @@ use schemas::{Field, FieldType, Meaning, matching};
 use super::fields::{FieldNames, for_each_field};
 use super::reader::Reader;
 use super::value::{ValueRead, null_of, twice};
+use crate::budget::{Budget, width};
 use crate::column::Column;
 use crate::default::Filler;
 use crate::error::{Fault, type_mismatch};
@@ -29,12 +30,16 @@ struct Part {
 #[derive(Debug)]
 pub(super) struct Items {
     item: ValueRead,
+    /// How many columns an item fills.
+    width: usize,
 }
 
 /// The entries of a map.
 #[derive(Debug)]
 pub(super) struct Entries {
     value: ValueRead,
+    /// How many columns a value fills.
+    width: usize,
     key: String,
 }
 
@@ -149,6 +154,7 @@ impl Items {
         };
         Self {
             item: ValueRead::new(own, items, !items.nullable),
+            width: width(&items.field_type),
         }
     }
 
@@ -160,10 +166,13 @@ impl Items {
     ) -> Result<(), Fault> {
         let items = column.items()?;
         let mut more = reader.open(b'[', b']')?;
+        let mut budget = Budget::new(self.width);
         while more {
+            let start = reader.place();
             if self.item.run(reader, items, scratch)? {
                 return Err(null_of(&self.item));
             }
+            budget.spend(reader.place() - start)?;
             more = reader.more(b']')?;
         }
         column.close_nested()
@@ -178,6 +187,7 @@ impl Entries {
         };
         Self {
             value: ValueRead::new(own, values, !values.nullable),
+            width: width(&values.field_type),
             key: String::new(),
         }
     }
@@ -190,12 +200,15 @@ impl Entries {
     ) -> Result<(), Fault> {
         let (keys, values) = column.entries()?;
         let mut more = reader.open(b'{', b'}')?;
+        let mut budget = Budget::new(self.width);
         while more {
+            let start = reader.place();
             keys.push_text(reader.text(&mut self.key)?)?;
             reader.expect(b':')?;
             if self.value.run(reader, values, scratch)? {
                 return Err(null_of(&self.value));
             }
+            budget.spend(reader.place() - start)?;
             more = reader.more(b'}')?;
         }
         column.close_nested()

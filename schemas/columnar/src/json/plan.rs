@@ -3,7 +3,8 @@
 use schemas::{Field, FieldType, Meaning, Unit};
 
 use super::nested::{Entries, Items, Record};
-use super::value::{Read, VariableDecimal};
+use super::value::Read;
+use super::variable_decimal::VariableDecimal;
 use crate::decimal::DecimalRead;
 
 /// What is expected, in messages.

@@ -58,6 +58,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The next 16 bytes as a number, if there are as many.
+    #[inline]
+    pub(super) fn head(&self) -> Option<u128> {
+        let rest = self.bytes().get(self.at..)?;
+        rest.first_chunk().copied().map(u128::from_le_bytes)
+    }
+
+    /// Takes so many bytes, which were looked at.
+    #[inline]
+    pub(super) fn pass(&mut self, count: usize) {
+        self.at += count;
+    }
+
     /// Takes these bytes if they come next.
     #[inline]
     pub(crate) fn take(&mut self, bytes: &[u8]) -> bool {

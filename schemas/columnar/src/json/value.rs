@@ -8,6 +8,7 @@ use super::nested::{Entries, Items, Record};
 use super::number::Number;
 use super::plan::{expected, read_of};
 use super::reader::Reader;
+use super::variable_decimal::VariableDecimal;
 use crate::column::Column;
 use crate::decimal::{DecimalRead, decimal_text};
 use crate::error::{Fault, invalid, truncated, type_mismatch};
@@ -54,12 +55,6 @@ pub(super) enum Read {
     Record(Box<Record>),
     Items(Box<Items>),
     Entries(Box<Entries>),
-}
-
-/// The parts of Debezium's decimal.
-#[derive(Debug)]
-pub(super) struct VariableDecimal {
-    names: super::fields::FieldNames<bool>,
 }
 
 impl ValueRead {
@@ -150,7 +145,7 @@ impl ValueRead {
             Read::Date => column.push_date(i32::try_from(long()?).map_err(|_| refused())?),
             Read::Days => column.push_long(i32::try_from(long()?).map_err(|_| refused())?.into()),
             Read::Decimal(read) | Read::DecimalBytes(read) => {
-                column.push_decimal(read.of_text(number.text()).ok_or_else(refused)?)
+                column.push_decimal(read.digits_of_text(number.text()).ok_or_else(refused)?)
             }
             Read::DecimalText { .. } if is_decimal(number.text()) => {
                 column.push_text(number.text())
@@ -181,8 +176,12 @@ impl ValueRead {
             Read::Date => column.push_date(parse_date(text).ok_or_else(refused)?),
             Read::Time(_) => column.push_long(parse_time(text).ok_or_else(refused)?),
             Read::WallClock(_) => column.push_long(parse_wall_clock(text).ok_or_else(refused)?),
-            Read::Decimal(read) => column.push_decimal(read.of_text(text).ok_or_else(refused)?),
-            Read::DecimalBytes(read) => column.push_decimal(read.of_bytes(&base64()?, &self.name)?),
+            Read::Decimal(read) => {
+                column.push_decimal(read.digits_of_text(text).ok_or_else(refused)?)
+            }
+            Read::DecimalBytes(read) => {
+                column.push_decimal(read.digits_of_bytes(&base64()?, &self.name)?)
+            }
             Read::DecimalText { base64: false, .. } => {
                 if !is_decimal(text) {
                     return Err(refused());
@@ -211,39 +210,6 @@ impl ValueRead {
     #[cold]
     pub(super) fn mismatch(&self, found: impl Into<String>) -> Fault {
         type_mismatch(&self.name, self.expected, found)
-    }
-}
-
-impl VariableDecimal {
-    pub(super) fn new() -> Self {
-        Self {
-            names: super::fields::FieldNames::new([("scale", true), ("value", false)]),
-        }
-    }
-
-    /// Reads `{"scale": …, "value": Base64}`; nothing if it is another object.
-    fn run(
-        &mut self,
-        reader: &mut Reader<'_>,
-        scratch: &mut String,
-    ) -> Result<Option<String>, Fault> {
-        let (mut scale, mut bytes) = (None, None);
-        super::fields::for_each_field(
-            reader,
-            &mut self.names,
-            scratch,
-            |reader, field, scratch| {
-                match (field, reader.token()?) {
-                    (Some(true), b'-' | b'0'..=b'9') => scale = reader.number()?.long(),
-                    (Some(false), b'"') => bytes = STANDARD.decode(reader.text(scratch)?).ok(),
-                    _ => reader.skip()?,
-                }
-                Ok(())
-            },
-        )?;
-        Ok(scale
-            .zip(bytes)
-            .and_then(|(scale, bytes)| decimal_text(&bytes, scale)))
     }
 }
 

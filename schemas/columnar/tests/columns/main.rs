@@ -10,6 +10,7 @@ mod agreement;
 mod deletes;
 mod entity;
 mod envelopes;
+mod hostile;
 mod inferred;
 mod json_grammar;
 mod keys;
