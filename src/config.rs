@@ -1,194 +1,114 @@
 //! The configuration file: one TOML file, every problem told at once.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lake_store::LakeStore;
-use lake_writer::{KafkaSettings, Topic, TopicSettings, WriterSettings};
-use schemas::Contract;
+use lake_writer::{Format, KafkaSettings, Routes, TopicSettings, WriterSettings};
+use schemas::HttpRegistry;
+use schemas::KeyFormat;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
+mod command;
+mod kafka;
+mod lake;
+mod registry;
 mod secret;
 
-use secret::Text;
+pub(crate) use command::{ConfigArgs, run};
+pub(crate) use lake::LakePlace;
 
 /// The whole file. Every section has defaults that work on one machine, but for the topics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    pub(crate) lake: Lake,
-    pub(crate) kafka: KafkaSettings,
+    lake: lake::Lake,
+    kafka: kafka::Kafka,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) registry: Option<Registry>,
-    pub(crate) writer: WriterSettings,
+    registry: Option<registry::Registry>,
+    writer: WriterSettings,
     #[serde(rename = "topic", skip_serializing_if = "Vec::is_empty")]
     topics: Vec<TopicSettings>,
 }
 
-/// `[lake]`: where the tables are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Lake {
-    /// A directory, `file://` or `s3://bucket/prefix`.
-    url: String,
-    /// object_store's own option names.
-    options: BTreeMap<String, Text>,
-}
-
-impl Default for Lake {
-    fn default() -> Self {
-        Self::at("lake")
-    }
-}
-
-/// `[registry]`: where Avro schemas are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Registry {
-    /// Base address of a registry that speaks Confluent's REST API.
-    pub(crate) url: String,
+/// What the file says, checked, with the secrets that it refers to.
+pub(crate) struct Resolved {
+    pub(crate) lake: LakePlace,
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) registry: Option<HttpRegistry>,
+    pub(crate) writer: WriterSettings,
+    pub(crate) routes: Routes,
 }
 
 impl Config {
-    /// Reads the file and checks what can be checked without the outside world.
+    /// Reads the file as it stands.
     pub(crate) fn read(file: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(file)
             .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-        let mut problems = Vec::new();
-        config.kafka.validate(&mut problems);
-        config.writer.validate(&mut problems);
-        refuse(file, problems)?;
-        Ok(config)
+        toml::from_str(&text)
+            .map_err(|error| Failure::usage(format!("{}: {}", file.display(), secret_free(&error))))
     }
 
-    /// The topics of the file, with their contracts.
-    pub(crate) fn topics_to_write(&self, file: &Path) -> Result<Vec<Topic>, Failure> {
+    /// Checks all that can be checked without the outside world and fetches the secrets.
+    pub(crate) fn resolve(&self, file: &Path) -> Result<Resolved, Failure> {
+        let directory = directory_of(file);
         let mut problems = Vec::new();
-        TopicSettings::validate_all(&self.topics, &mut problems);
-        let avro = self
-            .topics
-            .iter()
-            .any(|topic| topic.format == lake_writer::Format::Avro);
-        if avro && self.registry.is_none() {
+        let lake = self.lake.resolve(&directory, &mut problems);
+        let kafka = self.kafka.resolve(&directory, &mut problems);
+        let registry = self.registry.as_ref();
+        let registry = registry.and_then(|found| found.resolve(&directory, &mut problems));
+        self.writer.validate(&mut problems);
+        if self.registry.is_none() && self.topics.iter().any(needs_registry) {
             problems.push("registry.url is missing: topics of format avro need it".to_owned());
         }
-        let directory = file.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-        let mut topics = Vec::with_capacity(self.topics.len());
-        for settings in &self.topics {
-            let contract = settings
-                .contract
-                .as_ref()
-                .map(|path| read_contract(&directory.join(path)));
-            match contract.transpose() {
-                Ok(contract) => topics.push(Topic {
-                    settings: settings.clone(),
-                    contract,
-                }),
-                Err(why) => problems.push(format!("topic {:?}: contract {why}", settings.name)),
+        match Routes::new(&self.topics, &directory) {
+            Ok(routes) if problems.is_empty() => Ok(Resolved {
+                lake,
+                kafka,
+                registry,
+                writer: self.writer.clone(),
+                routes,
+            }),
+            routes => {
+                problems.extend(routes.err().unwrap_or_default());
+                Err(refusal(file, &problems))
             }
         }
-        refuse(file, problems)?;
-        Ok(topics)
     }
-}
 
-impl Lake {
-    /// A lake that needs no options.
-    pub(crate) fn at(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            options: BTreeMap::new(),
+    /// The place of the lake alone, for readers.
+    pub(crate) fn place(&self, file: &Path) -> Result<LakePlace, Failure> {
+        let mut problems = Vec::new();
+        let place = self.lake.resolve(&directory_of(file), &mut problems);
+        if problems.is_empty() {
+            return Ok(place);
         }
-    }
-
-    /// Opens the lake's store; `create` makes a missing local directory.
-    pub(crate) fn open(&self, create: bool) -> Result<LakeStore, Failure> {
-        let mut options = Vec::with_capacity(self.options.len());
-        for (name, value) in &self.options {
-            let value = value.resolve();
-            let value =
-                value.map_err(|why| Failure::usage(format!("lake.options.{name}: {why}")))?;
-            options.push((name.clone(), value));
-        }
-        Ok(LakeStore::open(&self.url, &options, create)?)
+        Err(refusal(file, &problems))
     }
 }
 
-fn refuse(file: &Path, problems: Vec<String>) -> Result<(), Failure> {
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::usage(format!(
-        "{}:\n  {}",
-        file.display(),
-        problems.join("\n  ")
-    )))
+fn needs_registry(topic: &TopicSettings) -> bool {
+    topic.format == Format::Avro || topic.key_format == Some(KeyFormat::Avro)
 }
 
-fn read_contract(path: &Path) -> Result<Contract, String> {
-    let place = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{place}: {error}"))?;
-    text.parse().map_err(|error| format!("{place}: {error}"))
+fn directory_of(file: &Path) -> PathBuf {
+    file.parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+fn refusal(file: &Path, problems: &[String]) -> Failure {
+    let place = file.display();
+    Failure::usage(format!("{place}:\n  {}", problems.join("\n  ")))
+}
+
+/// What is wrong and where, without the line itself, which may hold a secret.
+fn secret_free(error: &toml::de::Error) -> String {
+    let shown = error.to_string();
+    let place = shown.lines().next().filter(|line| line.starts_with("TOML"));
+    match place {
+        Some(place) => format!("{place}: {}", error.message()),
+        None => error.message().to_owned(),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_example_is_the_defaults() {
-        let example = include_str!("../deploy/lakehead.example.toml");
-        let mut config: Config = toml::from_str(example).unwrap();
-        // What has no default is shown in the example by example.
-        assert!(!config.topics.is_empty() && config.registry.is_some());
-        config.topics.clear();
-        config.registry = None;
-        assert_eq!(config, Config::default());
-        for section in ["[lake]", "[kafka]", "[registry]", "[writer]", "[[topic]]"] {
-            assert!(example.contains(section), "{section} is missing");
-        }
-        let defaults = toml::Table::try_from(Config::default()).unwrap();
-        for (section, keys) in defaults {
-            for key in keys.as_table().unwrap().keys() {
-                assert!(
-                    example.contains(&format!("\n{key} = "))
-                        || example.contains(&format!(".{key}]")),
-                    "{section}.{key} is missing"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn unknown_keys_are_refused() {
-        let error = toml::from_str::<Config>("[writer]\nflush_age = '1s'").unwrap_err();
-        assert!(error.to_string().contains("flush_age_max"), "{error}");
-    }
-
-    #[test]
-    fn every_problem_is_told_at_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("lakehead.toml");
-        let text = "[writer]\nflush_rows_max = 0\n[kafka]\ngroup_id = ''";
-        std::fs::write(&file, text).unwrap();
-        let failure = format!("{:?}", Config::read(&file).unwrap_err());
-        assert!(
-            failure.contains("flush_rows_max") && failure.contains("group_id"),
-            "{failure}"
-        );
-        std::fs::write(
-            &file,
-            "[[topic]]\nname = 'a'\nformat = 'json'\n[[topic]]\nname = 'b.c'",
-        )
-        .unwrap();
-        let config = Config::read(&file).unwrap();
-        let failure = format!("{:?}", config.topics_to_write(&file).unwrap_err());
-        for part in ["not a table name", "needs a contract", "registry.url"] {
-            assert!(failure.contains(part), "{part}: {failure}");
-        }
-    }
-}
+mod tests;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use airline::{FlightInventory, Period};
 use anyhow::Context;
+use change_events::KafkaSettings;
 use clap::{Args, Subcommand};
 use lake_store::LakeStore;
 use schemas::{HttpRegistry, SchemaRegistry};
 
-use crate::config::Lake;
+use crate::config::{Config, LakePlace};
 use crate::failure::Failure;
 use crate::sql::{self, SqlArgs};
 use crate::stop;
@@ -37,7 +38,9 @@ Examples:
   lakehead demo --full                           the whole year
   lakehead demo --kafka 127.0.0.1:9092 --registry http://127.0.0.1:8081
   lakehead demo produce --kafka 127.0.0.1:9092 --registry http://127.0.0.1:8081
-                                                 the service and its relay only")]
+                                                 the service and its relay only
+  lakehead demo produce --config lakehead.toml   the same, with the TLS, SASL and registry
+                                                 credentials of a configuration")]
 pub(crate) struct DemoArgs {
     #[command(subcommand)]
     part: Option<Part>,
@@ -62,12 +65,21 @@ enum Part {
         place: Place,
 
         /// Brokers of a real Kafka
-        #[arg(long, value_name = "BROKERS")]
-        kafka: String,
+        #[arg(
+            long,
+            value_name = "BROKERS",
+            requires = "registry",
+            required_unless_present = "config"
+        )]
+        kafka: Option<String>,
 
         /// A real schema registry
-        #[arg(long, value_name = "URL")]
-        registry: String,
+        #[arg(long, value_name = "URL", requires = "kafka")]
+        registry: Option<String>,
+
+        /// Kafka and registry, and how they let us in, from a configuration file
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["kafka", "registry"])]
+        config: Option<PathBuf>,
     },
 }
 
@@ -105,11 +117,19 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
         place,
         kafka,
         registry,
+        config,
     }) = args.part
     {
+        let (kafka, registry) = match (kafka, registry, config) {
+            (_, _, Some(file)) => clients_of(&file)?,
+            (Some(kafka), Some(registry), None) => {
+                let registry = HttpRegistry::new(&registry).map_err(Failure::usage)?;
+                (KafkaSettings::new(kafka), registry)
+            }
+            _ => return Err(Failure::usage("--kafka and --registry, or --config")),
+        };
         place.make()?;
-        let registry = HttpRegistry::new(&registry).map_err(Failure::usage)?;
-        let owner = Owner::open(&place.dir, place.period(), &kafka, Arc::new(registry)).await?;
+        let owner = Owner::open(&place.dir, place.period(), kafka, Arc::new(registry)).await?;
         let display = Display::start(owner.watch(), None);
         let result = owner.run(stop).await;
         display.stop();
@@ -123,6 +143,15 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     answer(&args.place, lake).await
 }
 
+/// The producer's way to the Kafka and the registry of a configuration file.
+fn clients_of(file: &Path) -> Result<(KafkaSettings, HttpRegistry), Failure> {
+    let resolved = Config::read(file)?.resolve(file)?;
+    let missing = || Failure::usage(format!("{}: registry.url is missing", file.display()));
+    let mut kafka = KafkaSettings::new(&resolved.kafka.bootstrap_servers);
+    kafka.properties = resolved.kafka.connection_properties();
+    Ok((kafka, resolved.registry.ok_or_else(missing)?))
+}
+
 /// Brings every change from the service's table to the lake.
 async fn travel(
     place: &Place,
@@ -131,11 +160,11 @@ async fn travel(
 ) -> Result<LakeStore, Failure> {
     let registry: Arc<dyn SchemaRegistry> =
         Arc::new(HttpRegistry::new(parts.registry_url()).map_err(Failure::usage)?);
-    let lake = Lake::at(&lake_directory(&place.dir)).open(true)?;
+    let lake = LakePlace::at(&lake_directory(&place.dir)).open(true)?;
     let owner = Owner::open(
         &place.dir,
         place.period(),
-        parts.bootstrap_servers(),
+        KafkaSettings::new(parts.bootstrap_servers()),
         Arc::clone(&registry),
     )
     .await?;
@@ -163,15 +192,25 @@ async fn answer(place: &Place, lake: LakeStore) -> Result<(), Failure> {
         };
         sql::run(lake.clone(), &args).await?;
     }
+    let directory = shell_quoted(&directory);
     eprintln!(
         "\nGo on with:\n  \
          lakehead sql --lake {directory} -c \"select count(*) from flights.flight\"\n  \
          lakehead sql --lake {directory} -c \"select _op, count(*) from flights.flight_changes group by _op\"\n  \
          lakehead sql --lake {directory} -c \"show tables\"\n  \
-         python3 -c \"import deltalake; print(deltalake.DeltaTable('{directory}/flights/flight/changes').version())\"\n\
+         python3 -c \"import deltalake, sys; print(deltalake.DeltaTable(sys.argv[1]).version())\" {directory}/flights/flight/changes\n\
          (from a checkout: cargo run --release -- sql …)"
     );
     Ok(())
+}
+
+/// As a shell takes it for one word.
+fn shell_quoted(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
+    match text.bytes().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 fn lake_directory(directory: &Path) -> String {

@@ -38,6 +38,7 @@ enum Command {
     /// Run the lake-writer: Kafka topics into Delta tables, exactly once
     Write(write::WriteArgs),
     Sql(sql::SqlArgs),
+    Config(config::ConfigArgs),
 }
 
 fn main() -> ExitCode {
@@ -45,7 +46,12 @@ fn main() -> ExitCode {
     telemetry::start();
     #[cfg(feature = "faults")]
     lake_writer::arm_fail_points();
-    let result = runtime().and_then(|runtime| runtime.block_on(run(cli.command)));
+    let result = runtime().and_then(|runtime| {
+        let result = runtime.block_on(run(cli.command));
+        // What still computes for an answer that nobody waits for is not waited for either.
+        runtime.shutdown_background();
+        result
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
@@ -59,12 +65,13 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Write(args) => write::run(args).await,
         Command::Sql(args) => {
             let lake = match (&args.lake, &args.config) {
-                (Some(location), _) => config::Lake::at(location).open(false)?,
-                (None, Some(file)) => config::Config::read(file)?.lake.open(false)?,
+                (Some(location), _) => config::LakePlace::at(location).open(false)?,
+                (None, Some(file)) => config::Config::read(file)?.place(file)?.open(false)?,
                 (None, None) => return Err(Failure::usage("--lake or --config is needed")),
             };
             sql::run(lake, &args).await.map_err(Failure::from)
         }
+        Command::Config(args) => config::run(&args),
     }
 }
 

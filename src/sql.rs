@@ -1,6 +1,6 @@
 //! `lakehead sql`: questions from the command line, answers on standard output.
 //!
-//! The whole input is checked before any of it runs. Data goes to standard output, everything else
+//! The whole input is parsed and passed through the read-only gate before any of it runs. Data goes to standard output, everything else
 //! to standard error.
 
 mod csv;
@@ -41,8 +41,8 @@ Tables (found in the lake, nothing is declared):
   system.dead_letters         records that could not be read, and why
 
 Only questions are answered: SELECT, WITH, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES, SHOW COLUMNS.
-Several statements are separated by semicolons; all are checked before the first one runs. Names
-with capitals are written in double quotes.
+Several statements are separated by semicolons; what would write, or is no SQL, is refused before
+the first one runs. Names with capitals are written in double quotes.
 
 Output: a table (row count and time on standard error), csv (header, RFC 4180 quotes, LF line ends,
 nulls empty) or json (an array of objects per statement, a row per line). Times are RFC 3339, binary
@@ -69,7 +69,8 @@ pub(crate) struct SqlArgs {
         short = 'c',
         long = "command",
         value_name = "SQL",
-        conflicts_with = "file"
+        conflicts_with = "file",
+        allow_hyphen_values = true
     )]
     pub(crate) commands: Vec<String>,
 
@@ -87,8 +88,16 @@ pub(crate) struct SqlArgs {
     pub(crate) memory_max: Option<ByteSize>,
 
     /// Where they spill to. Default: the system's directory for temporary files
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = existing_directory)]
     pub(crate) spill_directory: Option<PathBuf>,
+}
+
+fn existing_directory(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    match path.is_dir() {
+        true => Ok(path),
+        false => Err("there is no such directory".to_owned()),
+    }
 }
 
 impl SqlArgs {

@@ -5,10 +5,10 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// What is told unless `RUST_LOG` says otherwise: what we do, and trouble elsewhere. The embedded
-/// broker tells of every dropped connection, and the Delta kernel of every checkpoint.
+/// broker tells of every dropped connection, and the Delta kernel of every table that is looked for.
 const DEFAULT_FILTER: &str = "warn,lakehead=info,lake_writer=info,change_events=info,\
      airline=info,rdkafka=error,tansu_broker=error,tansu_storage=error,tansu_service=error,\
-     slatedb=error,opentelemetry=off,opentelemetry_sdk=off";
+     slatedb=error,buoyant_kernel=off,opentelemetry=off,opentelemetry_sdk=off";
 
 /// Starts to write messages to standard error.
 pub(crate) fn start() {

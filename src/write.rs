@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use lake_store::LakeStore;
 use lake_writer::{
-    Entropy, KafkaLog, KafkaSettings, LakeWriter, Parts, SystemClock, Topic, Until, WriterError,
+    Entropy, KafkaLog, KafkaSettings, LakeWriter, Parts, Routes, SystemClock, Until, WriterError,
     WriterProgress, WriterSettings,
 };
-use schemas::{HttpRegistry, SchemaRegistry};
+use schemas::SchemaRegistry;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
@@ -45,25 +45,21 @@ pub(crate) struct WriteArgs {
 /// Runs until a signal, the end or an error.
 pub(crate) async fn run(args: WriteArgs) -> Result<(), Failure> {
     let stop = stop::on_signal()?;
-    let config = Config::read(&args.config)?;
-    let topics = config.topics_to_write(&args.config)?;
-    let lake = config.lake.open(true)?;
+    let resolved = Config::read(&args.config)?.resolve(&args.config)?;
+    let lake = resolved.lake.open(true)?;
     lake.check().await?;
+    lake.check_exclusive_create().await?;
     let until = if args.once {
         Until::CaughtUp
     } else {
         Until::Stopped
     };
-    let registry = config
-        .registry
-        .as_ref()
-        .map(|registry| HttpRegistry::new(&registry.url));
-    let registry = registry.transpose().map_err(Failure::usage)?;
+    let registry = resolved.registry;
     let work = Work {
         lake,
-        kafka: config.kafka,
-        writer: config.writer,
-        topics,
+        kafka: resolved.kafka,
+        writer: resolved.writer,
+        routes: resolved.routes,
         registry: registry.map(|registry| Arc::new(registry) as Arc<dyn SchemaRegistry>),
         until,
         progress: Arc::new(WriterProgress::default()),
@@ -76,7 +72,7 @@ pub(crate) struct Work {
     pub(crate) lake: LakeStore,
     pub(crate) kafka: KafkaSettings,
     pub(crate) writer: WriterSettings,
-    pub(crate) topics: Vec<Topic>,
+    pub(crate) routes: Routes,
     pub(crate) registry: Option<Arc<dyn SchemaRegistry>>,
     pub(crate) until: Until,
     pub(crate) progress: Arc<WriterProgress>,
@@ -107,20 +103,20 @@ impl Work {
             .enable_all()
             .build();
         let runtime = runtime.map_err(Failure::failed)?;
-        let names = self
-            .topics
-            .iter()
-            .map(|topic| topic.settings.name.clone())
-            .collect();
-        let log = KafkaLog::new(&self.kafka, names).map_err(|error| match error {
+        let log = KafkaLog::new(&self.kafka, Vec::new()).map_err(|error| match error {
             WriterError::Kafka(why) => Failure::usage(format!("[kafka]: {why}")),
             other => other.into(),
         })?;
-        log.check(CONNECT_TIMEOUT).map_err(|error| {
-            Failure::unreachable(anyhow::Error::new(error).context(format!(
+        let asked = log.check(CONNECT_TIMEOUT, || *stop.borrow());
+        if *stop.borrow() {
+            return Ok(());
+        }
+        asked.map_err(|error| match error {
+            WriterError::KafkaRefused { .. } => Failure::unreachable(error),
+            other => Failure::unreachable(anyhow::Error::new(other).context(format!(
                 "kafka cannot be reached at {:?}; check kafka.bootstrap_servers",
                 self.kafka.bootstrap_servers
-            )))
+            ))),
         })?;
         let parts = Parts {
             lake: self.lake,
@@ -130,7 +126,7 @@ impl Work {
             runtime: tables,
             progress: self.progress,
         };
-        let writer = LakeWriter::new(log, self.writer, self.topics, self.until, parts)?;
+        let writer = LakeWriter::new(log, self.writer, self.routes, self.until, parts);
         runtime.block_on(writer.run(stop)).map_err(Failure::from)
     }
 }

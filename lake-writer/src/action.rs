@@ -12,8 +12,9 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Action {
+    /// A [`CommitInfo`] if we wrote it; Delta lets others write whatever they like.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) commit_info: Option<CommitInfo>,
+    pub(crate) commit_info: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) protocol: Option<Protocol>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,8 +28,8 @@ pub(crate) struct Action {
 }
 
 /// Who wrote the entry. `txn_id` is how a commit recognises itself when it is read back.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct CommitInfo {
     pub(crate) timestamp: i64,
     pub(crate) operation: String,
@@ -116,9 +117,15 @@ pub(crate) struct Add {
 }
 
 /// A data file that leaves the table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct Remove {
     pub(crate) path: String,
+    pub(crate) deletion_timestamp: Option<i64>,
+    pub(crate) data_change: bool,
+    pub(crate) extended_file_metadata: bool,
+    pub(crate) partition_values: BTreeMap<String, Option<String>>,
+    pub(crate) size: Option<i64>,
 }
 
 macro_rules! action_from {
@@ -134,11 +141,22 @@ macro_rules! action_from {
     };
 }
 
-action_from!(CommitInfo, commit_info);
+impl TryFrom<CommitInfo> for Action {
+    type Error = serde_json::Error;
+
+    fn try_from(info: CommitInfo) -> Result<Self, Self::Error> {
+        Ok(Self {
+            commit_info: Some(serde_json::to_value(info)?),
+            ..Self::default()
+        })
+    }
+}
+
 action_from!(Protocol, protocol);
 action_from!(Metadata, meta_data);
 action_from!(Txn, txn);
 action_from!(Add, add);
+action_from!(Remove, remove);
 
 /// The bytes of a commit entry: one action a line.
 pub(crate) fn encode(actions: &[Action]) -> Result<Vec<u8>, serde_json::Error> {
@@ -178,6 +196,12 @@ mod tests {
              {\"txn\":{\"appId\":\"p/t/0\",\"version\":7}}\n"
         );
         assert_eq!(decode(&entry).unwrap()[1].txn, Some(txn));
+    }
+
+    #[test]
+    fn whatever_others_write_of_themselves_is_read() {
+        let odd = br#"{"commitInfo":{"timestamp":null,"operation":7,"isBlindAppend":"yes"}}"#;
+        assert_eq!(decode(odd).unwrap().len(), 1);
     }
 
     #[test]

@@ -6,13 +6,14 @@
 //! late success of an earlier attempt is recognised as our own and never becomes a second commit.
 //! Retries are ours alone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
 use tracing::warn;
 
-use crate::action::{self, Action, CommitInfo, Metadata, Txn};
+use crate::action::{self, Action, CommitInfo, Metadata, Remove, Txn};
 use crate::clock::Clock;
 use crate::delta_log::{DeltaLog, DeltaLogError, Put, TableState};
 use crate::entropy::Entropy;
@@ -42,6 +43,18 @@ pub(crate) struct Draft {
     pub(crate) further: Vec<(String, i64)>,
     /// Data files.
     pub(crate) files: Vec<action::Add>,
+    /// What else becomes of the table.
+    pub(crate) growth: Option<Growth>,
+}
+
+/// A new layout for the table.
+#[derive(Clone, Debug)]
+pub(crate) struct Growth {
+    pub(crate) metadata: Metadata,
+    /// Data files whose rows are in the draft's files from now on.
+    pub(crate) removed: Vec<Remove>,
+    /// The version that it must follow, if data files are replaced: no file may come in between.
+    pub(crate) after: Option<u64>,
 }
 
 /// Why a draft did not become a version. Nothing of it is in the table.
@@ -51,8 +64,12 @@ pub(crate) enum Refusal {
     Fenced(Vec<String>),
     /// The table's layout is another one by now; the files must be encoded again.
     LayoutChanged,
+    /// Another version came first, and the draft must follow the one it was made for.
+    Overtaken,
     /// The entry cannot be written as JSON: a bug.
     NotEncodable(String),
+    /// The log holds what is no Delta log.
+    Unreadable(String),
 }
 
 /// Commits a draft on top of `state`, which is brought up to the newest version seen.
@@ -70,6 +87,13 @@ pub(crate) async fn commit(
     let entry = encode(draft, &commit_id, clock)
         .map_err(|error| Refusal::NotEncodable(error.to_string()))?;
     let mut patience = Patience::new(entropy, WAIT_MIN);
+    while let Err(error) = log.refresh(state).await {
+        if let DeltaLogError::Corrupt { .. } = error {
+            return Err(Refusal::Unreadable(error.to_string()));
+        }
+        warn!(%error, "cannot read the table's log; trying again");
+        patience.wait().await;
+    }
     loop {
         check(state, draft)?;
         let version = state.version + 1;
@@ -89,35 +113,31 @@ pub(crate) async fn commit(
             }
         }
         patience.wait().await;
-        match read_back(log, state, &commit_id).await {
-            Ok(Some(version)) => return Ok(version),
-            Ok(None) if state.version >= version => patience.reset(),
-            Ok(None) => {}
+        let mut ours = None;
+        let caught_up = log.catch_up(state, |version, actions| {
+            if actions.iter().any(|action| is_of(action, &commit_id)) {
+                ours = Some(version);
+            }
+        });
+        let caught_up = caught_up.await;
+        // Whatever came after it, our own entry is our own.
+        if let Some(version) = ours {
+            return Ok(version);
+        }
+        match caught_up {
+            Ok(()) if state.version >= version => patience.reset(),
+            Ok(()) => {}
+            Err(error @ DeltaLogError::Corrupt { .. }) => {
+                return Err(Refusal::Unreadable(error.to_string()));
+            }
             Err(error) => warn!(version, %error, "cannot read the table's log; trying again"),
         }
     }
 }
 
-/// Catches up with the log; the version of our own entry if it is there.
-async fn read_back(
-    log: &DeltaLog,
-    state: &mut TableState,
-    commit_id: &str,
-) -> Result<Option<u64>, DeltaLogError> {
-    let mut ours = None;
-    let is_ours = |action: &Action| {
-        action
-            .commit_info
-            .as_ref()
-            .is_some_and(|info| info.txn_id.as_deref() == Some(commit_id))
-    };
-    log.catch_up(state, |version, actions| {
-        if actions.iter().any(is_ours) {
-            ours = Some(version);
-        }
-    })
-    .await?;
-    Ok(ours)
+fn is_of(action: &Action, commit_id: &str) -> bool {
+    let info = action.commit_info.as_ref();
+    info.is_some_and(|info| info["txnId"] == commit_id)
 }
 
 fn check(state: &TableState, draft: &Draft) -> Result<(), Refusal> {
@@ -135,17 +155,26 @@ fn check(state: &TableState, draft: &Draft) -> Result<(), Refusal> {
     if !state.same_layout(&draft.layout) {
         return Err(Refusal::LayoutChanged);
     }
+    let after = draft.growth.as_ref().and_then(|growth| growth.after);
+    if after.is_some_and(|after| after != state.version) {
+        return Err(Refusal::Overtaken);
+    }
     Ok(())
 }
 
 fn encode(draft: &Draft, commit_id: &str, clock: &dyn Clock) -> Result<Bytes, serde_json::Error> {
     let timestamp = clock.now_us() / 1000;
+    let (operation, parameters) = match &draft.growth {
+        None => ("WRITE", [("mode".to_owned(), json!("Append"))].into()),
+        Some(growth) if growth.removed.is_empty() => ("ADD COLUMNS", BTreeMap::new()),
+        Some(_) => ("CHANGE COLUMNS", BTreeMap::new()),
+    };
     let info = CommitInfo {
         timestamp,
-        operation: "WRITE".to_owned(),
-        operation_parameters: [("mode".to_owned(), json!("Append"))].into(),
+        operation: operation.to_owned(),
+        operation_parameters: parameters,
         engine_info: concat!("lakehead/", env!("CARGO_PKG_VERSION")).to_owned(),
-        is_blind_append: true,
+        is_blind_append: draft.growth.is_none(),
         txn_id: Some(commit_id.to_owned()),
     };
     let txn = |app_id: &str, version| Txn {
@@ -153,7 +182,7 @@ fn encode(draft: &Draft, commit_id: &str, clock: &dyn Clock) -> Result<Bytes, se
         version,
         last_updated: Some(timestamp),
     };
-    let mut actions: Vec<Action> = vec![info.into()];
+    let mut actions: Vec<Action> = vec![info.try_into()?];
     actions.extend(
         draft
             .steps
@@ -166,12 +195,19 @@ fn encode(draft: &Draft, commit_id: &str, clock: &dyn Clock) -> Result<Bytes, se
             .iter()
             .map(|(app_id, version)| txn(app_id, *version).into()),
     );
+    if let Some(growth) = &draft.growth {
+        actions.push(growth.metadata.clone().into());
+        actions.extend(growth.removed.iter().map(|file| file.clone().into()));
+    }
     actions.extend(draft.files.iter().map(|file| file.clone().into()));
     action::encode(&actions).map(Bytes::from)
 }
 
 fn absorb(state: &mut TableState, version: u64, draft: &Draft) {
     state.version = version;
+    if let Some(growth) = &draft.growth {
+        state.metadata = growth.metadata.clone();
+    }
     for step in &draft.steps {
         state.txns.insert(step.app_id.clone(), step.to);
     }

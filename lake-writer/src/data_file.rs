@@ -4,69 +4,124 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use bytes::Bytes;
 use chrono::NaiveDate;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
 use crate::action::Add;
-use crate::layout::EVENT_DATE;
+use crate::layout::{EVENT_DATE, EVENT_ID, EVENT_TIME, OFFSET};
 
 mod statistics;
+
+/// Encoded bytes that a row group may take in memory before it is closed.
+const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
+
+/// Distinct values of a column, in bytes, above which a row group stores them plainly. Far below
+/// Parquet's default: a column that is mostly unique is found out before its dictionary is large.
+const DICTIONARY_BYTES_MAX: usize = 128 << 10;
 
 /// A file that is encoded and not yet uploaded.
 #[derive(Debug)]
 pub(crate) struct DataFile {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     path: Path,
     partition_values: BTreeMap<String, Option<String>>,
     statistics: String,
 }
 
-/// Encodes batches of one event date (days since 1970-01-01), or of an unpartitioned table.
-///
-/// `name` is to be random: a file belongs to a table only once a commit refers to it, and no two
-/// attempts ever share a name.
+/// A file that grows in memory, batch by batch.
+pub(crate) struct DataFileWriter {
+    writer: ArrowWriter<Vec<u8>>,
+    path: Path,
+    partition_values: BTreeMap<String, Option<String>>,
+}
+
+impl DataFileWriter {
+    /// A file of one event date (days since 1970-01-01), or of an unpartitioned table.
+    ///
+    /// `name` is to be random: a file belongs to a table only once a commit refers to it, and no
+    /// two attempts ever share a name.
+    pub(crate) fn new(
+        name: Uuid,
+        day: Option<i32>,
+        schema: SchemaRef,
+    ) -> Result<Self, ParquetError> {
+        let date = day.map(date_text).transpose()?;
+        let values = date.map(|date| (EVENT_DATE.to_owned(), Some(date)));
+        Self::in_partition(name, values.into_iter().collect(), schema)
+    }
+
+    /// A file of these partition values.
+    pub(crate) fn in_partition(
+        name: Uuid,
+        partition_values: BTreeMap<String, Option<String>>,
+        schema: SchemaRef,
+    ) -> Result<Self, ParquetError> {
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(&schema)?)
+            // The Arrow schema of the batches (dictionaries and the like) is not the table's.
+            .with_skip_arrow_metadata(true);
+        let mut path = String::new();
+        for (column, value) in &partition_values {
+            path.push_str(&format!(
+                "{column}={}/",
+                value.as_deref().unwrap_or_default()
+            ));
+        }
+        path.push_str(&format!("part-{name}.zstd.parquet"));
+        let path = Path::from(path);
+        Ok(Self {
+            writer: ArrowWriter::try_new_with_options(Vec::new(), schema, options)?,
+            path,
+            partition_values,
+        })
+    }
+
+    /// Appends rows.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.writer.write(batch)
+    }
+
+    /// Memory held, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.writer.memory_size() + self.writer.inner().capacity()
+    }
+
+    /// Ends the file.
+    pub(crate) fn finish(mut self) -> Result<DataFile, ParquetError> {
+        let statistics = statistics::of(&self.writer.finish()?);
+        Ok(DataFile {
+            bytes: std::mem::take(self.writer.inner_mut()).into(),
+            path: self.path,
+            partition_values: self.partition_values,
+            statistics,
+        })
+    }
+}
+
+/// A file of these batches.
 pub(crate) fn encode(
     name: Uuid,
     day: Option<i32>,
     batches: &[RecordBatch],
 ) -> Result<DataFile, ParquetError> {
-    let Some(first) = batches.first() else {
-        return Err(ParquetError::General(
-            "a data file needs a batch".to_owned(),
-        ));
-    };
-    let options = ArrowWriterOptions::new()
-        .with_properties(properties()?)
-        // The Arrow schema of the batches (dictionaries and the like) is not the table's.
-        .with_skip_arrow_metadata(true);
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new_with_options(&mut bytes, first.schema(), options)?;
+    let first = batches.first();
+    let first = first.ok_or_else(|| ParquetError::General("a file needs a batch".to_owned()))?;
+    let mut writer = DataFileWriter::new(name, day, first.schema())?;
     for batch in batches {
         writer.write(batch)?;
     }
-    let statistics = statistics::of(&writer.close()?);
-    let name = format!("part-{name}.zstd.parquet");
-    let (path, partition_values) = match day.map(date_text).transpose()? {
-        Some(date) => (
-            Path::from(format!("{EVENT_DATE}={date}/{name}")),
-            BTreeMap::from([(EVENT_DATE.to_owned(), Some(date))]),
-        ),
-        None => (Path::from(name), BTreeMap::new()),
-    };
-    Ok(DataFile {
-        bytes,
-        path,
-        partition_values,
-        statistics,
-    })
+    writer.finish()
 }
 
 impl DataFile {
@@ -76,7 +131,7 @@ impl DataFile {
         store: &Arc<dyn ObjectStore>,
         now_us: i64,
     ) -> object_store::Result<Add> {
-        // One copy is kept until the upload succeeded, so that it can be tried again.
+        // The bytes are shared, not copied, so that an upload that failed can be tried again.
         store.put(&self.path, self.bytes.clone().into()).await?;
         Ok(Add {
             path: self.path.to_string(),
@@ -89,12 +144,25 @@ impl DataFile {
     }
 }
 
-fn properties() -> Result<WriterProperties, ParquetError> {
-    Ok(WriterProperties::builder()
+fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_created_by(concat!("lakehead version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .build())
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX))
+        .set_created_by(concat!("lakehead version ", env!("CARGO_PKG_VERSION")).to_owned());
+    // Of these every row has its own: a dictionary would only be built to be thrown away.
+    for column in [OFFSET, EVENT_TIME, EVENT_ID] {
+        let Ok(field) = schema.field_with_name(column) else {
+            continue;
+        };
+        let path = ColumnPath::from(column);
+        properties = properties.set_column_dictionary_enabled(path.clone(), false);
+        if field.data_type().is_primitive() {
+            properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    Ok(properties.build())
 }
 
 fn date_text(day: i32) -> Result<String, ArrowError> {

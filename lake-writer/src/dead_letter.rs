@@ -1,16 +1,17 @@
 //! Dead letters: records that could not be read, kept whole with the reason.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::error::ArrowError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use lake_store::dead_letters_schema;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
@@ -83,28 +84,6 @@ impl DeadLetter {
     }
 }
 
-/// The columns of `_system/dead_letters`.
-pub(crate) fn schema() -> SchemaRef {
-    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-        let time = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        Arc::new(Schema::new(vec![
-            Field::new("_topic", DataType::Utf8, false),
-            Field::new("_partition", DataType::Int32, false),
-            Field::new("_offset", DataType::Int64, false),
-            Field::new("_record_time", time(), false),
-            Field::new("_ingest_time", time(), false),
-            Field::new("_schema_id", DataType::Int32, true),
-            Field::new("error_code", DataType::Utf8, false),
-            Field::new("error", DataType::Utf8, false),
-            Field::new("table", DataType::Utf8, false),
-            Field::new("key", DataType::Binary, true),
-            Field::new("value", DataType::Binary, true),
-            Field::new("headers", DataType::Utf8, false),
-        ]))
-    });
-    Arc::clone(&SCHEMA)
-}
-
 /// The dead letters of one topic partition as a batch.
 pub(crate) fn batch(
     partition: &TopicPartition,
@@ -149,7 +128,7 @@ pub(crate) fn batch(
         binaries(&|letter| letter.value.as_deref()),
         texts(&|letter| letter.headers.clone()),
     ];
-    RecordBatch::try_new(schema(), columns)
+    RecordBatch::try_new(dead_letters_schema(), columns)
 }
 
 /// The offsets from `first` on of one partition's dead letters in a data file.

@@ -105,11 +105,26 @@ impl DeltaLog {
             }
             None => match self.entry(0).await? {
                 Some(actions) => state_of(0, &actions, &entry_path(0))?,
-                None => return Ok(None),
+                None => return self.nothing().await,
             },
         };
         self.catch_up(&mut state, |_, _| ()).await?;
         Ok(Some(state))
+    }
+
+    /// There is no table, if there is really nothing of it.
+    async fn nothing(&self) -> Result<Option<TableState>, DeltaLogError> {
+        let log = Path::from("_delta_log");
+        let Some(found) = self.store.list(Some(&log)).try_next().await? else {
+            return Ok(None);
+        };
+        Err(DeltaLogError::Corrupt {
+            path: found.location,
+            why:
+                "the log begins with neither version 0 nor a checkpoint in one file; a table that \
+                  another program has checkpointed in parts cannot be written to"
+                    .to_owned(),
+        })
     }
 
     /// The data files of the newest version. For small tables: the list is held in memory.
@@ -142,6 +157,24 @@ impl DeltaLog {
         let path = checkpoint_path(version);
         let bytes = self.store.get(&path).await?.bytes().await?;
         checkpoint::read(&bytes, kinds).map_err(|why| DeltaLogError::Corrupt { path, why })
+    }
+
+    /// Makes sure that the next version is still this state's successor: when the state's own entry
+    /// was cleaned up or deleted, its successors may have been too, and a missing entry would look
+    /// like the end of the log.
+    pub(crate) async fn refresh(&self, state: &mut TableState) -> Result<(), DeltaLogError> {
+        let path = entry_path(state.version);
+        match self.store.head(&path).await {
+            Ok(_) => return Ok(()),
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let newest = self.load().await?;
+        *state = newest.ok_or_else(|| DeltaLogError::Corrupt {
+            path,
+            why: "the table was deleted while it was written to".to_owned(),
+        })?;
+        Ok(())
     }
 
     /// Applies all entries that came after `state`; `seen` is told of each.

@@ -3,7 +3,7 @@
 use lake_store::LakeStoreError;
 use schemas::{TableName, TopicPartition};
 
-/// An error that ends the lake-writer. What can be waited out (a registry, broker or store that is
+/// An error that ends the lake-writer, or its work on one table. What can be waited out (a registry, broker or store that is
 /// down) is waited out and logged; what is wrong with one record becomes a dead letter.
 #[derive(Debug, thiserror::Error)]
 pub enum WriterError {
@@ -13,10 +13,26 @@ pub enum WriterError {
     /// Kafka refused the client for good.
     #[error("kafka: {0}")]
     Kafka(String),
+    /// Topics that are to be copied up to their end do not exist.
+    #[error("kafka has no topic {}; create it, or correct [[topic]] name", .0.join(", "))]
+    TopicsMissing(
+        /// The topics.
+        Vec<String>,
+    ),
+    /// Kafka and this client do not let each other in.
+    #[error(
+        "kafka and this client refuse each other: {why}; check security.protocol, sasl.* and ssl.* \
+         under [kafka.properties], and that the listener at kafka.bootstrap_servers is of that kind"
+    )]
+    KafkaRefused {
+        /// librdkafka's words.
+        why: String,
+    },
     /// Kafka no longer holds, or does not yet hold, the offset that the table is to go on from.
     #[error(
         "{partition}: the table is to go on at offset {next_offset}, but kafka answers: {why}; \
-         nothing was skipped. Check whether retention passed the offset or the topic was made again"
+         nothing was skipped. Retention passed the offset, or the topic was made again: \
+         `lakehead resume --accept-gap` records the gap and goes on"
     )]
     OffsetOutOfRange {
         /// The topic partition.
@@ -25,6 +41,43 @@ pub enum WriterError {
         next_offset: i64,
         /// What Kafka said.
         why: String,
+    },
+    /// The record before the next one is not the one that was copied.
+    #[error(
+        "{partition}: the record at offset {offset} is not the one that was copied: the topic was \
+         deleted and made again, or this is another cluster; nothing more was read. \
+         `lakehead resume --accept-gap` reads the topic from its start and records the gap"
+    )]
+    TopicReplaced {
+        /// The topic partition.
+        partition: TopicPartition,
+        /// The offset of the record.
+        offset: i64,
+    },
+    /// A topic has other partitions than when its table was begun.
+    #[error(
+        "topic {topic} has {now} partitions, the table was written from {before}: changes of one \
+         key may lie in two of them, in no order; nothing more was read. \
+         `lakehead resume --accept-gap` takes the partitions as they are"
+    )]
+    PartitionsChanged {
+        /// The topic.
+        topic: String,
+        /// How many it had.
+        before: i64,
+        /// How many it has.
+        now: i32,
+    },
+    /// A partition's events name more sources than can be remembered.
+    #[error(
+        "{partition}: the event at offset {offset} is of one source too many; ce_source names an \
+         owner, it must not change with its process or its events"
+    )]
+    TooManySources {
+        /// The topic partition.
+        partition: TopicPartition,
+        /// The offset of the event.
+        offset: i64,
     },
     /// The lake's store cannot be opened.
     #[error(transparent)]
@@ -48,7 +101,60 @@ pub enum WriterError {
         /// The topic's shape.
         shape: schemas::Shape,
     },
+    /// All that could be copied is copied, but some tables are stopped.
+    #[error("{} stopped, everything else is committed: {}", tables(.0.len()), .0.join("; "))]
+    TablesStopped(
+        /// Each table with its reason.
+        Vec<String>,
+    ),
+    /// The last commits took longer than a stop may.
+    #[error(
+        "the last commits were not over within {0:?}, the store is slow or down; nothing is lost, \
+         the records are read again at the next start"
+    )]
+    StopTimeout(std::time::Duration),
+    /// A record's schema cannot be followed, and the configuration says to stop then.
+    #[error(
+        "table {table} cannot follow {topic}/{partition} from offset {offset} on: {why}; nothing more \
+         was read. Make the owner's schema compatible again, or set on_incompatible = \
+         \"dead-letter\" for the topic"
+    )]
+    Incompatible {
+        /// The table.
+        table: TableName,
+        /// The topic.
+        topic: String,
+        /// The partition's number.
+        partition: i32,
+        /// The record's offset.
+        offset: i64,
+        /// The schema, the field, both types and the way on.
+        why: String,
+    },
     /// A part of the writer ended without saying why: a bug.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+fn tables(count: usize) -> String {
+    match count {
+        1 => "1 table is".to_owned(),
+        _ => format!("{count} tables are"),
+    }
+}
+
+impl WriterError {
+    /// Whether it says something of one table only, so that all others go on.
+    pub(crate) fn is_of_one_table(&self) -> bool {
+        matches!(
+            self,
+            Self::Table { .. }
+                | Self::KeyUnknown { .. }
+                | Self::OffsetOutOfRange { .. }
+                | Self::TopicReplaced { .. }
+                | Self::PartitionsChanged { .. }
+                | Self::TooManySources { .. }
+                | Self::Incompatible { .. }
+        )
+    }
 }

@@ -1,25 +1,32 @@
 //! [`RecordLog`] over a Kafka consumer.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, Headers as _};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, Statistics, TopicPartitionList};
 use schemas::TopicPartition;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::error::WriterError;
-use crate::record_log::{Headers, Membership, Position, Record, RecordLog};
-use crate::settings::{Assignment, KafkaSettings};
+use crate::record_log::{Headers, Notice, Position, Record, RecordLog};
+use crate::settings::{Assignment, KafkaSettings, Start};
+
+mod cluster;
+mod trouble;
+
+use trouble::Trouble;
 
 /// How often missing topics and new partitions are looked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(1);
@@ -27,26 +34,33 @@ const METADATA_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time one question to the brokers takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often one kind of problem is told.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How often a question is asked before the writer gives up.
 const REQUEST_ATTEMPTS: usize = 12;
 
 /// What librdkafka is told unless the configuration says otherwise.
-const DEFAULTS: [(&str, &str); 4] = [
+const DEFAULTS: [(&str, &str); 5] = [
     // The default of a second halves the rate of a consumer that is faster than the fetcher.
     ("fetch.queue.backoff.ms", "10"),
     ("queued.max.messages.kbytes", "32768"),
     ("topic.metadata.refresh.interval.ms", "10000"),
+    // Tells how far fetching has come, past offsets that hold no records.
+    ("statistics.interval.ms", "1000"),
     ("client.id", "lakehead-writer"),
 ];
 
 /// What librdkafka is always told; the configuration refuses these names.
-const OWNED: [(&str, &str); 6] = [
+const OWNED: [(&str, &str); 7] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("auto.offset.reset", "error"),
     ("partition.assignment.strategy", "range"),
     ("isolation.level", "read_committed"),
     ("check.crcs", "true"),
+    // The newer protocol assigns step by step, which is not how partitions are taken here.
+    ("group.protocol", "classic"),
 ];
 
 /// A Kafka consumer, in a group or by itself.
@@ -57,6 +71,8 @@ pub struct KafkaLog {
     /// Partitions known so far, when this process reads all of them.
     known: Vec<TopicPartition>,
     metadata_due: Instant,
+    /// Problems told lately, and when.
+    told: HashMap<String, Instant>,
 }
 
 impl std::fmt::Debug for KafkaLog {
@@ -68,47 +84,33 @@ impl std::fmt::Debug for KafkaLog {
 }
 
 impl KafkaLog {
-    /// A consumer of these topics. Does not wait for the brokers.
+    /// A consumer of these topics, which may be none at first. Does not wait for the brokers.
     pub fn new(settings: &KafkaSettings, topics: Vec<String>) -> Result<Self, WriterError> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &settings.bootstrap_servers);
-        config.set("group.id", &settings.group_id);
-        for (name, value) in DEFAULTS {
-            config.set(name, value);
-        }
-        for (name, value) in &settings.properties {
-            config.set(name, value);
-        }
+        let mut config = settings.client_config(&DEFAULTS);
         for (name, value) in OWNED {
             config.set(name, value);
         }
+        if !matches!(config.log_level, RDKafkaLogLevel::Debug) {
+            // It tells why a connection failed, which the context keeps for who asks.
+            config.set_log_level(RDKafkaLogLevel::Info);
+        }
         let consumer = config
             .create_with_context(Context::default())
-            .map_err(refused)?;
-        let log = Self {
+            .map_err(|error| WriterError::Kafka(settings.redact(&told(&error))))?;
+        let mut log = Self {
             consumer,
             assignment: settings.assignment,
-            topics,
+            topics: Vec::new(),
             known: Vec::new(),
             metadata_due: Instant::now(),
+            told: HashMap::new(),
         };
-        if log.assignment == Assignment::Group {
-            let names: Vec<&str> = log.topics.iter().map(String::as_str).collect();
-            log.consumer.subscribe(&names).map_err(refused)?;
-        }
+        log.read_topics(topics)?;
         Ok(log)
     }
 
-    /// Asks the brokers for their cluster once, so that a wrong address is said at the start.
-    pub fn check(&self, timeout: Duration) -> Result<(), WriterError> {
-        let cluster = self.consumer.fetch_metadata(None, timeout);
-        cluster
-            .map(|_| ())
-            .map_err(|error| WriterError::Kafka(error.to_string()))
-    }
-
     /// All partitions of the topics, once they are there and whenever they are more.
-    fn look_for_partitions(&mut self) -> Option<Membership> {
+    fn look_for_partitions(&mut self) -> Option<Notice> {
         if self.assignment != Assignment::All || Instant::now() < self.metadata_due {
             return None;
         }
@@ -144,11 +146,11 @@ impl KafkaLog {
         self.known.append(&mut found);
         self.known.sort();
         self.known.dedup();
-        Some(Membership::Assigned(self.known.clone()))
+        Some(Notice::Assigned(self.known.clone()))
     }
 
-    fn next_membership(&mut self) -> Option<Membership> {
-        let waiting = self.consumer.context().memberships.lock();
+    fn next_notice(&mut self) -> Option<Notice> {
+        let waiting = self.consumer.context().notices.lock();
         let next = waiting
             .map(|mut waiting| waiting.pop_front())
             .unwrap_or_default();
@@ -180,6 +182,30 @@ impl KafkaLog {
     }
 }
 
+impl KafkaLog {
+    /// Passes over an error among the records if librdkafka goes on by itself.
+    fn tolerate(&mut self, error: KafkaError) -> Result<(), WriterError> {
+        let code = error.rdkafka_error_code();
+        if let Some(
+            RDKafkaErrorCode::Fatal
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::Authentication,
+        ) = code
+        {
+            return Err(refused(error));
+        }
+        // A cluster that is away is told by every broker, many times a second.
+        self.told.retain(|_, told| told.elapsed() < TELL_INTERVAL);
+        if let Entry::Vacant(untold) = self.told.entry(error.to_string()) {
+            warn!(%error, "kafka reports a problem; going on");
+            untold.insert(Instant::now());
+        }
+        Ok(())
+    }
+}
+
 impl Drop for KafkaLog {
     /// Leaves the group. Closing waits for an answer to the last revocation, and nobody polls any
     /// more to give it, so from here on rebalances are answered where they are noted.
@@ -200,11 +226,10 @@ impl RecordLog for KafkaLog {
         &mut self,
         wait: Duration,
         records_max: usize,
-        each: &mut (dyn for<'r> FnMut(Record<'r>) + Send),
-    ) -> Result<Option<Membership>, WriterError> {
+        each: &mut (dyn for<'r> FnMut(Record<'r>) -> ControlFlow<()> + Send),
+    ) -> Result<Option<Notice>, WriterError> {
         let deadline = Instant::now() + wait;
-        let mut records = 0;
-        while records < records_max {
+        for records in 0..records_max {
             let wait = match records {
                 0 => deadline.saturating_duration_since(Instant::now()),
                 _ => Duration::ZERO,
@@ -212,9 +237,8 @@ impl RecordLog for KafkaLog {
             match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
-                    records += 1;
                     let headers = message.headers();
-                    each(Record {
+                    let record = Record {
                         topic: message.topic(),
                         partition: message.partition(),
                         offset: message.offset(),
@@ -222,12 +246,18 @@ impl RecordLog for KafkaLog {
                         key: message.key(),
                         value: message.payload(),
                         headers: headers.map(|headers| headers as &dyn Headers),
-                    });
+                    };
+                    if each(record).is_break() {
+                        break;
+                    }
                 }
-                Some(Err(error)) => tolerate(error)?,
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                    return Ok(Some(Notice::OffsetLost));
+                }
+                Some(Err(error)) => self.tolerate(error)?,
             }
         }
-        Ok(self.next_membership())
+        Ok(self.next_notice())
     }
 
     async fn assign(&mut self, positions: &[Position]) -> Result<(), WriterError> {
@@ -237,11 +267,13 @@ impl RecordLog for KafkaLog {
             next_offset,
         } in positions
         {
-            let offset = next_offset.map_or(Offset::Beginning, Offset::Offset);
-            list.add_partition_offset(&partition.topic, partition.partition, offset)
+            let (topic, offset) = (&partition.topic, Offset::Offset(*next_offset));
+            list.add_partition_offset(topic, partition.partition, offset)
                 .map_err(refused)?;
         }
-        self.consumer.assign(&list).map_err(refused)
+        self.consumer.assign(&list).map_err(refused)?;
+        // librdkafka remembers a pause across assignments.
+        self.consumer.resume(&list).map_err(refused)
     }
 
     async fn unassign(&mut self) -> Result<(), WriterError> {
@@ -285,6 +317,46 @@ impl RecordLog for KafkaLog {
         })
     }
 
+    async fn topics(&mut self) -> Result<Vec<String>, WriterError> {
+        self.cluster_topics()
+    }
+
+    /// In a group this subscribes again, and a rebalance follows if they are others than before.
+    fn read_topics(&mut self, topics: Vec<String>) -> Result<(), WriterError> {
+        if topics == self.topics {
+            return Ok(());
+        }
+        self.topics = topics;
+        self.metadata_due = Instant::now();
+        if self.assignment == Assignment::Group {
+            let names: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+            self.consumer.subscribe(&names).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    async fn start_offset(
+        &mut self,
+        partition: &TopicPartition,
+        start: Start,
+    ) -> Result<i64, WriterError> {
+        self.first_offset(partition, start)
+    }
+
+    fn passed(&self, partition: &TopicPartition) -> Option<i64> {
+        let fetched = self.consumer.context().fetched.lock().ok()?;
+        fetched.get(partition).copied()
+    }
+
+    async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError> {
+        let metadata = self.ask("partitions", || {
+            self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+        })?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let count = found.map_or(0, |topic| topic.partitions().len());
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+
     fn report_progress(&mut self, progress: &[(TopicPartition, i64)]) {
         let mut list = TopicPartitionList::with_capacity(progress.len());
         for (partition, next_offset) in progress {
@@ -302,49 +374,62 @@ impl RecordLog for KafkaLog {
     }
 }
 
-/// What to do about an error among the records: nothing, if librdkafka goes on by itself.
-fn tolerate(error: KafkaError) -> Result<(), WriterError> {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::AutoOffsetReset) => Err(WriterError::Kafka(format!(
-            "{error}: the next offset of a partition is not kept by the broker; nothing was skipped. \
-             Check whether retention passed it or the topic was made again"
-        ))),
-        Some(
-            RDKafkaErrorCode::Fatal
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::Authentication,
-        ) => Err(refused(error)),
-        _ => {
-            warn!(%error, "kafka reports a problem; going on");
-            Ok(())
-        }
-    }
+fn refused(error: KafkaError) -> WriterError {
+    WriterError::Kafka(told(&error))
 }
 
-fn refused(error: KafkaError) -> WriterError {
-    WriterError::Kafka(error.to_string())
+/// The error's words without a property's value, which librdkafka's own words end in.
+fn told(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, why, name, _) => format!("{name}: {why}"),
+        other => other.to_string(),
+    }
 }
 
 /// Notes rebalances; the writer answers them after the poll in which they came.
 #[derive(Debug, Default)]
 struct Context {
-    memberships: Mutex<VecDeque<Membership>>,
+    notices: Mutex<VecDeque<Notice>>,
+    /// How far partitions were fetched whose records are all handed out.
+    fetched: Mutex<HashMap<TopicPartition, i64>>,
     closing: AtomicBool,
+    trouble: Trouble,
 }
 
 impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        let Ok(mut fetched) = self.fetched.lock() else {
+            return;
+        };
+        fetched.clear();
+        for topic in statistics.topics.into_values() {
+            let name: Arc<str> = topic.topic.into();
+            let done = topic.partitions.into_values();
+            let done = done.filter(|partition| partition.fetchq_cnt == 0);
+            fetched.extend(done.map(|partition| {
+                let place = TopicPartition::new(Arc::clone(&name), partition.partition);
+                (place, partition.next_offset)
+            }));
+        }
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.trouble.hear(facility, message);
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => warn!(facility, "{message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(facility, "{message}"),
-            RDKafkaLogLevel::Debug => debug!(facility, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                debug!(facility, "{message}");
+            }
         }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        warn!(%error, "kafka: {reason}");
+        self.trouble.see(&error, reason);
     }
 }
 
@@ -361,18 +446,18 @@ impl ConsumerContext for Context {
             }
             return;
         }
-        let membership = match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Membership::Assigned(
+        let notice = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Notice::Assigned(
                 partitions
                     .elements()
                     .iter()
                     .map(|element| TopicPartition::new(element.topic(), element.partition()))
                     .collect(),
             ),
-            _ => Membership::Revoked,
+            _ => Notice::Revoked,
         };
-        if let Ok(mut waiting) = self.memberships.lock() {
-            waiting.push_back(membership);
+        if let Ok(mut waiting) = self.notices.lock() {
+            waiting.push_back(notice);
         }
     }
 }

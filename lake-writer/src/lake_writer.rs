@@ -1,19 +1,21 @@
-//! The writer's loop: poll, read into buffers, hand full buffers to the tables' writers, take in
-//! how their commits went.
+//! The writer's loop: poll, decode into chunks, hand them to the tables' writers, take in how
+//! their commits went.
 //!
 //! ```text
-//! RecordLog ─▶ Lane + Partition (decode, buffer) ─▶ TableWriter (Parquet, commit) ─▶ outcome
-//!     ▲                                                                                 │
-//!     └────────────── seek after a fence, pause above the budget ◀──────────────────────┘
+//! RecordLog ─▶ Lane + Partition (decode) ─chunks─▶ TableWriter (Parquet, commit) ─▶ outcome
+//!     ▲                                                                               │
+//!     └──────────── seek after a fence, hold back above the budget ◀──────────────────┘
 //! ```
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lake_store::LakeStore;
-use schemas::{Contract, SchemaRegistry, TableName, TopicPartition};
+use schemas::{SchemaRegistry, TableName, TopicPartition};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -23,24 +25,32 @@ use crate::error::WriterError;
 use crate::lane::Lane;
 use crate::partition::{Partition, Reading};
 use crate::progress::WriterProgress;
-use crate::record_log::{Membership, RecordLog};
+use crate::record_log::{Notice, Record, RecordLog};
+use crate::route::Routes;
 use crate::schema_cache::SchemaCache;
-use crate::settings::{TopicSettings, WriterSettings};
-use crate::table_writer::{Flush, Outcome, TableParts, TableWriter};
+use crate::settings::WriterSettings;
+use crate::table_writer::Outcome;
 
 mod assignment;
+mod contracts;
+mod outcome;
+mod pace;
+mod topics;
+
+use pace::Flow;
 
 /// Longest time one poll lasts, so that stops, schemas and flushes are seen in time.
 const POLL_WAIT_MAX: Duration = Duration::from_millis(100);
 
-/// Records handed out by one poll.
+/// Records, and bytes of them, handed out by one poll.
 const POLL_RECORDS_MAX: usize = 10_000;
-
-/// Flushes of one table that may be on their way at once: one in the making, one waiting.
-const IN_FLIGHT_MAX: usize = 2;
+const POLL_BYTES_MAX: usize = 8 << 20;
 
 /// Longest time a stop waits for the last commits.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How often it is told that no partitions have come yet.
+const WAITING_TOLD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often ids that the registry did not know are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
@@ -63,15 +73,6 @@ pub struct Parts {
     pub progress: Arc<WriterProgress>,
 }
 
-/// A topic to read, with its contract if one is configured.
-#[derive(Clone, Debug)]
-pub struct Topic {
-    /// The topic's settings.
-    pub settings: TopicSettings,
-    /// The entity's contract.
-    pub contract: Option<Contract>,
-}
-
 /// When the writer ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
@@ -86,18 +87,30 @@ pub struct LakeWriter<L> {
     log: L,
     settings: WriterSettings,
     until: Until,
+    routes: Routes,
+    /// Topics that cannot be read, which was told.
+    refused: HashSet<String>,
+    /// When topics are looked for next; `None` before the first time.
+    discover_at: Option<Instant>,
+    lake: LakeStore,
     lanes: Vec<Lane>,
     partitions: Vec<Partition>,
     schemas: SchemaCache,
+    outcomes_in: mpsc::UnboundedSender<(TableName, Result<Outcome, WriterError>)>,
     outcomes: mpsc::UnboundedReceiver<(TableName, Result<Outcome, WriterError>)>,
     clock: Arc<dyn Clock>,
+    entropy: Arc<Entropy>,
+    runtime: Handle,
     progress: Arc<WriterProgress>,
     /// Counts assignments; rows of an earlier one are dropped.
     epoch: u64,
+    assigned: Vec<TopicPartition>,
     assigned_once: bool,
-    paused: bool,
-    in_flight_bytes: usize,
+    flow: Flow,
+    /// Told when a table's writer has made room.
+    room: Arc<Notify>,
     forget_at: Instant,
+    waiting_told_at: Instant,
 }
 
 impl<L> std::fmt::Debug for LakeWriter<L> {
@@ -109,62 +122,41 @@ impl<L> std::fmt::Debug for LakeWriter<L> {
 }
 
 impl<L: RecordLog> LakeWriter<L> {
-    /// A writer of these topics. Starts the tables' writers on `parts.runtime`.
+    /// A writer of the topics that are routed. Their tables are written on `parts.runtime`.
     pub fn new(
         log: L,
         settings: WriterSettings,
-        topics: Vec<Topic>,
+        routes: Routes,
         until: Until,
         parts: Parts,
-    ) -> Result<Self, WriterError> {
-        let lake = parts.lake.map_store(crate::faults::wrap);
+    ) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
-        let mut lanes = Vec::with_capacity(topics.len());
-        for topic in topics {
-            let table = topic.settings.table_name();
-            let table = table.map_err(|error| WriterError::Settings(error.to_string()))?;
-            let (requests, incoming) = mpsc::unbounded_channel();
-            let writer = TableWriter::new(TableParts {
-                lake: lake.clone(),
-                table: table.clone(),
-                shape: topic.settings.shape,
-                pipeline: settings.pipeline.clone(),
-                checkpoint_interval: settings.checkpoint_interval,
-                clock: Arc::clone(&parts.clock),
-                entropy: Arc::clone(&parts.entropy),
-            });
-            parts
-                .runtime
-                .spawn(writer.run(incoming, outcomes_in.clone()));
-            let TopicSettings {
-                name,
-                format,
-                shape,
-                key,
-                ..
-            } = topic.settings;
-            let mut lane = Lane::new(name.into(), table, format, shape, key, requests);
-            if let Some(contract) = topic.contract {
-                lane.set_contract(contract)?;
-            }
-            lanes.push(lane);
-        }
-        Ok(Self {
+        let entropy = Arc::clone(&parts.entropy);
+        Self {
             log,
             settings,
             until,
-            lanes,
+            routes,
+            refused: HashSet::new(),
+            discover_at: None,
+            lake: parts.lake.map_store(crate::faults::wrap),
+            lanes: Vec::new(),
             partitions: Vec::new(),
-            schemas: SchemaCache::new(parts.registry, parts.runtime, parts.entropy),
+            schemas: SchemaCache::new(parts.registry, parts.runtime.clone(), entropy),
+            outcomes_in,
             outcomes,
             clock: parts.clock,
+            entropy: parts.entropy,
+            runtime: parts.runtime,
             progress: parts.progress,
             epoch: 0,
+            assigned: Vec::new(),
             assigned_once: false,
-            paused: false,
-            in_flight_bytes: 0,
+            flow: Flow::Free,
+            room: Arc::new(Notify::new()),
             forget_at: Instant::now() + FORGET_INTERVAL,
-        })
+            waiting_told_at: Instant::now(),
+        }
     }
 
     /// Runs until `stop` says so, the end is reached or an error makes going on wrong. What was
@@ -172,18 +164,17 @@ impl<L: RecordLog> LakeWriter<L> {
     ///
     /// With [`crate::KafkaLog`] this blocks: give it a thread with a runtime of its own.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), WriterError> {
-        while !*stop.borrow_and_update() {
-            self.take_outcomes().await?;
-            self.take_schemas().await?;
-            let membership = self.poll().await?;
-            match membership {
-                Some(Membership::Assigned(partitions)) => self.take_assignment(partitions).await?,
-                Some(Membership::Revoked) => self.give_up_partitions().await?,
-                None => {}
+        self.find_topics().await?;
+        if self.until == Until::CaughtUp {
+            self.check_topics().await?;
+        }
+        loop {
+            // A step may wait for a store that is down, for ever; dropping it loses nothing.
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                step = self.step() => step?,
             }
-            self.wait_for_schemas()?;
-            self.flush_what_is_due();
-            self.keep_to_budget()?;
             if self.is_caught_up() {
                 break;
             }
@@ -191,17 +182,53 @@ impl<L: RecordLog> LakeWriter<L> {
         self.finish().await
     }
 
-    async fn poll(&mut self) -> Result<Option<Membership>, WriterError> {
+    /// A run with an end has none for a topic that does not exist.
+    async fn check_topics(&mut self) -> Result<(), WriterError> {
+        let mut missing = Vec::new();
+        for lane in &self.lanes {
+            if self.log.partition_count(&lane.topic).await? == 0 {
+                missing.push(lane.topic.to_string());
+            }
+        }
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(WriterError::TopicsMissing(missing)),
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), WriterError> {
+        self.tell_of_waiting();
+        self.take_outcomes().await?;
+        self.take_schemas().await?;
+        if self.until == Until::Stopped && self.routes.discovers() {
+            self.find_topics().await?;
+        }
+        self.retry_tables().await?;
+        if matches!(self.flow, Flow::Held(_)) || self.waits_for_commits() {
+            self.wait_for_room().await;
+        } else {
+            match self.poll().await? {
+                Some(Notice::Assigned(partitions)) => self.take_assignment(partitions).await?,
+                Some(Notice::Revoked) => self.give_up_partitions().await?,
+                Some(Notice::OffsetLost) => self.find_lost_offsets().await?,
+                None => {}
+            }
+        }
+        self.take_contracts().await?;
+        self.pause_waiting()?;
+        self.flush_what_is_due();
+        self.keep_to_budget()
+    }
+
+    async fn poll(&mut self) -> Result<Option<Notice>, WriterError> {
         let reading = Reading {
             now: Instant::now(),
             now_us: self.clock.now_us(),
-            record_bytes_max: self
-                .settings
-                .record_bytes_max
-                .as_u64()
-                .try_into()
+            record_bytes_max: usize::try_from(self.settings.record_bytes_max.as_u64())
                 .unwrap_or(usize::MAX),
         };
+        let chunk_bytes_max = self.chunk_bytes_max();
+        let (mut failures, mut last, mut read, mut bytes) = (Vec::new(), 0, 0, 0);
         let Self {
             log,
             lanes,
@@ -210,214 +237,103 @@ impl<L: RecordLog> LakeWriter<L> {
             progress,
             ..
         } = self;
-        let mut failure = None;
-        let mut last = 0;
-        let mut read = 0;
-        let mut each = |record: crate::record_log::Record<'_>| {
+        let mut each = |record: Record<'_>| {
             let Some(index) = find(partitions, &record, last) else {
-                return;
+                return ControlFlow::Continue(());
             };
             last = index;
             let partition = &mut partitions[index];
             let lane = &mut lanes[partition.lane];
             if let Err(error) = partition.accept(&record, lane, schemas, &reading) {
-                failure.get_or_insert(error);
+                failures.push((partition.lane, error));
+                return ControlFlow::Break(());
+            }
+            if partition.is_full(chunk_bytes_max) {
+                lane.outlet.hand_over(partition, lane.schema.as_ref());
             }
             read += 1;
+            bytes += record.size_bytes();
+            match bytes < POLL_BYTES_MAX {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
         };
-        let membership = log.poll(POLL_WAIT_MAX, POLL_RECORDS_MAX, &mut each).await?;
+        let notice = log.poll(POLL_WAIT_MAX, POLL_RECORDS_MAX, &mut each).await?;
         progress.add_read(read);
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(membership),
+        for (index, error) in failures {
+            self.stop_table(index, error)?;
+        }
+        Ok(notice)
+    }
+
+    /// A member that died holds its partitions until its session ends; nothing else says so.
+    fn tell_of_waiting(&mut self) {
+        if !self.assigned_once && self.waiting_told_at.elapsed() >= WAITING_TOLD_INTERVAL {
+            self.waiting_told_at = Instant::now();
+            info!(
+                "still waiting for partitions: a topic may not exist yet, or the group waits for a \
+                 member that died (session.timeout.ms)"
+            );
         }
     }
 
-    /// Goes on where partitions waited for a schema that is known by now.
-    async fn take_schemas(&mut self) -> Result<(), WriterError> {
-        if Instant::now() >= self.forget_at {
-            self.schemas.forget_failures();
-            self.forget_at = Instant::now() + FORGET_INTERVAL;
-        }
-        if !self.schemas.take_answers() {
-            return Ok(());
-        }
-        for partition in &mut self.partitions {
-            let Some(id) = partition.waits_for else {
-                continue;
-            };
-            if self.schemas.get(id).is_some() {
-                partition.waits_for = None;
-                self.log
-                    .seek(&partition.partition, partition.next_offset)
-                    .await?;
-                if !self.paused {
-                    self.log
-                        .resume(std::slice::from_ref(&partition.partition))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps the log from handing out records that would be dropped.
-    fn wait_for_schemas(&mut self) -> Result<(), WriterError> {
-        let waiting: Vec<TopicPartition> = self
-            .partitions
+    /// The open partitions of one lane.
+    fn partitions_of(&self, index: usize) -> impl Iterator<Item = &Partition> {
+        self.partitions
             .iter()
-            .filter(|partition| partition.waits_for.is_some())
-            .map(|partition| partition.partition.clone())
-            .collect();
-        if waiting.is_empty() {
-            Ok(())
-        } else {
-            self.log.pause(&waiting)
-        }
+            .filter(move |partition| partition.lane == index)
     }
 
-    fn flush_what_is_due(&mut self) {
-        let now = Instant::now();
-        for lane in 0..self.lanes.len() {
-            let mine = || {
-                self.partitions
-                    .iter()
-                    .filter(|partition| partition.lane == lane)
-            };
-            let rows: usize = mine().map(Partition::rows).sum();
-            let bytes: usize = mine().map(Partition::bytes).sum();
-            let oldest = mine().filter_map(Partition::opened_at).min();
-            let age = oldest.map_or(Duration::ZERO, |oldest| {
-                now.saturating_duration_since(oldest)
-            });
-            let due = rows >= self.settings.flush_rows_max
-                || bytes as u64 >= self.settings.flush_bytes_max.as_u64()
-                || age >= self.settings.flush_age_max
-                || (self.paused && rows > 0);
-            if due && self.lanes[lane].in_flight < IN_FLIGHT_MAX {
-                self.flush(lane);
-            }
-        }
-    }
-
-    /// Hands over everything that was read for one table.
-    fn flush(&mut self, lane_index: usize) {
-        let mut slices = Vec::new();
-        let mut bytes = 0;
-        for partition in self
-            .partitions
-            .iter_mut()
-            .filter(|partition| partition.lane == lane_index)
-        {
-            let held = partition.bytes();
-            if let Some(slice) = partition.take() {
-                slices.push(slice);
-                bytes += held;
-            }
-        }
-        if slices.is_empty() {
-            return;
-        }
-        let lane = &mut self.lanes[lane_index];
-        let schema = lane.schema.as_ref().map(Arc::clone);
-        let flush = Flush {
-            epoch: self.epoch,
-            schema,
-            slices,
-            bytes,
-        };
-        self.in_flight_bytes += bytes;
-        lane.in_flight += 1;
-        // The table's writer ends only after us; if it died, the missing outcome tells.
-        lane.requests
-            .send(crate::table_writer::Request::Flush(flush))
-            .ok();
-    }
-
-    /// Above the budget no more records are taken; well below it they flow again.
-    fn keep_to_budget(&mut self) -> Result<(), WriterError> {
-        let buffered: usize = self.partitions.iter().map(Partition::bytes).sum();
-        let held = (buffered + self.in_flight_bytes) as u64;
-        let most = self.settings.buffer_bytes_max.as_u64();
-        self.progress.set_buffered_bytes(held);
-        let flowing = || {
-            let open = self
-                .partitions
-                .iter()
-                .filter(|partition| partition.waits_for.is_none());
-            open.map(|partition| partition.partition.clone())
-                .collect::<Vec<_>>()
-        };
-        if !self.paused && held > most {
-            let partitions = flowing();
-            self.log.pause(&partitions)?;
-            self.paused = true;
-        } else if self.paused && held < most / 4 * 3 {
-            let partitions = flowing();
-            self.log.resume(&partitions)?;
-            self.paused = false;
-        }
-        Ok(())
-    }
-
-    async fn take_outcomes(&mut self) -> Result<(), WriterError> {
-        while let Ok((table, outcome)) = self.outcomes.try_recv() {
-            self.take_outcome(&table, outcome?).await?;
-        }
-        Ok(())
-    }
-
-    async fn take_outcome(
-        &mut self,
-        table: &TableName,
-        outcome: Outcome,
-    ) -> Result<(), WriterError> {
-        self.in_flight_bytes -= outcome.bytes;
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| &lane.table == table) {
-            lane.in_flight -= 1;
-        }
-        self.progress.add_committed(&outcome);
-        self.log.report_progress(&outcome.committed);
-        if outcome.epoch == self.epoch && !outcome.fenced.is_empty() {
-            self.read_again(&outcome.fenced).await?;
-        }
-        Ok(())
-    }
-
-    fn is_caught_up(&self) -> bool {
+    /// Whether a run with an end has read all of it.
+    fn has_read_everything(&self) -> bool {
         self.until == Until::CaughtUp
             && self.assigned_once
-            && self.partitions.iter().all(Partition::is_at_end)
+            && self
+                .partitions
+                .iter()
+                .all(|partition| partition.is_at_end(self.log.passed(&partition.partition)))
+    }
+
+    /// Whether there is nothing to do but to wait for the last commits.
+    fn waits_for_commits(&self) -> bool {
+        self.has_read_everything() && self.lanes.iter().any(|lane| lane.outlet.waits())
+    }
+
+    /// Whether a run with an end has committed all of it.
+    fn is_caught_up(&self) -> bool {
+        self.has_read_everything() && self.lanes.iter().all(|lane| lane.outlet.is_idle())
     }
 
     /// Commits what was read. Bounded: what is not committed by then is read again next time.
     async fn finish(&mut self) -> Result<(), WriterError> {
         let deadline = Instant::now() + STOP_WAIT_MAX;
-        for lane in 0..self.lanes.len() {
-            self.flush(lane);
+        for index in 0..self.lanes.len() {
+            self.flush(index);
         }
-        while self.lanes.iter().any(|lane| lane.in_flight > 0) {
+        while self.lanes.iter().any(|lane| lane.outlet.waits()) {
             match tokio::time::timeout_at(deadline, self.outcomes.recv()).await {
-                Ok(Some((table, outcome))) => self.take_outcome(&table, outcome?).await?,
+                Ok(Some((table, outcome))) => self.take_last_outcome(&table, outcome)?,
                 Ok(None) => return Err(WriterError::Internal("a table's writer died".to_owned())),
-                Err(_) => {
-                    return Err(WriterError::Internal(format!(
-                        "the last commits were not over within {STOP_WAIT_MAX:?}; nothing is lost, \
-                         the records are read again at the next start"
-                    )));
-                }
+                Err(_) => return Err(WriterError::StopTimeout(STOP_WAIT_MAX)),
             }
         }
-        info!("everything that was read is committed");
-        Ok(())
+        let stopped = self.lanes.iter().filter_map(|lane| {
+            let stopped = lane.stopped.as_ref()?;
+            Some(format!("{}: {}", lane.topic, stopped.error))
+        });
+        let stopped: Vec<String> = stopped.collect();
+        match stopped.is_empty() {
+            true => {
+                info!("everything that was read is committed");
+                Ok(())
+            }
+            false => Err(WriterError::TablesStopped(stopped)),
+        }
     }
 }
 
 /// The partition a record is of; most records are of the same one as the record before.
-fn find(
-    partitions: &[Partition],
-    record: &crate::record_log::Record<'_>,
-    last: usize,
-) -> Option<usize> {
+fn find(partitions: &[Partition], record: &Record<'_>, last: usize) -> Option<usize> {
     let is_of = |partition: &Partition| {
         partition.partition.partition == record.partition
             && partition.partition.topic.as_ref() == record.topic

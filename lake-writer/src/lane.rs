@@ -1,22 +1,26 @@
 //! One topic's way from record bytes to column buffers.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use columnar::{
-    ChangeBuffer, ChangeDecoder, ChangeSchema, DecodeError, Decoded, KeyBody, KeyDecoder,
-    RecordMeta,
-};
-use schemas::{Contract, SchemaId, Shape, TableName, TopicPartition, wire};
-use tokio::sync::mpsc;
+use columnar::{ChangeDecoder, ChangeSchema, KeyDecoder};
+use schemas::{Contract, Evolution, KeyFormat, SchemaId, Shape, TableName};
 
 use crate::dead_letter::Reason;
 use crate::error::WriterError;
-use crate::record_log::Record;
-use crate::schema_cache::SchemaCache;
-use crate::settings::Format;
-use crate::table_writer::Request;
+use crate::route::Route;
+
+mod learning;
+mod outlet;
+mod reading;
+mod samples;
+mod stopped;
+mod writer_schema;
+
+pub(crate) use outlet::Outlet;
+use samples::Samples;
+pub(crate) use stopped::Stopped;
+use writer_schema::{WriterSchema, WriterSchemas};
 
 /// What became of one record.
 #[derive(Debug)]
@@ -25,10 +29,19 @@ pub(crate) enum Verdict {
     Row,
     /// It says nothing new.
     Passed,
-    /// It cannot be read before this schema is known; the buffer is as it was.
-    Waits(SchemaId),
+    /// It cannot be read before this has come; the buffer is as it was.
+    Waits(Wait),
     /// It can never be read.
     Dead(Option<SchemaId>, Reason),
+}
+
+/// What a record cannot be read without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// This schema.
+    Schema(SchemaId),
+    /// The lane's next contract.
+    Contract,
 }
 
 /// A topic, its table and its decoders.
@@ -37,15 +50,18 @@ pub(crate) struct Lane {
     pub(crate) topic: Arc<str>,
     pub(crate) table: TableName,
     pub(crate) shape: Shape,
+    pub(crate) route: Route,
     pub(crate) schema: Option<Arc<ChangeSchema>>,
-    /// Requests to the table's writer.
-    pub(crate) requests: mpsc::UnboundedSender<Request>,
-    /// Flushes handed over and not yet answered.
-    pub(crate) in_flight: usize,
-    format: Format,
-    key: Option<Vec<String>>,
-    values: HashMap<SchemaId, Result<ChangeDecoder, Reason>>,
-    keys: HashMap<SchemaId, Result<KeyDecoder, Reason>>,
+    /// The way to the table's writer.
+    pub(crate) outlet: Outlet,
+    /// Why it is not read, if it is not.
+    pub(crate) stopped: Option<Stopped>,
+    /// The contract that a record waits for: what was read under the present one goes first.
+    pub(crate) next_contract: Option<Contract>,
+    samples: Samples,
+    writers: WriterSchemas,
+    values: HashMap<WriterSchema, Result<ChangeDecoder, Reason>>,
+    keys: HashMap<WriterSchema, Result<KeyDecoder, Reason>>,
     plain: Option<Plain>,
 }
 
@@ -53,45 +69,81 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 struct Plain {
     values: ChangeDecoder,
-    keys: KeyDecoder,
+    /// `None` where keys are Avro.
+    keys: Option<Result<KeyDecoder, Reason>>,
 }
 
 impl Lane {
-    pub(crate) fn new(
-        topic: Arc<str>,
-        table: TableName,
-        format: Format,
-        shape: Shape,
-        key: Option<Vec<String>>,
-        requests: mpsc::UnboundedSender<Request>,
-    ) -> Self {
-        Self {
-            topic,
-            table,
-            shape,
+    pub(crate) fn new(route: Route, outlet: Outlet) -> Result<Self, WriterError> {
+        let mut lane = Self {
+            topic: Arc::clone(&route.topic),
+            table: route.table.clone(),
+            shape: route.shape,
             schema: None,
-            requests,
-            in_flight: 0,
-            format,
-            key,
+            outlet,
+            stopped: None,
+            next_contract: None,
+            samples: Samples::default(),
+            writers: WriterSchemas::of(&route),
             values: HashMap::new(),
             keys: HashMap::new(),
             plain: None,
+            route,
+        };
+        if let Some(contract) = lane.route.contract.clone() {
+            lane.set_contract(contract)?;
+        }
+        Ok(lane)
+    }
+
+    /// The contract that fits a table that exists: the table's own, grown by the configured one if
+    /// there is one. It counts once [`Self::set_contract`] is told.
+    pub(crate) fn contract_for(
+        &self,
+        table: Contract,
+        shape: Shape,
+    ) -> Result<Contract, WriterError> {
+        if shape != self.shape {
+            let configured = self.shape;
+            return Err(self.refuse(format!(
+                "it holds changes of shape {shape}, the topic is configured as {configured}"
+            )));
+        }
+        let of_contract = self.route.contract.as_ref().map(Contract::key);
+        let key = self.route.key.as_deref().or(of_contract);
+        if let Some(key) = key.filter(|key| !key.is_empty() && *key != table.key()) {
+            return Err(self.refuse(format!(
+                "its key is {:?}, not {key:?}; use another table for the topic, or the table's key",
+                table.key()
+            )));
+        }
+        let Some(configured) = &self.route.contract else {
+            return Ok(table);
+        };
+        match table.evolve(configured) {
+            Ok(Evolution::Same) => Ok(table),
+            Ok(Evolution::Changes(changes)) => Ok(changes.contract),
+            Err(incompatible) => Err(self.refuse(format!(
+                "it cannot follow the topic's contract: {incompatible}"
+            ))),
         }
     }
 
-    /// Takes a contract, from the configuration, the table or the first record's schema.
+    /// Whether this contract is another than the one that records are read by.
+    pub(crate) fn differs_from(&self, contract: &Contract) -> bool {
+        let ours = self.schema.as_ref().map(|schema| schema.contract());
+        ours.is_none_or(|ours| ours.difference(contract).is_some())
+    }
+
+    /// Reads records by this contract from now on. No buffer of the one before may be open.
     pub(crate) fn set_contract(&mut self, contract: Contract) -> Result<(), WriterError> {
-        let contract = match &self.key {
+        let contract = match &self.route.key {
             Some(key) => contract
                 .with_key(key.clone())
-                .map_err(|error| WriterError::Table {
-                    table: self.table.to_string(),
-                    why: error.to_string(),
-                })?,
+                .map_err(|error| self.refuse(error.to_string()))?,
             None => contract,
         };
-        if contract.key().is_empty() && self.shape != Shape::Append {
+        if self.lacks_key(&contract) {
             return Err(WriterError::KeyUnknown {
                 table: self.table.clone(),
                 shape: self.shape,
@@ -100,204 +152,34 @@ impl Lane {
         let schema = ChangeSchema::new(&contract);
         self.values.clear();
         self.keys.clear();
+        let keys = match self.route.key_format {
+            KeyFormat::Avro => None,
+            format => Some(KeyDecoder::plain(format, &schema).map_err(|error| mismatch(&error))),
+        };
         self.plain = Some(Plain {
             values: ChangeDecoder::json(self.shape, &schema),
-            keys: KeyDecoder::json(&schema),
+            keys,
         });
         self.schema = Some(schema);
+        self.next_contract = None;
         Ok(())
     }
 
-    /// Reads one record into the partition's buffer, which is made at the first row.
-    pub(crate) fn read(
-        &mut self,
-        record: &Record<'_>,
-        mut meta: RecordMeta<'_>,
-        rows: &mut Option<ChangeBuffer>,
-        schemas: &mut SchemaCache,
-    ) -> Result<Verdict, WriterError> {
-        if record.value.is_none() && self.shape == Shape::Debezium {
-            return Ok(Verdict::Passed);
-        }
-        let (decoder, body) = match self.format {
-            Format::Json => match &mut self.plain {
-                Some(plain) => (&mut plain.values, record.value),
-                None => return Err(self.no_contract()),
-            },
-            Format::Avro => match record.value.map(wire::unframe) {
-                Some(None) => return Ok(Verdict::Dead(None, not_framed("value"))),
-                // A tombstone has no schema of its own: any decoder of the table reads its key.
-                None => return self.read_tombstone(record, &meta, rows, schemas),
-                Some(Some((id, body))) => {
-                    meta.schema_id = Some(id);
-                    if !self.values.contains_key(&id)
-                        && let Some(verdict) = self.learn(id, record, schemas)?
-                    {
-                        return Ok(verdict);
-                    }
-                    match self.values.get_mut(&id) {
-                        Some(Ok(decoder)) => (decoder, Some(body)),
-                        Some(Err(reason)) => return Ok(Verdict::Dead(Some(id), reason.clone())),
-                        None => return Ok(Verdict::Waits(id)),
-                    }
-                }
-            },
-        };
-        let Some(schema) = &self.schema else {
-            return Err(self.no_contract());
-        };
-        let buffer = open(rows, schema, &self.topic, record);
-        match decoder.decode(&meta, body, None, buffer) {
-            Ok(Decoded::Row) => Ok(Verdict::Row),
-            Ok(Decoded::Passed) => Ok(Verdict::Passed),
-            Ok(Decoded::KeyNeeded) => self.read_with_key(record, &meta, rows, schemas),
-            Err(error) => Ok(unreadable(&meta, &error)),
-        }
+    fn lacks_key(&self, contract: &Contract) -> bool {
+        let configured = self.route.key.as_ref().is_some_and(|key| !key.is_empty());
+        contract.key().is_empty() && !configured && self.shape != Shape::Append
     }
 
-    fn read_tombstone(
-        &mut self,
-        record: &Record<'_>,
-        meta: &RecordMeta<'_>,
-        rows: &mut Option<ChangeBuffer>,
-        schemas: &mut SchemaCache,
-    ) -> Result<Verdict, WriterError> {
-        if self.shape == Shape::Append {
-            let reason = Reason::new(
-                "invalid",
-                "a null value is no fact; shape append has no deletes",
-            );
-            return Ok(Verdict::Dead(None, reason));
+    fn refuse(&self, why: String) -> WriterError {
+        WriterError::Table {
+            table: self.table.to_string(),
+            why,
         }
-        if self.schema.is_none() {
-            // Nothing has landed yet, so there is nothing that this could delete.
-            return Ok(Verdict::Passed);
-        }
-        self.read_with_key(record, meta, rows, schemas)
-    }
-
-    /// Reads a delete whose columns are only in the record's key.
-    fn read_with_key(
-        &mut self,
-        record: &Record<'_>,
-        meta: &RecordMeta<'_>,
-        rows: &mut Option<ChangeBuffer>,
-        schemas: &mut SchemaCache,
-    ) -> Result<Verdict, WriterError> {
-        let dead = |reason| Ok(Verdict::Dead(meta.schema_id, reason));
-        let (Some(schema), Some(plain)) = (&self.schema, &mut self.plain) else {
-            return Err(self.no_contract());
-        };
-        let Some(key) = record.key else {
-            let text = "the change has neither a row nor a record key";
-            return dead(Reason::new("missing_key", text));
-        };
-        let key = match self.format {
-            Format::Json => KeyBody {
-                decoder: &mut plain.keys,
-                body: key,
-            },
-            Format::Avro => {
-                let Some((id, body)) = wire::unframe(key) else {
-                    return dead(not_framed("key"));
-                };
-                if let Entry::Vacant(unknown) = self.keys.entry(id) {
-                    let Some(answer) = schemas.get(id) else {
-                        return Ok(Verdict::Waits(id));
-                    };
-                    unknown.insert(answer.clone().and_then(|writer| {
-                        KeyDecoder::avro(&writer, schema).map_err(|error| mismatch(&error))
-                    }));
-                }
-                match self.keys.get_mut(&id) {
-                    Some(Ok(decoder)) => KeyBody { decoder, body },
-                    Some(Err(reason)) => return dead(reason.clone()),
-                    None => return Ok(Verdict::Waits(id)),
-                }
-            }
-        };
-        let known = meta.schema_id.and_then(|id| self.values.get_mut(&id));
-        let (decoder, body) = match (known, record.value.and_then(wire::unframe)) {
-            (Some(Ok(decoder)), Some((_, body))) => (decoder, Some(body)),
-            _ => (&mut plain.values, record.value),
-        };
-        let buffer = open(rows, schema, &self.topic, record);
-        Ok(match decoder.decode(meta, body, Some(key), buffer) {
-            Ok(Decoded::Row) => Verdict::Row,
-            Ok(Decoded::Passed) => Verdict::Passed,
-            Ok(Decoded::KeyNeeded) => {
-                let reason = Reason::new("missing_key", "the record's key lacks key columns");
-                Verdict::Dead(meta.schema_id, reason)
-            }
-            Err(error) => unreadable(meta, &error),
-        })
-    }
-
-    /// Makes a decoder of a schema id; a verdict if the record must wait or is dead.
-    fn learn(
-        &mut self,
-        id: SchemaId,
-        record: &Record<'_>,
-        schemas: &mut SchemaCache,
-    ) -> Result<Option<Verdict>, WriterError> {
-        let writer = match schemas.get(id) {
-            None => return Ok(Some(Verdict::Waits(id))),
-            Some(Err(reason)) => return Ok(Some(Verdict::Dead(Some(id), reason.clone()))),
-            Some(Ok(writer)) => Arc::clone(writer),
-        };
-        if self.schema.is_none() {
-            let mut key_schema = None;
-            // The key's schema names the key columns, unless the configuration does.
-            let key_id = record.key.and_then(wire::unframe).map(|(id, _)| id);
-            if let (None, Some(key_id), true) = (&self.key, key_id, self.shape != Shape::Append) {
-                match schemas.get(key_id) {
-                    None => return Ok(Some(Verdict::Waits(key_id))),
-                    Some(answer) => key_schema = answer.as_ref().ok().map(Arc::clone),
-                }
-            }
-            match columnar::contract_of(&writer, key_schema.as_deref(), self.shape) {
-                Ok(contract) => self.set_contract(contract)?,
-                Err(error) => {
-                    let reason = Reason::new("schema_mismatch", format!("schema {id}: {error}"));
-                    return Ok(Some(Verdict::Dead(Some(id), reason)));
-                }
-            }
-        }
-        let Some(schema) = &self.schema else {
-            return Err(self.no_contract());
-        };
-        let decoder =
-            ChangeDecoder::avro(&writer, self.shape, schema).map_err(|error| mismatch(&error));
-        self.values.insert(id, decoder);
-        Ok(None)
     }
 
     fn no_contract(&self) -> WriterError {
         WriterError::Internal(format!("topic {} is read without a contract", self.topic))
     }
-}
-
-/// The partition's buffer, made at its first row.
-fn open<'b>(
-    rows: &'b mut Option<ChangeBuffer>,
-    schema: &Arc<ChangeSchema>,
-    topic: &Arc<str>,
-    record: &Record<'_>,
-) -> &'b mut ChangeBuffer {
-    rows.get_or_insert_with(|| {
-        let partition = TopicPartition::new(Arc::clone(topic), record.partition);
-        ChangeBuffer::new(Arc::clone(schema), partition)
-    })
-}
-
-fn unreadable(meta: &RecordMeta<'_>, error: &DecodeError) -> Verdict {
-    Verdict::Dead(meta.schema_id, Reason::new(error.code(), error.to_string()))
-}
-
-fn not_framed(part: &str) -> Reason {
-    let text =
-        format!("the {part} is not in the Confluent wire format (byte 0, 4-byte schema id, Avro)");
-    Reason::new("not_framed", text)
 }
 
 fn mismatch(error: &columnar::SchemaMismatch) -> Reason {

@@ -17,6 +17,11 @@ const CONTRACT_PROPERTY: &str = "lakehead.contract";
 /// The partition column of tables of changes.
 pub(crate) const EVENT_DATE: &str = "_event_date";
 
+/// Lineage columns of which every row has its own value.
+pub(crate) const EVENT_ID: &str = "_event_id";
+pub(crate) const EVENT_TIME: &str = "_event_time";
+pub(crate) const OFFSET: &str = "_offset";
+
 /// The metadata of a new table of changes.
 pub(crate) fn changes_metadata(
     schema: &ChangeSchema,
@@ -41,6 +46,36 @@ pub(crate) fn changes_metadata(
         id,
         now_us,
     )
+}
+
+/// A table's metadata with the columns and contract of another schema; all else stays.
+pub(crate) fn grown(
+    table: &Metadata,
+    schema: &ChangeSchema,
+    shape: Shape,
+) -> Result<Metadata, String> {
+    let fresh = changes_metadata(schema, shape, Uuid::nil(), 0)?;
+    let mut configuration = table.configuration.clone();
+    configuration.extend(fresh.configuration);
+    Ok(Metadata {
+        schema_string: fresh.schema_string,
+        configuration,
+        ..table.clone()
+    })
+}
+
+/// Whether two tables have the same columns and partition columns, whatever else is said of them.
+pub(crate) fn same_columns(a: &Metadata, b: &Metadata) -> bool {
+    let columns = |metadata: &Metadata| -> Option<Vec<(Value, Value)>> {
+        let schema: Value = serde_json::from_str(&metadata.schema_string).ok()?;
+        let fields = schema["fields"].as_array()?.iter();
+        Some(
+            fields
+                .map(|field| (field["name"].clone(), field["type"].clone()))
+                .collect(),
+        )
+    };
+    a.partition_columns == b.partition_columns && columns(a) == columns(b)
 }
 
 /// The metadata of a new, unpartitioned table of our own.
@@ -117,14 +152,38 @@ fn delta_type(data_type: &DataType) -> Result<Value, String> {
         DataType::Boolean => json!("boolean"),
         DataType::Int32 => json!("integer"),
         DataType::Int64 => json!("long"),
+        DataType::Float32 => json!("float"),
         DataType::Float64 => json!("double"),
         DataType::Utf8 => json!("string"),
         DataType::Binary => json!("binary"),
         DataType::Date32 => json!("date"),
         DataType::Timestamp(_, Some(_)) => json!("timestamp"),
+        DataType::Decimal128(precision, scale) => json!(format!("decimal({precision},{scale})")),
         DataType::Struct(fields) => struct_type(fields)?,
+        DataType::List(item) => json!({
+            "type": "array",
+            "elementType": delta_type(item.data_type())?,
+            "containsNull": item.is_nullable(),
+        }),
+        DataType::Map(entries, _) => map_type(entries.data_type())?,
         other => return Err(format!("Delta has no type for {other}")),
     })
+}
+
+/// The type of a map whose entries are records of a key and a value.
+fn map_type(entries: &DataType) -> Result<Value, String> {
+    let DataType::Struct(fields) = entries else {
+        return Err(format!("Delta has no type for a map of {entries}"));
+    };
+    let [key, value] = &fields[..] else {
+        return Err(format!("Delta has no type for a map of {entries}"));
+    };
+    Ok(json!({
+        "type": "map",
+        "keyType": delta_type(key.data_type())?,
+        "valueType": delta_type(value.data_type())?,
+        "valueContainsNull": value.is_nullable(),
+    }))
 }
 
 #[cfg(test)]
@@ -153,6 +212,40 @@ mod tests {
             .collect();
         assert_eq!(names.first(), Some(&"_op"));
         assert_eq!(names.last(), Some(&EVENT_DATE));
+    }
+
+    #[test]
+    fn every_type_of_a_contract_has_its_type_in_delta() {
+        let contract: Contract = r#"{"type":"record","name":"R","fields":[
+            {"name":"i","type":{"type":"int","lakehead.type":"int"}},
+            {"name":"f","type":{"type":"float","lakehead.type":"float"}},
+            {"name":"d","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
+            {"name":"l","type":{"type":"array","items":"string"}},
+            {"name":"m","type":{"type":"map","values":"long"}},
+            {"name":"r","type":{"type":"record","name":"P","fields":[{"name":"x","type":"double"}]}}]}"#
+            .parse()
+            .unwrap();
+        let schema = ChangeSchema::new(&contract);
+        let metadata = changes_metadata(&schema, Shape::Append, Uuid::nil(), 0).unwrap();
+        let delta: Value = serde_json::from_str(&metadata.schema_string).unwrap();
+        let types: Vec<&Value> = delta["fields"].as_array().unwrap()[9..15]
+            .iter()
+            .map(|field| &field["type"])
+            .collect();
+        let record = json!({"type": "struct", "fields": [
+            {"name": "x", "type": "double", "nullable": true, "metadata": {}}]});
+        assert_eq!(
+            types,
+            [
+                &json!("integer"),
+                &json!("float"),
+                &json!("decimal(9,2)"),
+                &json!({"type": "array", "elementType": "string", "containsNull": true}),
+                &json!({"type": "map", "keyType": "string", "valueType": "long",
+                        "valueContainsNull": true}),
+                &record,
+            ]
+        );
     }
 
     #[test]

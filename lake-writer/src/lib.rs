@@ -13,8 +13,9 @@
 //!
 //! # The stages
 //! [`RecordLog`] hands out records → a lane per topic decodes them into column buffers, one per
-//! partition → a table writer per table makes Parquet files and commits them → the outcome goes
-//! back to the loop in [`LakeWriter`].
+//! partition, and hands those on in chunks → a table writer per table makes Parquet of them and
+//! commits → the outcome goes back to the loop in [`LakeWriter`]. A table that cannot go on is
+//! stopped and tried again later; all others go on.
 //!
 //! # Limits
 //! - A table's columns are those of its first contract; a record whose schema has other fields is
@@ -45,6 +46,7 @@ mod partition;
 mod patience;
 mod progress;
 mod record_log;
+mod route;
 mod schema_cache;
 mod settings;
 #[cfg(test)]
@@ -59,7 +61,10 @@ pub use error::WriterError;
 #[cfg(feature = "faults")]
 pub use faults::arm as arm_fail_points;
 pub use kafka::KafkaLog;
-pub use lake_writer::{LakeWriter, Parts, Topic, Until};
+pub use lake_writer::{LakeWriter, Parts, Until};
 pub use progress::WriterProgress;
-pub use record_log::{Headers, Membership, Position, Record, RecordLog};
-pub use settings::{Assignment, Format, KafkaSettings, TopicSettings, WriterSettings};
+pub use record_log::{Headers, Notice, Position, Record, RecordLog};
+pub use route::{Route, RouteError, Routes};
+pub use settings::{
+    Assignment, Format, KafkaSettings, OnIncompatible, Start, TopicSettings, WriterSettings,
+};

@@ -1,17 +1,28 @@
 //! One assigned partition: its open buffer, how far it was read, and what it waits for.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
-use columnar::{ChangeBuffer, RecordMeta};
-use schemas::{SchemaId, TopicPartition, header};
+use columnar::{ChangeBuffer, ChangeSchema, RecordMeta};
+use schemas::{TopicPartition, header};
 use tokio::time::Instant;
 
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::error::WriterError;
-use crate::lane::{Lane, Verdict};
-use crate::record_log::Record;
+use crate::lane::{Lane, Verdict, Wait};
+use crate::record_log::{Position, Record};
 use crate::schema_cache::SchemaCache;
-use crate::table_writer::{Resume, Slice};
+use crate::table_writer::{Chunk, Resume};
+
+/// Rows of one partition that are handed over together at the most.
+const CHUNK_ROWS_MAX: usize = 16_384;
+
+/// How long nothing must have come before a log's word counts that nothing more will.
+const QUIET_MIN: Duration = Duration::from_secs(3);
+
+/// Sources whose last sequence is kept by partition, in memory and in the table's log.
+const SOURCES_MAX: usize = 10_000;
 
 /// A partition that this process reads.
 #[derive(Debug)]
@@ -21,19 +32,29 @@ pub(crate) struct Partition {
     pub(crate) lane: usize,
     /// The next offset to read; lower ones are dropped (a seek races with records on their way).
     pub(crate) next_offset: i64,
-    /// The schema that the record at `next_offset` cannot be read without.
-    pub(crate) waits_for: Option<SchemaId>,
+    /// The mark of the record before `next_offset`, to be compared when it is read again.
+    unproved: Option<i64>,
+    /// The mark of the last record read since the last chunk.
+    last_mark: Option<i64>,
+    /// What the record at `next_offset` cannot be read without.
+    pub(crate) waits_for: Option<Wait>,
     /// Where a run with an end stops.
     pub(crate) end_offset: Option<i64>,
     rows: Option<ChangeBuffer>,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
+    /// Bytes of the records that were read since the last chunk.
+    record_bytes: usize,
     /// Offsets whose dead letters are committed already.
     dead_lettered: BTreeSet<i64>,
     sequences: HashMap<String, Sequence>,
-    /// `next_offset` when the buffer was last handed over.
-    flushed_offset: i64,
+    /// Repetitions dropped since the last chunk.
+    repetitions: u64,
+    /// `next_offset` when a chunk was last cut; `None` until the table knows of the partition.
+    cut_offset: Option<i64>,
     opened_at: Option<Instant>,
+    /// When a record was last offered or the position set.
+    touched_at: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,18 +81,25 @@ struct KnownHeaders<'a> {
 }
 
 impl Partition {
-    pub(crate) fn new(resume: Resume, lane: usize, first_offset: i64) -> Self {
-        let next_offset = resume.next_offset.unwrap_or(first_offset);
+    /// A partition that goes on where the table stands. One that the table does not know begins at
+    /// `first_offset`, and that is committed even if nothing is read: otherwise what the log drops
+    /// before the first record is read would not be missed.
+    pub(crate) fn new(resume: Resume, lane: usize, first_offset: i64, now: Instant) -> Self {
+        let known = resume.next_offset;
+        let next_offset = known.unwrap_or(first_offset);
         let sequences = resume.sequences.into_iter();
         Self {
             partition: resume.partition,
             lane,
             next_offset,
+            unproved: resume.last_mark.filter(|_| first_offset < next_offset),
+            last_mark: None,
             waits_for: None,
             end_offset: None,
             rows: None,
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
+            record_bytes: 0,
             dead_lettered: resume.dead_lettered,
             sequences: sequences
                 .map(|(source, last)| {
@@ -84,8 +112,10 @@ impl Partition {
                     )
                 })
                 .collect(),
-            flushed_offset: next_offset,
-            opened_at: None,
+            repetitions: 0,
+            cut_offset: known,
+            opened_at: known.is_none().then_some(now),
+            touched_at: now,
         }
     }
 
@@ -97,12 +127,24 @@ impl Partition {
         schemas: &mut SchemaCache,
         reading: &Reading,
     ) -> Result<(), WriterError> {
-        if record.offset < self.next_offset || self.waits_for.is_some() {
+        self.touched_at = reading.now;
+        if record.offset < self.next_offset {
+            return self.prove(record);
+        }
+        // The record before is not there any more, which compaction may do.
+        self.unproved = None;
+        if self.waits_for.is_some() {
+            lane.look_ahead(record, schemas);
             return Ok(());
         }
         let headers = KnownHeaders::of(record);
-        if !self.is_repetition(&headers) {
-            let verdict = if record.size_bytes() > reading.record_bytes_max {
+        if self.is_repetition(&headers) {
+            self.repetitions += 1;
+        } else {
+            let verdict = if self.dead_lettered.remove(&record.offset) {
+                // Whatever it would be today, it is a dead letter of the lake already.
+                Verdict::Passed
+            } else if record.size_bytes() > reading.record_bytes_max {
                 let text = format!(
                     "the record has {} bytes, writer.record_bytes_max is {}",
                     record.size_bytes(),
@@ -115,19 +157,45 @@ impl Partition {
             };
             match verdict {
                 Verdict::Row | Verdict::Passed => {}
-                Verdict::Waits(id) => {
-                    self.waits_for = Some(id);
+                Verdict::Waits(what) => {
+                    self.waits_for = Some(what);
                     return Ok(());
                 }
                 Verdict::Dead(schema_id, reason) => {
-                    self.bury(DeadLetter::of(record, schema_id, reason, reading.now_us));
+                    let letter = DeadLetter::of(record, schema_id, reason, reading.now_us);
+                    self.dead_letter_bytes += letter.bytes();
+                    self.dead_letters.push(letter);
                 }
             }
-            self.note_sequence(&headers);
+            self.note_sequence(&headers)?;
         }
         self.next_offset = record.offset + 1;
+        self.last_mark = Some(record.mark());
+        self.record_bytes += record.size_bytes();
         self.opened_at.get_or_insert(reading.now);
         Ok(())
+    }
+
+    /// Where to read from: the record before the next one, if it can show that this is still the
+    /// topic that was copied.
+    pub(crate) fn position(&self) -> Position {
+        Position {
+            partition: self.partition.clone(),
+            next_offset: self.next_offset - i64::from(self.unproved.is_some()),
+        }
+    }
+
+    fn prove(&mut self, record: &Record<'_>) -> Result<(), WriterError> {
+        if record.offset + 1 != self.next_offset {
+            return Ok(());
+        }
+        match self.unproved.take() {
+            Some(mark) if mark != record.mark() => Err(WriterError::TopicReplaced {
+                partition: self.partition.clone(),
+                offset: record.offset,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the source published this event before: it is not above the last one that counted.
@@ -140,34 +208,25 @@ impl Partition {
             .is_some_and(|known| sequence <= known.last)
     }
 
-    fn note_sequence(&mut self, headers: &KnownHeaders<'_>) {
+    fn note_sequence(&mut self, headers: &KnownHeaders<'_>) -> Result<(), WriterError> {
         let (Some(source), Some(last)) = (headers.source, headers.sequence) else {
-            return;
+            return Ok(());
         };
-        match self.sequences.get_mut(source) {
-            Some(known) => {
-                *known = Sequence {
-                    last,
-                    changed: true,
-                }
-            }
-            None => {
-                self.sequences.insert(
-                    source.to_owned(),
-                    Sequence {
-                        last,
-                        changed: true,
-                    },
-                );
-            }
+        let sequence = Sequence {
+            last,
+            changed: true,
+        };
+        if let Some(known) = self.sequences.get_mut(source) {
+            *known = sequence;
+        } else if self.sequences.len() < SOURCES_MAX {
+            self.sequences.insert(source.to_owned(), sequence);
+        } else {
+            return Err(WriterError::TooManySources {
+                partition: self.partition.clone(),
+                offset: self.next_offset,
+            });
         }
-    }
-
-    fn bury(&mut self, letter: DeadLetter) {
-        if !self.dead_lettered.remove(&letter.offset) {
-            self.dead_letter_bytes += letter.bytes();
-            self.dead_letters.push(letter);
-        }
+        Ok(())
     }
 
     /// Rows and dead letters in the buffer.
@@ -180,36 +239,66 @@ impl Partition {
         self.rows.as_ref().map_or(0, ChangeBuffer::bytes) + self.dead_letter_bytes
     }
 
-    /// When the first record since the last flush was read.
+    /// When the first record since the last chunk was read.
     pub(crate) fn opened_at(&self) -> Option<Instant> {
         self.opened_at
     }
 
-    /// Whether a run with an end has read all of it.
-    pub(crate) fn is_at_end(&self) -> bool {
-        self.end_offset.is_none_or(|end| self.next_offset >= end)
+    /// Whether a run with an end has read all of it. `passed`: how far the log says that it has
+    /// handed everything out, which counts once nothing has come for a while.
+    pub(crate) fn is_at_end(&self, passed: Option<i64>) -> bool {
+        let is_quiet = self.waits_for.is_none() && self.touched_at.elapsed() >= QUIET_MIN;
+        let reached = passed
+            .filter(|_| is_quiet)
+            .unwrap_or(0)
+            .max(self.next_offset);
+        self.end_offset.is_none_or(|end| reached >= end)
     }
 
-    /// Takes what was read since the last flush; `None` if there was nothing.
-    pub(crate) fn take(&mut self) -> Option<Slice> {
-        if self.next_offset == self.flushed_offset {
+    /// Whether the log, which keeps the offsets from `first` up to `end`, can go on here.
+    pub(crate) fn check_kept(&self, (first, end): (i64, i64)) -> Result<(), WriterError> {
+        if (first..=end).contains(&self.next_offset) {
+            return Ok(());
+        }
+        Err(WriterError::OffsetOutOfRange {
+            partition: self.partition.clone(),
+            next_offset: self.next_offset,
+            why: format!("it holds the offsets from {first} to {end}"),
+        })
+    }
+
+    /// Whether it is time to cut a chunk.
+    pub(crate) fn is_full(&self, chunk_bytes_max: usize) -> bool {
+        self.record_bytes >= chunk_bytes_max || self.rows() >= CHUNK_ROWS_MAX
+    }
+
+    /// Takes what was read since the last chunk; `None` if there was nothing.
+    pub(crate) fn cut(&mut self, schema: Option<Arc<ChangeSchema>>) -> Option<Chunk> {
+        if self.cut_offset == Some(self.next_offset) {
             return None;
         }
-        self.flushed_offset = self.next_offset;
+        let bytes = self.bytes();
+        self.cut_offset = Some(self.next_offset);
         self.opened_at = None;
         self.dead_letter_bytes = 0;
+        self.record_bytes = 0;
+        let repetitions = std::mem::take(&mut self.repetitions);
         let mut sequences = Vec::new();
         for (source, sequence) in &mut self.sequences {
             if std::mem::take(&mut sequence.changed) {
                 sequences.push((source.clone(), sequence.last));
             }
         }
-        Some(Slice {
+        Some(Chunk {
+            schema,
             partition: self.partition.clone(),
             next_offset: self.next_offset,
+            last_mark: self.last_mark.take(),
             rows: self.rows.take().filter(|rows| rows.rows() > 0),
             dead_letters: std::mem::take(&mut self.dead_letters),
             sequences,
+            repetitions,
+            bytes,
         })
     }
 }

@@ -10,6 +10,7 @@ pub struct WriterProgress {
     records_read: AtomicU64,
     rows_committed: AtomicU64,
     dead_letters: AtomicU64,
+    repetitions: AtomicU64,
     commits: AtomicU64,
     fenced: AtomicU64,
     buffered_bytes: AtomicU64,
@@ -29,6 +30,11 @@ impl WriterProgress {
     /// Records committed as dead letters.
     pub fn dead_letters(&self) -> u64 {
         self.dead_letters.load(Ordering::Relaxed)
+    }
+
+    /// Records dropped because their source had published them before.
+    pub fn repetitions(&self) -> u64 {
+        self.repetitions.load(Ordering::Relaxed)
     }
 
     /// Versions committed to tables of changes.
@@ -59,6 +65,8 @@ impl WriterProgress {
             .fetch_add(outcome.rows as u64, Ordering::Relaxed);
         self.dead_letters
             .fetch_add(outcome.dead_letters as u64, Ordering::Relaxed);
+        self.repetitions
+            .fetch_add(outcome.repetitions, Ordering::Relaxed);
         self.commits
             .fetch_add(u64::from(outcome.version.is_some()), Ordering::Relaxed);
         self.fenced

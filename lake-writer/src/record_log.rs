@@ -1,11 +1,13 @@
 //! The log of records that the writer reads: what it needs of Kafka, and no more.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use schemas::TopicPartition;
 
 use crate::error::WriterError;
+use crate::settings::Start;
 
 /// One record as the log hands it out; borrowed, so that nothing is copied before it is decoded.
 #[derive(Clone, Copy)]
@@ -43,6 +45,14 @@ impl<'a> Record<'a> {
         (0..headers.map_or(0, Headers::len)).filter_map(move |index| headers?.get(index))
     }
 
+    /// A number that tells this record from another at its offset in a topic that was made again,
+    /// or in another cluster: its timestamp and size. Never negative.
+    pub(crate) fn mark(&self) -> i64 {
+        const SIZE_BITS: u32 = 20;
+        let size = i64::try_from(self.size_bytes()).unwrap_or(i64::MAX) & ((1 << SIZE_BITS) - 1);
+        (self.timestamp_ms & (i64::MAX >> SIZE_BITS)) << SIZE_BITS | size
+    }
+
     /// Bytes of key and value.
     pub fn size_bytes(&self) -> usize {
         self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
@@ -61,22 +71,25 @@ pub trait Headers {
     fn get(&self, index: usize) -> Option<(&str, Option<&[u8]>)>;
 }
 
-/// Which partitions this process reads, as the log tells it.
+/// What the log has to say besides records.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Membership {
+pub enum Notice {
     /// These partitions are ours from now on; [`RecordLog::assign`] is awaited.
     Assigned(Vec<TopicPartition>),
     /// All partitions are somebody else's from now on.
     Revoked,
+    /// The log does not hold the next offset of some partition, and hands out nothing of it until
+    /// positions are assigned anew.
+    OffsetLost,
 }
 
-/// Where to start in a partition.
+/// Where to go on in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The partition.
     pub partition: TopicPartition,
-    /// The next offset to read; `None` reads from the earliest record kept.
-    pub next_offset: Option<i64>,
+    /// The next offset to read.
+    pub next_offset: i64,
 }
 
 /// A partitioned log of records, read by one process at a time.
@@ -84,24 +97,25 @@ pub struct Position {
 /// Implementations: Kafka ([`crate::KafkaLog`]) and the simulation's log. Guarantees that the
 /// writer relies on: within a partition, records come in rising offset order from the position
 /// that was set, none left out but those the log no longer has (compaction, aborted transactions);
-/// after [`RecordLog::assign`] or [`RecordLog::seek`] no record from before the call is handed out
-/// for the partition below the position.
+/// after [`RecordLog::assign`] or [`RecordLog::seek`] the first record handed out for a partition
+/// is the first at or after the position. [`RecordLog::assign`] ends every pause.
 #[async_trait]
 pub trait RecordLog: Send {
-    /// Hands out records until `wait` is over, `records_max` is reached or the membership changes.
+    /// Hands out records until `each` breaks off, `wait` is over without one, `records_max` is
+    /// reached or there are no more at hand. A notice is answered before the next poll.
     ///
     /// The Kafka implementation blocks its thread: the caller runs on a thread of its own.
     async fn poll(
         &mut self,
         wait: Duration,
         records_max: usize,
-        each: &mut (dyn for<'r> FnMut(Record<'r>) + Send),
-    ) -> Result<Option<Membership>, WriterError>;
+        each: &mut (dyn for<'r> FnMut(Record<'r>) -> ControlFlow<()> + Send),
+    ) -> Result<Option<Notice>, WriterError>;
 
     /// Starts reading these partitions, and only these, at their positions.
     async fn assign(&mut self, positions: &[Position]) -> Result<(), WriterError>;
 
-    /// Gives up all partitions after [`Membership::Revoked`].
+    /// Gives up all partitions after [`Notice::Revoked`].
     async fn unassign(&mut self) -> Result<(), WriterError>;
 
     /// Goes on at another offset of an assigned partition.
@@ -120,6 +134,26 @@ pub trait RecordLog: Send {
     /// Earliest offset kept and next offset to be written.
     async fn offsets_kept(&mut self, partition: &TopicPartition)
     -> Result<(i64, i64), WriterError>;
+
+    /// All topics there are, by name.
+    async fn topics(&mut self) -> Result<Vec<String>, WriterError>;
+
+    /// Reads these topics from now on, as soon as they exist.
+    fn read_topics(&mut self, topics: Vec<String>) -> Result<(), WriterError>;
+
+    /// The offset to start at in a partition that the table has never seen.
+    async fn start_offset(
+        &mut self,
+        partition: &TopicPartition,
+        start: Start,
+    ) -> Result<i64, WriterError>;
+
+    /// The offset below which everything of a partition was handed out some time ago, if the log
+    /// knows: offsets of transaction markers and of compacted records hold nothing to hand out.
+    fn passed(&self, partition: &TopicPartition) -> Option<i64>;
+
+    /// How many partitions a topic has; 0 if it does not exist.
+    async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError>;
 
     /// Tells the log how far a partition is committed in the lake. Cosmetic: it is for lag
     /// displays, nothing reads it back.

@@ -1,14 +1,13 @@
 //! Schemas by id, fetched once in the background.
 //!
-//! A registry that is down is waited for; only its own word that a schema does not exist makes a
-//! record with that id a dead letter.
+//! A registry that is down or refuses us is waited for; only its own word that a schema does not
+//! exist, or is not Avro, makes a record with that id a dead letter.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use apache_avro::Schema;
-use schemas::{RegistryError, SchemaId, SchemaRegistry};
+use schemas::{AvroSchema, ContractError, RegistryError, SchemaId, SchemaRegistry};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -20,13 +19,16 @@ use crate::patience::Patience;
 /// Schemas kept in memory; more distinct ids than that are asked for again.
 const SCHEMAS_MAX: usize = 10_000;
 
+/// Schemas that are asked for at once because they will be needed.
+const ASKED_AHEAD_MAX: usize = 256;
+
 /// First wait when the registry does not answer.
 const WAIT_MIN: Duration = Duration::from_millis(250);
 
 /// How often a registry must say that a schema does not exist: its replicas may lag behind.
 const NOT_FOUND_ANSWERS: usize = 3;
 
-type Answer = Result<Arc<Schema>, Reason>;
+type Answer = Result<Arc<AvroSchema>, Reason>;
 
 /// What is known of schema ids so far.
 #[derive(Debug)]
@@ -64,6 +66,13 @@ impl SchemaCache {
             self.ask(id);
         }
         self.known.get(&id)
+    }
+
+    /// Asks for a schema that will be needed, unless many are on their way.
+    pub(crate) fn ask_ahead(&mut self, id: SchemaId) {
+        if self.asked.len() < ASKED_AHEAD_MAX && !self.known.contains_key(&id) {
+            self.ask(id);
+        }
     }
 
     fn ask(&mut self, id: SchemaId) {
@@ -110,26 +119,29 @@ impl SchemaCache {
 async fn fetch(registry: &dyn SchemaRegistry, id: SchemaId, entropy: &Entropy) -> Answer {
     let mut patience = Patience::new(entropy, WAIT_MIN);
     let mut not_found = 0;
-    let mut down = false;
+    let mut down: Option<String> = None;
     loop {
         match registry.schema_by_id(id).await {
             Ok(text) => {
-                if down {
+                if down.is_some() {
                     info!(schema_id = %id, "the schema registry answers again");
                 }
                 return parse(id, &text);
             }
-            Err(error @ RegistryError::Unavailable { .. }) => {
-                if !down {
-                    warn!(schema_id = %id, %error, "waiting for the schema registry");
-                }
-                down = true;
-            }
-            Err(error) => {
+            Err(error @ (RegistryError::NotFound { .. } | RegistryError::NotAvro { .. })) => {
                 not_found += 1;
                 if not_found >= NOT_FOUND_ANSWERS {
                     return Err(Reason::new("unknown_schema", error.to_string()));
                 }
+            }
+            // A redirect or a refusal says something of the address or the credentials, nothing of
+            // the record.
+            Err(error) => {
+                let why = error.to_string();
+                if down.as_ref() != Some(&why) {
+                    warn!(schema_id = %id, error = why, "waiting for the schema registry");
+                }
+                down = Some(why);
             }
         }
         patience.wait().await;
@@ -137,13 +149,13 @@ async fn fetch(registry: &dyn SchemaRegistry, id: SchemaId, entropy: &Entropy) -
 }
 
 fn parse(id: SchemaId, text: &str) -> Answer {
-    let refuse = |error: apache_avro::Error| {
+    let refuse = |error: ContractError| {
         Reason::new(
             "unknown_schema",
-            format!("schema {id} is not valid Avro: {error}"),
+            format!("schema {id} is not read: {error}"),
         )
     };
-    Schema::parse_str(text).map(Arc::new).map_err(refuse)
+    text.parse().map(Arc::new).map_err(refuse)
 }
 
 #[cfg(test)]
@@ -162,7 +174,15 @@ mod tests {
         async fn schema_by_id(&self, id: SchemaId) -> Result<String, RegistryError> {
             let url = "test".to_owned();
             match (id.0, self.0.fetch_add(1, Ordering::SeqCst)) {
+                (401, 0..4) => Err(RegistryError::Unauthorized {
+                    url,
+                    why: "status 401".to_owned(),
+                }),
                 (404, _) => Err(RegistryError::NotFound { url, id }),
+                (_, 0) => Err(RegistryError::Refused {
+                    url,
+                    why: "status 301".to_owned(),
+                }),
                 (_, 0..4) => Err(RegistryError::Unavailable {
                     url,
                     why: "down".to_owned(),
@@ -184,6 +204,12 @@ mod tests {
         cache.get(SchemaId(id)).unwrap().clone()
     }
 
+    async fn settled_by(registry: Flaky, id: u32) -> Answer {
+        let entropy = Arc::new(Entropy::seeded(1));
+        let mut cache = SchemaCache::new(Some(Arc::new(registry)), Handle::current(), entropy);
+        settled(&mut cache, id).await
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_registry_that_is_down_is_waited_for_and_a_missing_schema_is_not() {
         let mut cache = SchemaCache::new(
@@ -192,6 +218,8 @@ mod tests {
             Arc::new(Entropy::seeded(1)),
         );
         assert!(settled(&mut cache, 1).await.is_ok());
+        let lets_us_in_later = settled_by(Flaky::default(), 401).await;
+        assert!(lets_us_in_later.is_ok());
         assert_eq!(
             settled(&mut cache, 404).await.unwrap_err().code,
             "unknown_schema"

@@ -1,6 +1,6 @@
 //! What the commit protocol needs of an object store, tried against every store that we name.
 //!
-//! S3 runs where `LAKEHEAD_TEST_S3_ENDPOINT` names one (with `LAKEHEAD_TEST_S3_ACCESS_KEY`,
+//! Azure is tried against an emulator, only when it is asked for (see `azure_conforms`). S3 runs where `LAKEHEAD_TEST_S3_ENDPOINT` names one (with `LAKEHEAD_TEST_S3_ACCESS_KEY`,
 //! `LAKEHEAD_TEST_S3_SECRET_KEY` and `LAKEHEAD_TEST_S3_BUCKET`); under `CI=true` it must.
 
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const WRITERS: u64 = 4;
 const COMMITS: i64 = 10;
 
 async fn conforms(lake: &LakeStore) {
+    lake.check().await.unwrap();
+    lake.check_exclusive_create().await.unwrap();
     one_of_many_creators_wins(&lake.table_store(&fresh())).await;
     what_was_put_is_listed(&lake.table_store(&fresh())).await;
     racing_writers_land_every_commit_once(&lake.table_store(&fresh())).await;
@@ -107,6 +109,7 @@ async fn racing_writers_land_every_commit_once(store: &Arc<dyn ObjectStore>) {
                     steps: vec![step],
                     further: Vec::new(),
                     files: Vec::new(),
+                    growth: None,
                 };
                 let entropy = Entropy::from_os();
                 let landed: Result<u64, Refusal> =
@@ -158,4 +161,18 @@ async fn s3_conforms() {
     let options = options.map(|(name, value)| (name.to_owned(), value));
     let url = format!("s3://{}/rust", variable("LAKEHEAD_TEST_S3_BUCKET"));
     conforms(&LakeStore::open(&url, &options, true).unwrap()).await;
+}
+
+/// `tests/stack/fetch azure`, then `tests/stack/parts.py run azure -- cargo test --release -p
+/// lake-writer azure_conforms -- --ignored`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the Azurite emulator: tests/stack/parts.py run azure"]
+async fn azure_conforms() {
+    assert!(
+        std::env::var("AZURITE_BLOB_STORAGE_URL").is_ok(),
+        "no emulator is named"
+    );
+    // Account and key of every emulator are the same and public; object_store knows them.
+    let emulator = ("azure_storage_use_emulator".to_owned(), "true".to_owned());
+    conforms(&LakeStore::open("az://lakehead/rust", &[emulator], true).unwrap()).await;
 }

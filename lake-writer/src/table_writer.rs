@@ -1,11 +1,13 @@
-//! The writer of one table: takes finished buffers, makes data files of them and commits.
+//! The writer of one table: takes chunks of rows in, makes data files of them and commits.
 //!
 //! One task per table, fed over a channel, so that a table has one committer per process and its
-//! flushes land in order. What a partition's rows start from is remembered here and compared with
-//! the table in every commit.
+//! flushes land in order. Rows become Parquet as they come; a flush ends the files and commits
+//! them. What a partition's rows start from is remembered here and compared with the table in
+//! every commit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use columnar::{ChangeBuffer, ChangeSchema};
 use lake_store::{DEAD_LETTERS_PATH, LakeStore};
@@ -20,20 +22,37 @@ use crate::entropy::Entropy;
 use crate::error::WriterError;
 
 mod assignment;
+mod evolution;
 mod flush;
+mod held;
+mod open_files;
+mod open_flush;
 mod table;
+
+pub(crate) use held::Held;
+use open_flush::{OpenFlush, Part};
+
+type Parts = BTreeMap<TopicPartition, Part>;
+
+/// First wait when the store does not answer.
+const STORE_WAIT_MIN: Duration = Duration::from_millis(100);
 
 /// What the reader asks of a table's writer.
 #[derive(Debug)]
 pub(crate) enum Request {
+    /// Forget all partitions and what was taken in of them; a new assignment begins.
+    Release { epoch: u64 },
     /// Tell where to go on in these partitions, which are read from now on.
     Assign {
-        epoch: u64,
         partitions: Vec<TopicPartition>,
+        /// How many partitions the topic has.
+        partition_count: i32,
         reply: oneshot::Sender<Result<Assigned, WriterError>>,
     },
-    /// Commit these rows.
-    Flush(Flush),
+    /// Take in what was read.
+    Append(Box<Chunk>),
+    /// Commit what was taken in.
+    Flush,
 }
 
 /// The answer to [`Request::Assign`].
@@ -43,6 +62,8 @@ pub(crate) struct Assigned {
     pub(crate) resumes: Vec<Resume>,
     /// Contract and shape of the table, if it exists.
     pub(crate) table: Option<(Contract, Shape)>,
+    /// How many partitions the topic had when the table was last committed to.
+    pub(crate) partition_count: Option<i64>,
 }
 
 /// Where the table stands in one partition.
@@ -51,32 +72,31 @@ pub(crate) struct Resume {
     pub(crate) partition: TopicPartition,
     /// The next offset to read; `None` if the table has never seen the partition.
     pub(crate) next_offset: Option<i64>,
+    /// The mark of the record before it.
+    pub(crate) last_mark: Option<i64>,
     /// The last sequence that landed, by source.
     pub(crate) sequences: HashMap<String, i64>,
     /// Offsets at or above `next_offset` whose dead letters are committed already.
     pub(crate) dead_lettered: BTreeSet<i64>,
 }
 
-/// Rows of one table that are to be committed together.
+/// What was read of one partition since its last chunk.
 #[derive(Debug)]
-pub(crate) struct Flush {
-    pub(crate) epoch: u64,
+pub(crate) struct Chunk {
     /// The table's schema; `None` while no record could be read yet.
     pub(crate) schema: Option<Arc<ChangeSchema>>,
-    pub(crate) slices: Vec<Slice>,
-    /// Memory to be given back when the flush is over.
-    pub(crate) bytes: usize,
-}
-
-/// What one partition adds to a flush.
-#[derive(Debug)]
-pub(crate) struct Slice {
     pub(crate) partition: TopicPartition,
     pub(crate) next_offset: i64,
+    /// The mark of the last record read; `None` if none was.
+    pub(crate) last_mark: Option<i64>,
     pub(crate) rows: Option<ChangeBuffer>,
     pub(crate) dead_letters: Vec<DeadLetter>,
-    /// Last sequences by source, of the sources seen in this slice.
+    /// Last sequences by source, of the sources seen in this chunk.
     pub(crate) sequences: Vec<(String, i64)>,
+    /// Records dropped because their source had published them before.
+    pub(crate) repetitions: u64,
+    /// Memory to be given back when it was taken in.
+    pub(crate) bytes: usize,
 }
 
 /// How a flush ended.
@@ -87,10 +107,11 @@ pub(crate) struct Outcome {
     pub(crate) version: Option<u64>,
     pub(crate) rows: usize,
     pub(crate) dead_letters: usize,
+    pub(crate) repetitions: u64,
     pub(crate) files: usize,
-    pub(crate) bytes: usize,
     pub(crate) committed: Vec<(TopicPartition, i64)>,
-    /// Partitions that another writer moved; their rows are dropped and must be read again.
+    /// Partitions whose rows were dropped because another writer moved one of them: all of them
+    /// must be read again.
     pub(crate) fenced: Vec<TopicPartition>,
 }
 
@@ -102,6 +123,7 @@ pub(crate) struct TableParts {
     pub(crate) shape: Shape,
     pub(crate) pipeline: String,
     pub(crate) checkpoint_interval: u64,
+    pub(crate) held: Arc<Held>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<Entropy>,
 }
@@ -109,7 +131,6 @@ pub(crate) struct TableParts {
 /// Where the table stood in a partition when we last committed or looked.
 #[derive(Clone, Copy, Debug)]
 struct Owned {
-    epoch: u64,
     data: Option<i64>,
     dead_letters: Option<i64>,
 }
@@ -120,7 +141,12 @@ pub(crate) struct TableWriter {
     changes_state: Option<TableState>,
     dead_letters: DeltaLog,
     dead_letters_state: Option<TableState>,
+    /// The assignment that requests belong to.
+    epoch: u64,
+    partition_count: i32,
     owned: HashMap<TopicPartition, Owned>,
+    /// Progress that waits for the table to exist: no record could be read yet.
+    kept: Parts,
 }
 
 impl TableWriter {
@@ -131,33 +157,70 @@ impl TableWriter {
             changes_state: None,
             dead_letters: log(DEAD_LETTERS_PATH),
             dead_letters_state: None,
+            epoch: 0,
+            partition_count: 0,
             owned: HashMap::new(),
+            kept: Parts::new(),
             parts,
         }
     }
 
-    /// Serves requests until the channel closes.
+    /// Serves requests until the channel closes. Every flush has one outcome; after a failure
+    /// everything is dropped until the partitions are assigned anew.
     pub(crate) async fn run(
         mut self,
         mut requests: mpsc::UnboundedReceiver<Request>,
         outcomes: mpsc::UnboundedSender<(TableName, Result<Outcome, WriterError>)>,
     ) {
+        let mut open = OpenFlush::default();
+        // Why chunks could not be taken in; told at the next flush.
+        let mut failure = None;
         while let Some(request) = requests.recv().await {
             match request {
+                Request::Release { epoch } => {
+                    self.epoch = epoch;
+                    self.disown();
+                    (open, failure) = (OpenFlush::default(), None);
+                }
                 Request::Assign {
-                    epoch,
                     partitions,
+                    partition_count,
                     reply,
                 } => {
+                    self.partition_count = partition_count;
                     // Nobody waits for the answer once the reader is gone.
-                    reply.send(self.assign(epoch, partitions).await).ok();
+                    reply.send(self.assign(partitions).await).ok();
                 }
-                Request::Flush(flush) => {
-                    let outcome = self.flush(flush).await;
+                Request::Append(chunk) => {
+                    let bytes = chunk.bytes;
+                    if self.owned.contains_key(&chunk.partition)
+                        && let Err(why) = open.append(*chunk, &self.parts.entropy)
+                    {
+                        failure = Some(self.table_error(why));
+                        self.disown();
+                        open = OpenFlush::default();
+                    }
+                    self.parts.held.take_waiting(bytes);
+                }
+                Request::Flush => {
+                    let outcome = match failure.take() {
+                        Some(error) => Err(error),
+                        None => self.flush(std::mem::take(&mut open)).await,
+                    };
+                    if outcome.is_err() {
+                        self.disown();
+                    }
                     outcomes.send((self.parts.table.clone(), outcome)).ok();
                 }
             }
+            self.parts.held.set_files(open.files.memory_bytes());
         }
+    }
+
+    /// From here on chunks are dropped, until partitions are assigned.
+    fn disown(&mut self) {
+        self.owned.clear();
+        self.kept.clear();
     }
 
     fn step(&self, partition: &TopicPartition, to: i64) -> Step {
@@ -187,6 +250,14 @@ impl TableWriter {
 
     fn sequence_app_id(&self, partition: &TopicPartition, source: &str) -> String {
         format!("{}/{partition}/sequence/{source}", self.parts.pipeline)
+    }
+
+    fn mark_app_id(&self, partition: &TopicPartition) -> String {
+        format!("{}/{partition}/last_record", self.parts.pipeline)
+    }
+
+    fn partition_count_app_id(&self, topic: &str) -> String {
+        format!("{}/{topic}/partitions", self.parts.pipeline)
     }
 
     fn dead_letters_app_id(&self, partition: &TopicPartition) -> String {

@@ -1,20 +1,33 @@
-//! What a change event is: names, shapes, headers, contracts, the Confluent wire format and the
-//! client of the schema registry.
+//! What a change event is: names, shapes, headers, contracts and how they evolve, the wire formats
+//! and the client of the schema registry.
 //!
 //! Every other crate speaks these words. Nothing here knows Arrow, Kafka clients or the lake; a
 //! service that publishes change events compiles this crate and little more.
 //!
-//! Where to read next: [`Contract`] (what an entity looks like), [`Envelope`] (what is on the
-//! wire), [`wire`] (how bytes name their schema).
+//! Where to read next: [`Contract`] (what an entity looks like), [`Meaning`] (what the types of
+//! Avro, Debezium and Kafka Connect stand for), [`Evolution`] (what a writer's schema does to a
+//! table), [`Envelope`] (what is on the wire), [`wire`] (how bytes name their schema).
 
+pub mod avro;
 mod contract;
 mod envelope;
+mod evolution;
+mod field;
 pub mod header;
+mod key_format;
+mod meaning;
 mod name;
 mod registry;
 pub mod wire;
 
-pub use contract::{Contract, ContractError, Field, FieldType};
+pub use avro::AvroSchema;
+pub use contract::{Contract, ContractError};
 pub use envelope::{Envelope, Op, Shape, UnknownShape};
+pub use evolution::{Changes, Evolution, Incompatible, Widening, matching};
+pub use field::{Ask, Field, FieldType};
+pub use key_format::{KeyFormat, UnknownKeyFormat};
+pub use meaning::{Meaning, Unit};
 pub use name::{NameError, TableName, TopicPartition};
-pub use registry::{HttpRegistry, RegistryError, SchemaId, SchemaRegistry};
+pub use registry::{
+    Credentials, HttpRegistry, RegistryAccess, RegistryError, SchemaId, SchemaRegistry,
+};

@@ -7,6 +7,10 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 
+mod access;
+
+pub use access::{Credentials, RegistryAccess};
+
 /// A schema's number in the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SchemaId(pub u32);
@@ -36,6 +40,14 @@ pub trait SchemaRegistry: fmt::Debug + Send + Sync {
 /// Why a registry did not answer as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
+    /// It cannot be asked as it is configured.
+    #[error("schema registry {url}: {why}")]
+    Settings {
+        /// The registry's address.
+        url: String,
+        /// What is wrong.
+        why: String,
+    },
     /// It could not be reached or is not well. Try again later; says nothing about the record.
     #[error(
         "schema registry {url} cannot be reached ({why}); check that it runs and that [registry] url is right"
@@ -46,6 +58,17 @@ pub enum RegistryError {
         /// The transport's or the server's words.
         why: String,
     },
+    /// It does not let us in. Says nothing about the record: somebody has to put it right.
+    #[error(
+        "schema registry {url} refuses this client: {why}; check username, password, token and \
+         certificates in [registry], and what they may read there"
+    )]
+    Unauthorized {
+        /// The request's address.
+        url: String,
+        /// The server's status.
+        why: String,
+    },
     /// It is well and has no such schema.
     #[error("schema registry {url} has no schema with id {id}")]
     NotFound {
@@ -53,6 +76,16 @@ pub enum RegistryError {
         url: String,
         /// The id that was asked for.
         id: SchemaId,
+    },
+    /// It is well and its schema is in another language.
+    #[error("schema registry {url}: schema {id} is of type {found}; only AVRO is read")]
+    NotAvro {
+        /// The registry's address.
+        url: String,
+        /// The id that was asked for.
+        id: SchemaId,
+        /// The schema's type.
+        found: String,
     },
     /// It refuses the schema or the request.
     #[error("schema registry {url} refused the request: {why}")]
@@ -64,11 +97,19 @@ pub enum RegistryError {
     },
 }
 
+impl RegistryError {
+    /// Whether asking again later may answer, since nothing is said about the schema itself.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Unauthorized { .. })
+    }
+}
+
 /// A registry behind HTTP: Confluent's, Apicurio's `ccompat` API, or the embedded one.
 #[derive(Debug, Clone)]
 pub struct HttpRegistry {
     base: String,
     client: reqwest::Client,
+    credentials: Option<Credentials>,
 }
 
 #[derive(Deserialize)]
@@ -86,16 +127,25 @@ struct IdAnswer {
 impl HttpRegistry {
     /// A client of the registry at `base`, for example `http://127.0.0.1:8081`.
     pub fn new(base: &str) -> Result<Self, RegistryError> {
-        let base = base.trim_end_matches('/').to_owned();
-        let client = reqwest::Client::builder()
+        Self::with_access(base, &RegistryAccess::default())
+    }
+
+    /// A client that says who it is. Nothing is asked yet.
+    pub fn with_access(base: &str, access: &RegistryAccess) -> Result<Self, RegistryError> {
+        let refuse = |why: String| RegistryError::Settings {
+            url: access::without_credentials(base),
+            why,
+        };
+        access::check_address(base).map_err(refuse)?;
+        let builder = reqwest::Client::builder()
             .timeout(REQUEST_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| RegistryError::Refused {
-                url: base.clone(),
-                why: error.to_string(),
-            })?;
-        Ok(Self { base, client })
+            .redirect(reqwest::redirect::Policy::none());
+        let client = access.apply(builder).map_err(refuse)?;
+        Ok(Self {
+            base: base.trim_end_matches('/').to_owned(),
+            client,
+            credentials: access.credentials.clone(),
+        })
     }
 
     /// Sends a request and reads its answer within the limits.
@@ -107,6 +157,10 @@ impl HttpRegistry {
         let unavailable = |why: String| RegistryError::Unavailable {
             url: url.to_owned(),
             why,
+        };
+        let request = match &self.credentials {
+            Some(credentials) => credentials.sign(request),
+            None => request,
         };
         let mut response = request
             .send()
@@ -127,8 +181,19 @@ impl HttpRegistry {
                 });
             }
         }
-        // Unauthorised, throttled and failing are states of the registry, not of the schema.
-        if status.is_server_error() || matches!(status.as_u16(), 401 | 403 | 408 | 429) {
+        // Refusing us, throttling, sending us elsewhere and failing are states of the registry,
+        // not of the schema.
+        if matches!(status.as_u16(), 401 | 403 | 407) {
+            return Err(RegistryError::Unauthorized {
+                url: url.to_owned(),
+                why: format!("status {status}"),
+            });
+        }
+        if status.is_redirection() {
+            let why = "it answers from another address; set that one as [registry] url";
+            return Err(unavailable(format!("status {status}: {why}")));
+        }
+        if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
             return Err(unavailable(format!("status {status}")));
         }
         Ok((status, body))
@@ -161,9 +226,10 @@ impl SchemaRegistry for HttpRegistry {
             })?;
         match answer.schema_type.as_deref() {
             None | Some("AVRO") => Ok(answer.schema),
-            Some(other) => Err(RegistryError::Refused {
-                url,
-                why: format!("schema {id} is of type {other}; only AVRO is read"),
+            Some(found) => Err(RegistryError::NotAvro {
+                url: self.base.clone(),
+                id,
+                found: found.to_owned(),
             }),
         }
     }

@@ -7,10 +7,10 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use lake_store::LakeStore;
 use lake_writer::{
-    Assignment, Format, KafkaSettings, Topic, TopicSettings, Until, WriterProgress, WriterSettings,
+    Assignment, KafkaSettings, Route, Routes, Until, WriterProgress, WriterSettings,
 };
 use query_engine::{Engine, EngineSettings};
-use schemas::{SchemaRegistry, Shape};
+use schemas::SchemaRegistry;
 use tokio::sync::watch;
 
 use super::owner_side::Owner;
@@ -94,20 +94,18 @@ impl Writing {
             flush_age_max: FLUSH_AGE_MAX,
             ..WriterSettings::default()
         };
-        let settings = TopicSettings {
-            name: airline::FLIGHT_TABLE.to_owned(),
-            table: None,
-            format: Format::Avro,
-            shape: Shape::Debezium,
-            key: None,
-            contract: None,
+        let table = airline::FLIGHT_TABLE.parse::<schemas::TableName>();
+        let contract = airline::flight_contract().map_err(Failure::failed)?;
+        let route = Route {
+            contract: Some(contract),
+            ..Route::new(airline::FLIGHT_TABLE, table.map_err(Failure::failed)?)
         };
-        let contract = Some(airline::flight_contract().map_err(Failure::failed)?);
+        let routes = Routes::of(vec![route]).map_err(Failure::failed)?;
         Ok(Work {
             lake: self.lake.clone(),
             kafka,
             writer,
-            topics: vec![Topic { settings, contract }],
+            routes,
             registry: Some(Arc::clone(&self.registry)),
             until,
             progress: Arc::clone(&self.progress),

@@ -37,11 +37,10 @@ impl Owner {
     pub(super) async fn open(
         directory: &Path,
         period: Period,
-        bootstrap_servers: &str,
+        mut kafka: KafkaSettings,
         registry: Arc<dyn SchemaRegistry>,
     ) -> Result<Self, Failure> {
         let inventory = open_inventory(directory, period).await?;
-        let mut kafka = KafkaSettings::new(bootstrap_servers);
         kafka.partitions = PARTITIONS;
         let relay = inventory
             .relay(kafka, registry)

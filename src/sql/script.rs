@@ -30,7 +30,9 @@ impl Script {
                 path: path.clone(),
                 source,
             })?;
-            scripts.push(Self::checked(path.display().to_string(), &text)?);
+            // Editors of some systems begin a file with a byte order mark.
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            scripts.push(Self::checked(path.display().to_string(), text)?);
         } else if scripts.is_empty() {
             let text = standard_input();
             let text = text.map_err(|source| SqlError::Input {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`lakehead write --once` as a peer of the loop: the clock runs from just before the process starts until it has ended.
 
-    lakehead_once.py --topic TOPIC --format json|avro --lake DIR --records N
+    lakehead_once.py --topic TOPIC --format json|avro|debezium --lake DIR --records N
 """
 import argparse
 import json
@@ -25,7 +25,8 @@ url = "{registry}"
 name = "{topic}"
 table = "bench.flight"
 format = "{format}"
-shape = "append"
+shape = "{shape}"
+key = ["flight_id"]
 contract = "{contract}"
 """
 
@@ -40,7 +41,7 @@ def main():
     config = args.lake.with_suffix(".toml")
     config.write_text(CONFIG.format(
         lake=args.lake, kafka=os.environ["LAKEHEAD_TEST_KAFKA"], registry=os.environ["LAKEHEAD_TEST_REGISTRY"], topic=args.topic,
-        format=args.format, contract=pathlib.Path(__file__).with_name("flight.avsc")))
+        format="avro" if args.format == "avro" else "json", shape="debezium" if args.format == "debezium" else "append", contract=pathlib.Path(__file__).with_name("flight.avsc")))
     print(f"MARK start_1 {time.time()}", flush=True)
     code = subprocess.run([os.environ["LAKEHEAD_BIN"], "write", "--config", config, "--once"]).returncode
     print(f"MARK end_1 {time.time()}", flush=True)

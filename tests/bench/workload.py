@@ -3,8 +3,9 @@
 
     workload.py --topic flights_json --records 2000000 --format json
     workload.py --topic flights_avro --records 2000000 --format avro
+    workload.py --topic flights_debezium --records 2000000 --format debezium
 
-Format `json` is plain JSON; `avro` is the Confluent wire format: magic byte 0, schema id (big endian), Avro body of flight.avsc, which is
+Format `json` is plain JSON; `debezium` the same rows in Debezium's JSON envelope (without schema); `avro` is the Confluent wire format: magic byte 0, schema id (big endian), Avro body of flight.avsc, which is
 registered first under the topic's name.
 Key: the 16-byte flight id. Partition: CRC32 of the key modulo the partition count, so that events of one flight stay in order.
 Every flight gets four events. Records are uncompressed and carry the time of producing. The topic is created, and must not exist.
@@ -75,6 +76,11 @@ def as_json(event, iso_of):
             f'"event_time":"{iso_of(when)}","note":"{note}"}}').encode()
 
 
+def as_debezium(event, iso_of):
+    return (b'{"before":null,"after":' + as_json(event, iso_of)
+            + b',"source":{"connector":"postgresql","name":"bench","lsn":%d,"ts_ms":1357000000000},"op":"c"}' % (event[2] << 20))
+
+
 def avro_encoder(registry, topic):
     import fastavro
     import requests
@@ -109,7 +115,7 @@ def main():
     args.add_argument("--topic", required=True)
     args.add_argument("--records", type=int, default=2_000_000)
     args.add_argument("--partitions", type=int, default=4)
-    args.add_argument("--format", choices=["json", "avro"], default="json")
+    args.add_argument("--format", choices=["json", "avro", "debezium"], default="json")
     args.add_argument("--seed", type=int, default=20130101)
     args = args.parse_args()
 
@@ -128,7 +134,7 @@ def main():
             failures.append(str(error))
 
     cache = {}
-    render = iso if args.format == "json" else micros
+    render = micros if args.format == "avro" else iso
 
     def cached(minute):
         text = cache.get(minute)
@@ -136,7 +142,7 @@ def main():
             text = cache[minute] = render(minute)
         return text
 
-    encode = as_json if args.format == "json" else avro_encoder(args.registry, args.topic)
+    encode = {"json": as_json, "debezium": as_debezium}.get(args.format) or avro_encoder(args.registry, args.topic)
     per_partition = [0] * args.partitions
     value_bytes = flight_sum = 0
     delay_sum = 0.0

@@ -16,6 +16,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).p
 import parts  # noqa: E402
 from demo import Demo  # noqa: E402
 from lake import Bucket, Lake  # noqa: E402
+from listeners import Listeners  # noqa: E402
 from road import Road  # noqa: E402
 
 CI = os.environ.get("CI") == "true"
@@ -40,6 +41,13 @@ def real(stack: dict[str, str], variable: str) -> str:
 @pytest.fixture(scope="session")
 def kafka(stack: dict[str, str]) -> str:
     return real(stack, parts.KAFKA)
+
+
+@pytest.fixture(scope="session")
+def listeners(stack: dict[str, str], kafka: str) -> Listeners:
+    """The listeners of Kafka that do not let everybody in."""
+    sasl_ssl, mtls, certificates = (real(stack, name) for name in (parts.KAFKA_SASL_SSL, parts.KAFKA_MTLS, parts.KAFKA_CERTIFICATES))
+    return Listeners(sasl_ssl, mtls, pathlib.Path(certificates))
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,9 @@ class Demo:
         return subprocess.run([self.binary, "sql", "--lake", str(self.directory / "lake"), *arguments], capture_output=True, text=True,
                               input=stdin, timeout=60, cwd=self.folder)
 
+    def start_sql(self, *arguments: str) -> Program:
+        return Program(self.binary, ["sql", "--lake", str(self.directory / "lake"), *arguments], self.folder, "sql")
+
     def rows(self, query: str) -> list[dict[str, str]]:
         answer = self.sql("-c", query, "--output", "csv")
         assert answer.returncode == 0, answer.stderr

@@ -62,6 +62,13 @@ class Topic:
         assert not failures and not left, f"{len(failures)} failed, {left} undelivered: {failures[:1]}"
         return count
 
+    def delete_up_to(self, partition: int, offset: int) -> None:
+        """What retention does, at once: records below the offset are gone."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        place = TopicPartition(self.name, partition, offset)
+        for deleted in admin.delete_records([place]).values():
+            deleted.result(30)
+
     def end_offsets(self) -> list[int]:
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "oracle"})
         try:

@@ -38,16 +38,20 @@ class Road:
         return Topic.create(self.bootstrap, f"{self.name}{suffix}", partitions, **config)
 
     def configure(self, *topics: dict[str, Any], assignment: str = "group", file: str = "lakehead.toml", registry: str | None = None,
-                  **writer: Any) -> str:
-        """Writes a configuration file; each topic is a `[[topic]]` table. Returns the file's name in the test's folder."""
+                  bootstrap: str | None = None, properties: dict[str, Any] | None = None, access: dict[str, Any] | None = None,
+                  options: dict[str, Any] | None = None, **writer: Any) -> str:
+        """Writes a configuration file; each topic is a `[[topic]]` table. `properties` are more of librdkafka's, `access` is more of
+        `[registry]`, `options` stand in place of the usual `[lake.options]`. Returns the file's name in the test's folder."""
         sections: dict[str, dict[str, Any]] = {"lake": {"url": self.lake.url}}
-        if bucket := self.lake.bucket:
+        if options is not None:
+            sections["lake.options"] = options
+        elif bucket := self.lake.bucket:
             sections["lake.options"] = {
                 "aws_endpoint": bucket.endpoint, "aws_allow_http": "true", "aws_region": "us-east-1",
                 "aws_access_key_id": {"env": "S3_ACCESS_KEY"}, "aws_secret_access_key": {"env": "S3_SECRET_KEY"}}
-        sections["kafka"] = {"bootstrap_servers": self.bootstrap, "group_id": self.name, "assignment": assignment}
-        sections["kafka.properties"] = GROUP_PROPERTIES
-        sections["registry"] = {"url": registry or self.registry}
+        sections["kafka"] = {"bootstrap_servers": bootstrap or self.bootstrap, "group_id": self.name, "assignment": assignment}
+        sections["kafka.properties"] = GROUP_PROPERTIES | (properties or {})
+        sections["registry"] = {"url": registry or self.registry} | (access or {})
         sections["writer"] = {"pipeline": PIPELINE} | FLUSHES | writer
         lines = [line for title, entries in sections.items() for line in (f"[{title}]", *toml(entries), "")]
         for topic in topics:

@@ -137,5 +137,22 @@ def expected(events: list[tuple[Message, dict[str, Any]]]) -> pa.Table:
 
 def debezium_json(event: dict[str, Any], wrapped: bool = False) -> bytes:
     """The event as Debezium's JsonConverter writes it, bare or inside `{"schema": …, "payload": …}`."""
-    schema = {"type": "struct", "fields": [], "name": "shop.purchase.Envelope"}
-    return json.dumps({"schema": schema, "payload": event} if wrapped else event).encode()
+    return json.dumps({"schema": CONNECT_SCHEMA, "payload": event} if wrapped else event).encode()
+
+
+def connect_field(name: str, kind: str, optional: bool = False, meaning: str | None = None) -> dict[str, Any]:
+    return {"field": name, "type": kind, "optional": optional} | ({"name": meaning, "version": 1} if meaning else {})
+
+
+CONNECT_ROW = [
+    connect_field("id", "int64"), connect_field("item", "string"), connect_field("quantity", "int32"), connect_field("price", "double", True),
+    connect_field("placed_at", "int64", meaning="io.debezium.time.MicroTimestamp"), connect_field("note", "string", True),
+]
+CONNECT_SCHEMA: dict[str, Any] = {"type": "struct", "optional": False, "name": "shop.purchase.Envelope", "fields": [
+    {"field": "before", "type": "struct", "optional": True, "name": "shop.purchase.Value", "fields": CONNECT_ROW},
+    {"field": "after", "type": "struct", "optional": True, "name": "shop.purchase.Value", "fields": CONNECT_ROW},
+    {"field": "source", "type": "struct", "optional": False, "name": "io.debezium.connector.postgresql.Source", "fields": [
+        *(connect_field(name, "string") for name in ("version", "connector", "name", "db", "schema", "table")),
+        connect_field("ts_ms", "int64"), connect_field("txId", "int64", True), connect_field("lsn", "int64", True)]},
+    connect_field("op", "string"), connect_field("ts_ms", "int64", True),
+]}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import signal
 import subprocess
 
 import pytest
 
 import parts
 from demo import Demo
+from program import Program, wait_until
 
 QUESTION = "SELECT carrier, count(*) AS flights FROM flights.flight GROUP BY carrier ORDER BY flights DESC, carrier LIMIT 2"
 ANSWER = [("UA", 4637), ("B6", 4427)]
@@ -57,6 +60,8 @@ def test_tables_are_found_without_being_declared(finished_demo: Demo) -> None:
     "SELECT * FROM '/etc/passwd'",
     "SELECT * FROM '{folder}/demo/lake/flights/flight/changes'",
     "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT _event_id, max(_source) FROM flights.flight_changes GROUP BY 1",
+    "SELECT count(DISTINCT struct(_partition, _offset)) FROM flights.flight_changes",
     "EXPLAIN ANALYZE INSERT INTO flights.flight_changes SELECT * FROM flights.flight_changes",
 ])
 def test_refused(statement: str, finished_demo: Demo, tmp_path: pathlib.Path) -> None:
@@ -67,6 +72,32 @@ def test_refused(statement: str, finished_demo: Demo, tmp_path: pathlib.Path) ->
     assert "panicked" not in answer.stderr
     assert not list(tmp_path.iterdir())
     assert finished_demo.figures("SELECT count(*) FROM flights.flight_changes") == before
+
+
+def test_interrupted(finished_demo: Demo) -> None:
+    """Ctrl-C ends a question that would compute for hours."""
+    product = "SELECT count(*) FROM flights.flight_changes a, flights.flight_changes b, flights.flight_changes c WHERE a._offset < b._offset"
+    program = finished_demo.start_sql("-c", product)
+    wait_until("it computes", lambda: cpu_seconds(program) > 2, 60)
+    program.signal(signal.SIGINT)
+    assert program.wait(20) == 130, program.text
+
+
+def cpu_seconds(program: Program) -> float:
+    fields = pathlib.Path(f"/proc/{program.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_file_is_no_lake(finished_demo: Demo, binary: pathlib.Path) -> None:
+    answer = subprocess.run([binary, "sql", "--lake", "/etc/hostname", "-c", "SELECT 1"], capture_output=True, text=True)
+    assert answer.returncode == 3 and "no directory" in answer.stderr, answer
+
+
+def test_comments_and_byte_order_marks(finished_demo: Demo, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "question.sql"
+    file.write_text("\ufeffSELECT 1 AS one;\n")
+    assert finished_demo.sql("-f", str(file), "--output", "csv").stdout == "one\n1\n"
+    assert finished_demo.sql("-c", "-- nothing").returncode == 0
 
 
 @pytest.mark.parametrize("statement", ["SELECT nonsense FROM flights.flight", "SELECT FROM WHERE", "SELECT * FROM flights.no_such_table"])
@@ -97,8 +128,8 @@ aws_endpoint = "http://127.0.0.1:{parts.free_port()}"
 aws_allow_http = "true"
 aws_region = "us-east-1"
 aws_access_key_id = "a"
-aws_secret_access_key = "b"
+aws_secret_access_key = {{ env = "SECRET" }}
 """)
     answer = subprocess.run([binary, "sql", "--config", "lakehead.toml", "-c", "SELECT * FROM flights.flight"], cwd=tmp_path,
-                            capture_output=True, text=True, timeout=120)
+                            env=os.environ | {"SECRET": "b"}, capture_output=True, text=True, timeout=120)
     assert answer.returncode == 3, (answer.returncode, answer.stderr)

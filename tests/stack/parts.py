@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Start the real parts that `fetch` has placed in the cache, on free loopback ports.
 
-    parts.py run [kafka|s3|registry ...] -- COMMAND...
+    parts.py run [kafka|s3|registry|azure ...] -- COMMAND...
 
-starts them (all, when none is named), exports their addresses, runs the command, stops them and exits with its code.
+starts them (when none is named, all but azure, an emulator), exports their addresses, runs the command, stops them and exits with its code.
 
-A part whose address the environment gives already (LAKEHEAD_TEST_KAFKA, LAKEHEAD_TEST_S3_ENDPOINT, LAKEHEAD_TEST_REGISTRY) is used as
-it is. A part that is not in the cache is named and left out; with CI=true that is a failure.
+A part whose address the environment gives already (LAKEHEAD_TEST_KAFKA, LAKEHEAD_TEST_S3_ENDPOINT, LAKEHEAD_TEST_REGISTRY,
+LAKEHEAD_TEST_AZURE) is used as it is. A part that is not in the cache is named and left out; with CI=true that is a failure.
 """
 
 from __future__ import annotations
@@ -24,17 +24,32 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 
+import azurite
+import certificates
+
 STACK = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("LAKEHEAD_TEST_CACHE") or pathlib.Path.home() / ".cache" / "lakehead")
 S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET = "lakehead", "lakehead-secret", "lakehead"
+KAFKA_USER, KAFKA_PASSWORD = "lakehead", "lakehead-sasl-password"
+KAFKA_SASL_SSL, KAFKA_MTLS, KAFKA_CERTIFICATES = "LAKEHEAD_TEST_KAFKA_SASL_SSL", "LAKEHEAD_TEST_KAFKA_MTLS", "LAKEHEAD_TEST_KAFKA_CERTIFICATES"
 KAFKA, S3, REGISTRY = "LAKEHEAD_TEST_KAFKA", "LAKEHEAD_TEST_S3_ENDPOINT", "LAKEHEAD_TEST_REGISTRY"
+AZURE = "LAKEHEAD_TEST_AZURE"
 
 SERVER_PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://127.0.0.1:{sasl_ssl},SSL://127.0.0.1:{mtls},CONTROLLER://127.0.0.1:{controller}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT
+ssl.keystore.type=PEM
+ssl.keystore.location={certificates}/server.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={certificates}/ca.pem
+listener.name.ssl.ssl.client.auth=required
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 log.dirs={folder}/log
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -87,7 +102,9 @@ def page_answers(url: str) -> bool:
 
 
 class Part:
-    """One server with its folder: started at once, usable after `wait_ready`, ended by `stop`."""
+    """One server with its folder: started at once, usable after `wait_ready`, ended by `stop`. `gives` is more environment for tests."""
+
+    gives: dict[str, str] = {}
 
     def __init__(self, name: str, command: list[str], folder: pathlib.Path, ready: Callable[[], bool], **environment: str):
         self.name, self.log, self.ready = name, folder / f"{name}.log", ready
@@ -122,15 +139,21 @@ def java(modern: bool = False) -> str:
 
 
 def start_kafka(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
-    """Apache Kafka as one KRaft node; returns it and its bootstrap address. A folder used before keeps its topics."""
+    """Apache Kafka as one KRaft node; returns it and its bootstrap address. A folder used before keeps its topics. Besides the open
+    listener there is one for SASL over TLS (PLAIN, SCRAM-SHA-512) and one that asks clients for a certificate."""
     port = port or free_port()
+    sasl_ssl, mtls, made = free_port(), free_port(), folder / "certificates"
     properties = folder / "server.properties"
-    properties.write_text(SERVER_PROPERTIES.format(port=port, controller=free_port(), folder=folder))
+    properties.write_text(SERVER_PROPERTIES.format(port=port, controller=free_port(), folder=folder, sasl_ssl=sasl_ssl, mtls=mtls,
+                                                   certificates=made, user=KAFKA_USER, password=KAFKA_PASSWORD))
     base = [java(), "-Xmx768m", "-cp", f"{place('KAFKA_FOLDER')}/*"]
     if not (folder / "log").exists():
-        subprocess.run([*base, "kafka.tools.StorageTool", "format", "-t", "bGFrZWhlYWQtdGVzdHM", "-c", str(properties)],
+        certificates.make(made)
+        scram = f"SCRAM-SHA-512=[name={KAFKA_USER},password={KAFKA_PASSWORD}]"
+        subprocess.run([*base, "kafka.tools.StorageTool", "format", "-t", "bGFrZWhlYWQtdGVzdHM", "-c", str(properties), "--add-scram", scram],
                        check=True, capture_output=True, cwd=folder)
-    part = Part("kafka", [*base, "kafka.Kafka", str(properties)], folder, lambda: answers(port))
+    part = Part("kafka", [*base, "kafka.Kafka", str(properties)], folder, lambda: all(map(answers, (port, sasl_ssl, mtls))))
+    part.gives = {KAFKA_SASL_SSL: f"127.0.0.1:{sasl_ssl}", KAFKA_MTLS: f"127.0.0.1:{mtls}", KAFKA_CERTIFICATES: str(made)}
     return part, f"127.0.0.1:{port}"
 
 
@@ -156,10 +179,22 @@ def start_registry(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
     return Part("apicurio", command, folder, lambda: page_answers(f"{url}/subjects")), url
 
 
-STARTS = {"kafka": (KAFKA, start_kafka), "s3": (S3, start_s3), "registry": (REGISTRY, start_registry)}
+def start_azure(folder: pathlib.Path) -> tuple[Part, str]:
+    """Azurite, an emulator of Azure's blobs, in memory."""
+    port = free_port()
+    program = place("AZURITE_FOLDER") / "node_modules" / ".bin" / "azurite-blob"
+    command = [str(program), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--skipApiVersionCheck", "--silent"]
+    part, url = Part("azurite", command, folder, lambda: azurite.make_container(port)), f"http://127.0.0.1:{port}"
+    # Where object_store looks for the emulator.
+    part.gives = {"AZURITE_BLOB_STORAGE_URL": url}
+    return part, url
 
 
-def start_all(folder: pathlib.Path, names: Iterable[str] = STARTS) -> tuple[list[Part], dict[str, str]]:
+STARTS = {"kafka": (KAFKA, start_kafka), "s3": (S3, start_s3), "registry": (REGISTRY, start_registry), "azure": (AZURE, start_azure)}
+USUAL = ("kafka", "s3", "registry")
+
+
+def start_all(folder: pathlib.Path, names: Iterable[str] = USUAL) -> tuple[list[Part], dict[str, str]]:
     """Starts what the environment does not give; returns the parts and the environment to add."""
     parts, found = [], {}
     try:
@@ -169,7 +204,7 @@ def start_all(folder: pathlib.Path, names: Iterable[str] = STARTS) -> tuple[list
             try:
                 part, found[variable] = start(folder)
                 parts.append(part)
-                found[f"{variable}_PID"] = str(part.process.pid)
+                found |= part.gives | {f"{variable}_PID": str(part.process.pid)}
             except Missing as missing:
                 print(f"MISSING REAL PART: {variable} not set, {missing}", file=sys.stderr, flush=True)
                 if os.environ.get("CI") == "true":
@@ -194,7 +229,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="lakehead-parts-") as folder:
-        parts, environment = start_all(pathlib.Path(folder), names or STARTS)
+        parts, environment = start_all(pathlib.Path(folder), names or USUAL)
         try:
             return subprocess.run(command, env=os.environ | environment).returncode
         finally:

@@ -1,5 +1,6 @@
 //! A data file's statistics in Delta's words, taken from the Parquet footer.
 
+use chrono::{DateTime, Datelike, Utc};
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::statistics::Statistics;
@@ -22,6 +23,16 @@ pub(super) fn of(file: &ParquetMetaData) -> String {
         .num_columns()
         .min(COLUMNS_MAX);
     for index in 0..columns {
+        // Delta keeps no statistics of what lies in arrays and maps.
+        if file
+            .file_metadata()
+            .schema_descr()
+            .column(index)
+            .max_rep_level()
+            > 0
+        {
+            continue;
+        }
         let chunks: Vec<&ColumnChunkMetaData> = file
             .row_groups()
             .iter()
@@ -133,15 +144,15 @@ fn value(bound: Bound, column: &ColumnDescriptor, upper: bool) -> Option<Value> 
         Bound::Float(value) if value.is_finite() => json!(value),
         Bound::Float(_) => return None,
         Bound::Whole(value) => match column.logical_type_ref() {
-            Some(LogicalType::Date) => json!(
-                chrono::DateTime::from_timestamp(value * 86_400, 0)?
-                    .format("%Y-%m-%d")
-                    .to_string()
-            ),
+            Some(LogicalType::Date) => {
+                let date = chrono::DateTime::from_timestamp(value.checked_mul(86_400)?, 0)?;
+                json!(plain_year(date)?.format("%Y-%m-%d").to_string())
+            }
             Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::MICROS => {
                 timestamp(value, upper)?
             }
-            Some(LogicalType::Timestamp(_)) => return None,
+            // A decimal is a number in Delta's words, which JSON's readers round.
+            Some(LogicalType::Timestamp(_) | LogicalType::Decimal(_)) => return None,
             _ => json!(value),
         },
         Bound::Bytes(value) if is_text(column) && value.len() < TEXT_BYTES_MAX => {
@@ -154,7 +165,13 @@ fn value(bound: Bound, column: &ColumnDescriptor, upper: bool) -> Option<Value> 
 fn timestamp(micros: i64, upper: bool) -> Option<Value> {
     let millis = micros.div_euclid(1000) + i64::from(upper && micros.rem_euclid(1000) != 0);
     let time = chrono::DateTime::from_timestamp_millis(millis)?;
+    let time = plain_year(time)?;
     Some(json!(time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()))
+}
+
+/// Only years of four digits are read alike by everybody.
+fn plain_year(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    (0..=9999).contains(&time.year()).then_some(time)
 }
 
 fn is_text(column: &ColumnDescriptor) -> bool {
@@ -192,7 +209,7 @@ mod tests {
     fn statistics_of(columns: Vec<(&str, ArrayRef)>) -> Value {
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let file = crate::data_file::encode(uuid::Uuid::nil(), None, &[batch]).unwrap();
-        let bytes = bytes::Bytes::from(file.bytes.clone());
+        let bytes = file.bytes.clone();
         let reader = SerializedFileReader::new(bytes).unwrap();
         assert_eq!(of(reader.metadata()), file.statistics);
         serde_json::from_str(&file.statistics).unwrap()
@@ -219,6 +236,27 @@ mod tests {
             told["nullCount"],
             json!({"n": 1, "s": 0, "long": 0, "none": 3})
         );
+    }
+
+    #[test]
+    fn a_time_that_others_cannot_read_is_not_told() {
+        let far = 253_402_300_800_000_000;
+        let times = TimestampMicrosecondArray::from(vec![0, far]).with_timezone("UTC");
+        let told = statistics_of(vec![("t", Arc::new(times))]);
+        assert_eq!(told["maxValues"], json!({}));
+    }
+
+    #[test]
+    fn decimals_and_what_lies_in_arrays_have_no_bounds() {
+        let decimals = arrow::array::Decimal128Array::from(vec![Some(1234), None])
+            .with_precision_and_scale(9, 2)
+            .unwrap();
+        let list = arrow::array::ListArray::from_iter_primitive::<arrow::datatypes::Int64Type, _, _>(
+            vec![Some(vec![Some(1)]), None],
+        );
+        let told = statistics_of(vec![("d", Arc::new(decimals)), ("l", Arc::new(list))]);
+        assert_eq!(told["minValues"], json!({}));
+        assert_eq!(told["nullCount"], json!({"d": 1}));
     }
 
     #[test]

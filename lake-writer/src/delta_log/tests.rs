@@ -94,7 +94,7 @@ async fn a_checkpoint_says_what_the_entries_said() {
         &log,
         0,
         &[
-            info.into(),
+            info.try_into().unwrap(),
             Protocol::PLAIN.into(),
             metadata().into(),
             txn("p/t/0", 1),

@@ -1,20 +1,23 @@
 //! Taking and giving up partitions: where to go on is asked of the lake, never of the group.
 
-use schemas::TopicPartition;
-use tokio::sync::oneshot;
+use schemas::{Shape, TopicPartition};
+use tokio::time::Instant;
 use tracing::info;
 
+use super::pace::Flow;
 use super::{LakeWriter, Until};
 use crate::error::WriterError;
 use crate::faults::{self, Point};
 use crate::partition::Partition;
 use crate::record_log::{Position, RecordLog};
-use crate::table_writer::{Assigned, Request};
+use crate::settings::Start;
+use crate::table_writer::Assigned;
 
 impl<L: RecordLog> LakeWriter<L> {
     /// Drops all buffers: whoever reads the partitions next starts at the committed progress.
     pub(super) async fn give_up_partitions(&mut self) -> Result<(), WriterError> {
         self.drop_buffers();
+        self.assigned.clear();
         faults::point(Point::RebalanceDuring);
         info!("all partitions revoked");
         self.log.unassign().await
@@ -26,112 +29,121 @@ impl<L: RecordLog> LakeWriter<L> {
         partitions: Vec<TopicPartition>,
     ) -> Result<(), WriterError> {
         self.drop_buffers();
-        for lane in 0..self.lanes.len() {
-            let topic = &self.lanes[lane].topic;
-            let mine: Vec<_> = partitions
-                .iter()
-                .filter(|partition| &partition.topic == topic)
-                .cloned()
-                .collect();
-            if !mine.is_empty() {
-                self.open(lane, mine).await?;
+        self.assigned = partitions;
+        for index in 0..self.lanes.len() {
+            self.lanes[index].stopped = None;
+            if let Err(error) = self.open(index, self.assigned_to(index)).await {
+                self.stop_table(index, error)?;
             }
         }
         faults::point(Point::RebalanceDuring);
-        let positions: Vec<Position> = self
-            .partitions
-            .iter()
-            .map(|partition| Position {
-                partition: partition.partition.clone(),
-                next_offset: Some(partition.next_offset),
-            })
-            .collect();
-        self.log.assign(&positions).await?;
+        self.assign_positions().await?;
         self.assigned_once = true;
         info!(
-            partitions = positions.len(),
+            partitions = self.partitions.len(),
             epoch = self.epoch,
             "partitions assigned"
         );
         Ok(())
     }
 
-    /// Reads fenced partitions again from where the other writer left them.
+    /// Reads from where every open partition stands, and nothing else.
+    pub(super) async fn assign_positions(&mut self) -> Result<(), WriterError> {
+        let positions: Vec<Position> = self.partitions.iter().map(Partition::position).collect();
+        self.log.assign(&positions).await?;
+        // What is assigned is not paused.
+        self.flow = Flow::Free;
+        Ok(())
+    }
+
+    /// Reads partitions of one table again from where another writer left them.
     pub(super) async fn read_again(
         &mut self,
-        fenced: &[TopicPartition],
+        index: usize,
+        fenced: Vec<TopicPartition>,
     ) -> Result<(), WriterError> {
-        for lane in 0..self.lanes.len() {
-            let topic = &self.lanes[lane].topic;
-            let mine: Vec<_> = fenced
-                .iter()
-                .filter(|partition| &partition.topic == topic)
-                .cloned()
-                .collect();
-            if mine.is_empty() {
-                continue;
-            }
-            self.partitions
-                .retain(|partition| !mine.contains(&partition.partition));
-            self.open(lane, mine.clone()).await?;
-            for partition in self
-                .partitions
-                .iter()
-                .filter(|known| mine.contains(&known.partition))
-            {
-                self.log
-                    .seek(&partition.partition, partition.next_offset)
-                    .await?;
+        self.partitions
+            .retain(|partition| !fenced.contains(&partition.partition));
+        let known = self.partitions.len();
+        if let Err(error) = self.open(index, fenced).await {
+            return self.stop_table(index, error);
+        }
+        for partition in &self.partitions[known..] {
+            let place = &partition.partition;
+            self.log
+                .seek(place, partition.position().next_offset)
+                .await?;
+            // It may have been waiting for a schema, which it does no more.
+            if self.flow != Flow::Paused {
+                self.log.resume(std::slice::from_ref(place))?;
             }
         }
         Ok(())
     }
 
+    /// The assigned partitions of one lane's topic.
+    pub(super) fn assigned_to(&self, index: usize) -> Vec<TopicPartition> {
+        let topic = &self.lanes[index].topic;
+        let mine = self.assigned.iter();
+        mine.filter(|partition| &partition.topic == topic)
+            .cloned()
+            .collect()
+    }
+
     fn drop_buffers(&mut self) {
         self.epoch += 1;
         self.partitions.clear();
-        self.paused = false;
+        for lane in &mut self.lanes {
+            lane.outlet.release(self.epoch);
+        }
     }
 
     /// Asks the table's writer where to go on and opens a buffer for each partition.
-    async fn open(
+    pub(super) async fn open(
         &mut self,
-        lane: usize,
+        index: usize,
         partitions: Vec<TopicPartition>,
     ) -> Result<(), WriterError> {
-        let (reply, answer) = oneshot::channel();
-        let request = Request::Assign {
-            epoch: self.epoch,
-            partitions,
-            reply,
-        };
-        let died = || WriterError::Internal("a table's writer died".to_owned());
-        self.lanes[lane]
-            .requests
-            .send(request)
-            .map_err(|_| died())?;
-        let Assigned { resumes, table } = answer.await.map_err(|_| died())??;
-        if let (None, Some((contract, _))) = (&self.lanes[lane].schema, table) {
-            self.lanes[lane].set_contract(contract)?;
+        if partitions.is_empty() {
+            return Ok(());
         }
-        for resume in resumes {
-            let (first, end) = self.log.offsets_kept(&resume.partition).await?;
-            if let Some(next_offset) = resume
-                .next_offset
-                .filter(|next| !(first..=end).contains(next))
-            {
-                let why = format!("it holds the offsets from {first} to {end}");
-                let partition = resume.partition;
-                return Err(WriterError::OffsetOutOfRange {
-                    partition,
-                    next_offset,
-                    why,
-                });
+        let lane = &mut self.lanes[index];
+        let now = self.log.partition_count(&lane.topic).await?;
+        let assigned = lane.outlet.assign(partitions, now).await?;
+        let Assigned {
+            resumes,
+            table,
+            partition_count,
+        } = assigned;
+        let before = partition_count.unwrap_or(now.into());
+        if before != i64::from(now) && lane.shape != Shape::Append {
+            let topic = lane.topic.to_string();
+            return Err(WriterError::PartitionsChanged { topic, before, now });
+        }
+        if let Some((contract, shape)) = table {
+            let contract = lane.contract_for(contract, shape)?;
+            if lane.differs_from(&contract) {
+                // What was read by another contract goes first; the table refuses it if need be.
+                self.flush(index);
+                self.lanes[index].set_contract(contract)?;
             }
-            let mut partition = Partition::new(resume, lane, first);
-            partition.end_offset = (self.until == Until::CaughtUp).then_some(end);
-            self.partitions.push(partition);
         }
+        let start = self.lanes[index].route.start;
+        let mut opened = Vec::with_capacity(resumes.len());
+        for resume in resumes {
+            let (kept, end) = self.log.offsets_kept(&resume.partition).await?;
+            let first = match (resume.next_offset, start) {
+                (None, Start::Latest | Start::At { .. }) => {
+                    self.log.start_offset(&resume.partition, start).await?
+                }
+                _ => kept,
+            };
+            let mut partition = Partition::new(resume, index, first, Instant::now());
+            partition.check_kept((kept, end))?;
+            partition.end_offset = (self.until == Until::CaughtUp).then_some(end);
+            opened.push(partition);
+        }
+        self.partitions.append(&mut opened);
         Ok(())
     }
 }

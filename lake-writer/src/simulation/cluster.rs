@@ -1,6 +1,7 @@
 //! The simulated Kafka: partitions of records, and members that may learn late what is theirs.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use schemas::{TopicPartition, header};
 
 use super::oracle::Landed;
 use crate::error::WriterError;
-use crate::record_log::{Headers, Membership, Position, Record, RecordLog};
+use crate::record_log::{Headers, Notice, Position, Record, RecordLog};
+use crate::settings::Start;
 
 pub(super) const TOPIC: &str = "sim.row";
 pub(super) const RECORD_BYTES_MAX: usize = 200;
@@ -29,7 +31,7 @@ struct Stored {
 #[derive(Debug)]
 pub(super) struct Cluster {
     partitions: Vec<Vec<Stored>>,
-    members: HashMap<usize, VecDeque<Membership>>,
+    members: HashMap<usize, VecDeque<Notice>>,
     joined: usize,
     numbers: i64,
 }
@@ -71,8 +73,8 @@ impl Cluster {
         for (member, share) in shares {
             let told = members.len() == 1 || rng.random_range(0..100) < 70;
             if let (true, Some(events)) = (told, self.members.get_mut(&member)) {
-                events.push_back(Membership::Revoked);
-                events.push_back(Membership::Assigned(share));
+                events.push_back(Notice::Revoked);
+                events.push_back(Notice::Assigned(share));
             }
         }
     }
@@ -196,11 +198,11 @@ impl RecordLog for Member {
         &mut self,
         _: Duration,
         _: usize,
-        each: &mut (dyn for<'r> FnMut(Record<'r>) + Send),
-    ) -> Result<Option<Membership>, WriterError> {
+        each: &mut (dyn for<'r> FnMut(Record<'r>) -> ControlFlow<()> + Send),
+    ) -> Result<Option<Notice>, WriterError> {
         tokio::time::sleep(Duration::from_millis(self.rng.random_range(1..30))).await;
         let mut cluster = self.cluster.lock().unwrap();
-        for (partition, (next, paused)) in &mut self.positions {
+        'partitions: for (partition, (next, paused)) in &mut self.positions {
             let log = &cluster.partitions[usize::try_from(*partition).unwrap()];
             let some = if *paused {
                 0
@@ -215,7 +217,7 @@ impl RecordLog for Member {
                         (header::SEQUENCE.to_owned(), sequence.to_string()),
                     ])
                 });
-                each(Record {
+                let flow = each(Record {
                     topic: TOPIC,
                     partition: *partition,
                     offset: *next,
@@ -225,6 +227,9 @@ impl RecordLog for Member {
                     headers: headers.as_ref().map(|headers| headers as &dyn Headers),
                 });
                 *next += 1;
+                if flow.is_break() {
+                    break 'partitions;
+                }
             }
         }
         Ok(cluster
@@ -236,12 +241,7 @@ impl RecordLog for Member {
     async fn assign(&mut self, positions: &[Position]) -> Result<(), WriterError> {
         let positions = positions.iter();
         self.positions = positions
-            .map(|position| {
-                (
-                    position.partition.partition,
-                    (position.next_offset.unwrap_or(0), false),
-                )
-            })
+            .map(|position| (position.partition.partition, (position.next_offset, false)))
             .collect();
         Ok(())
     }
@@ -279,6 +279,26 @@ impl RecordLog for Member {
         let index = usize::try_from(partition.partition).unwrap();
         let end = self.cluster.lock().unwrap().partitions[index].len();
         Ok((0, i64::try_from(end).unwrap()))
+    }
+
+    async fn topics(&mut self) -> Result<Vec<String>, WriterError> {
+        Ok(vec![TOPIC.to_owned()])
+    }
+
+    fn read_topics(&mut self, _: Vec<String>) -> Result<(), WriterError> {
+        Ok(())
+    }
+
+    async fn start_offset(&mut self, _: &TopicPartition, _: Start) -> Result<i64, WriterError> {
+        Ok(0)
+    }
+
+    fn passed(&self, _: &TopicPartition) -> Option<i64> {
+        None
+    }
+
+    async fn partition_count(&mut self, _: &str) -> Result<i32, WriterError> {
+        Ok(i32::try_from(self.cluster.lock().unwrap().partitions.len()).unwrap())
     }
 
     fn report_progress(&mut self, _: &[(TopicPartition, i64)]) {}

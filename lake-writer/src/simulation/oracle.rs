@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
+use futures::TryStreamExt;
 use lake_store::{DEAD_LETTERS_PATH, LakeStore};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::delta_log::DeltaLog;
+
+const CHANGES_PATH: &str = "sim/row/changes";
 
 /// How a record ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub(super) async fn landed(lake: &LakeStore) -> BTreeMap<(i32, i64), Landed> {
         let before = landed.insert(place, how);
         assert!(before.is_none(), "{place:?} landed twice");
     };
-    for batch in batches(lake, "sim/row/changes").await {
+    for batch in batches(lake, CHANGES_PATH).await {
         let text = |name: &str, row: usize| {
             batch
                 .column_by_name(name)
@@ -102,6 +105,23 @@ async fn batches(lake: &LakeStore, table: &str) -> Vec<RecordBatch> {
         batches.extend(reader.map(Result::unwrap));
     }
     batches
+}
+
+/// Every object of the two tables, with its size in bytes.
+pub(super) async fn objects(lake: &LakeStore) -> Vec<(String, u64)> {
+    let mut objects = Vec::new();
+    for table in [CHANGES_PATH, DEAD_LETTERS_PATH] {
+        let found: Vec<_> = lake
+            .table_store(table)
+            .list(None)
+            .try_collect()
+            .await
+            .unwrap();
+        let named = found.into_iter();
+        objects.extend(named.map(|object| (format!("{table}/{}", object.location), object.size)));
+    }
+    objects.sort();
+    objects
 }
 
 pub(super) fn compare(

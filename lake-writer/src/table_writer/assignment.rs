@@ -6,21 +6,21 @@ use lake_store::DEAD_LETTERS_PATH;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use schemas::TopicPartition;
+use tracing::warn;
 
-use super::{Assigned, Owned, Resume, TableWriter};
+use super::{Assigned, Owned, Resume, STORE_WAIT_MIN, TableWriter};
 use crate::dead_letter;
-use crate::delta_log::{DeltaLogError, TableState};
+use crate::delta_log::DeltaLogError;
 use crate::error::WriterError;
 use crate::layout;
+use crate::patience::Patience;
 
 impl TableWriter {
     /// Looks up where these partitions stand and remembers that as the start of their rows.
     pub(super) async fn assign(
         &mut self,
-        epoch: u64,
         partitions: Vec<TopicPartition>,
     ) -> Result<Assigned, WriterError> {
-        self.owned.retain(|_, owned| owned.epoch == epoch);
         self.changes_state = self.load(&self.changes).await?;
         self.dead_letters_state = self.load(&self.dead_letters).await?;
         let table = match &self.changes_state {
@@ -30,48 +30,39 @@ impl TableWriter {
                 Some(found.map_err(|why| self.table_error(why))?)
             }
         };
-        let mut resumes = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            resumes.push(self.resume(epoch, partition).await?);
-        }
-        Ok(Assigned { resumes, table })
+        let topic = partitions.first().map(|partition| &partition.topic);
+        let count = topic.and_then(|topic| self.txn(&self.partition_count_app_id(topic)));
+        let mut resumes: Vec<Resume> = partitions
+            .into_iter()
+            .map(|partition| self.resume(partition))
+            .collect();
+        self.find_dead_lettered(&mut resumes).await?;
+        Ok(Assigned {
+            resumes,
+            table,
+            partition_count: count,
+        })
     }
 
-    async fn resume(
-        &mut self,
-        epoch: u64,
-        partition: TopicPartition,
-    ) -> Result<Resume, WriterError> {
-        let txn = |state: &Option<TableState>, app_id: &str| {
-            state
-                .as_ref()
-                .and_then(|state| state.txns.get(app_id).copied())
-        };
-        let data = txn(&self.changes_state, &self.app_id(&partition));
-        let dead_letters = txn(
-            &self.dead_letters_state,
-            &self.dead_letters_app_id(&partition),
-        );
-        let dead_lettered = match dead_letters {
-            Some(reached) if reached > data.unwrap_or(0) => {
-                self.dead_lettered(&partition, data.unwrap_or(0)).await?
-            }
-            _ => BTreeSet::new(),
-        };
-        self.owned.insert(
-            partition.clone(),
-            Owned {
-                epoch,
-                data,
-                dead_letters,
-            },
-        );
-        Ok(Resume {
+    /// What the table of changes says of an application.
+    fn txn(&self, app_id: &str) -> Option<i64> {
+        self.changes_state.as_ref()?.txns.get(app_id).copied()
+    }
+
+    fn resume(&mut self, partition: TopicPartition) -> Resume {
+        let data = self.txn(&self.app_id(&partition));
+        let letters = self.dead_letters_state.as_ref();
+        let letters = letters.map(|state| state.txns.get(&self.dead_letters_app_id(&partition)));
+        let dead_letters = letters.flatten().copied();
+        self.owned
+            .insert(partition.clone(), Owned { data, dead_letters });
+        Resume {
+            last_mark: self.txn(&self.mark_app_id(&partition)),
             sequences: self.sequences(&partition),
             next_offset: data,
-            dead_lettered,
+            dead_lettered: BTreeSet::new(),
             partition,
-        })
+        }
     }
 
     fn sequences(&self, partition: &TopicPartition) -> HashMap<String, i64> {
@@ -83,35 +74,50 @@ impl TableWriter {
         .collect()
     }
 
-    /// Offsets from `first` on that are dead letters already: a crash came between their commit
-    /// and the data commit that passes over them.
-    async fn dead_lettered(
-        &self,
-        partition: &TopicPartition,
-        first: i64,
-    ) -> Result<BTreeSet<i64>, WriterError> {
-        let found = self.dead_letter_offsets(partition, first).await;
-        found.map_err(|error| WriterError::Table {
-            table: DEAD_LETTERS_PATH.to_owned(),
-            why: format!("cannot read the dead letters of {partition}: {error}"),
-        })
+    /// Finds the offsets that are dead letters already though the table has not passed them: a crash
+    /// came between their commit and the data commit.
+    async fn find_dead_lettered(&self, resumes: &mut [Resume]) -> Result<(), WriterError> {
+        let ahead = |resume: &&mut Resume| {
+            let owned = self.owned.get(&resume.partition);
+            let reached = owned.and_then(|owned| owned.dead_letters);
+            reached.is_some_and(|reached| reached > resume.next_offset.unwrap_or(0))
+        };
+        let mut resumes: Vec<&mut Resume> = resumes.iter_mut().filter(ahead).collect();
+        if resumes.is_empty() {
+            return Ok(());
+        }
+        let mut patience = Patience::new(&self.parts.entropy, STORE_WAIT_MIN);
+        loop {
+            match self.read_dead_lettered(&mut resumes).await {
+                Ok(()) => return Ok(()),
+                Err(DeltaLogError::Store(error)) => {
+                    warn!(%error, "cannot read the dead letters; trying again");
+                    patience.wait().await;
+                }
+                Err(error @ DeltaLogError::Corrupt { .. }) => {
+                    return Err(WriterError::Table {
+                        table: DEAD_LETTERS_PATH.to_owned(),
+                        why: error.to_string(),
+                    });
+                }
+            }
+        }
     }
 
-    async fn dead_letter_offsets(
-        &self,
-        partition: &TopicPartition,
-        first: i64,
-    ) -> Result<BTreeSet<i64>, DeltaLogError> {
-        let mut offsets = BTreeSet::new();
+    async fn read_dead_lettered(&self, resumes: &mut [&mut Resume]) -> Result<(), DeltaLogError> {
         for file in self.dead_letters.files().await? {
             let path = Path::from(file.path);
             let bytes = self.dead_letters.store().get(&path).await?.bytes().await?;
-            let found = dead_letter::offsets(bytes, partition, first);
-            offsets.extend(found.map_err(|error| DeltaLogError::Corrupt {
-                path,
-                why: error.to_string(),
-            })?);
+            for resume in resumes.iter_mut() {
+                let first = resume.next_offset.unwrap_or(0);
+                let found = dead_letter::offsets(bytes.clone(), &resume.partition, first);
+                let found = found.map_err(|error| DeltaLogError::Corrupt {
+                    path: path.clone(),
+                    why: error.to_string(),
+                })?;
+                resume.dead_lettered.extend(found);
+            }
         }
-        Ok(offsets)
+        Ok(())
     }
 }

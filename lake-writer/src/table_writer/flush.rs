@@ -1,262 +1,240 @@
 //! One flush: dead letters first, then data files, then the commit that carries rows and offsets.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use arrow::array::RecordBatch;
 use lake_store::DEAD_LETTERS_PATH;
-use schemas::TopicPartition;
+use object_store::ObjectStoreExt;
 use tracing::{info, warn};
 
+use super::open_files::OpenFiles;
+use super::open_flush::OpenFlush;
 use super::{
-    DeltaLog, Draft, Flush, Outcome, Refusal, Slice, Step, TableParts, TableState, TableWriter,
+    DeltaLog, Draft, Outcome, Parts, Refusal, STORE_WAIT_MIN, Step, TableParts, TableState,
+    TableWriter,
 };
 use crate::action::Add;
 use crate::commit::commit;
 use crate::data_file::{self, DataFile};
-use crate::dead_letter::{self, DeadLetter};
+use crate::dead_letter;
 use crate::delta_log::write_checkpoint;
 use crate::error::WriterError;
 use crate::faults::{self, Planted, Point};
 use crate::patience::Patience;
 
-/// First wait when an upload fails.
-const UPLOAD_WAIT_MIN: Duration = Duration::from_millis(100);
-
-/// A slice whose buffer has become batches, by event date.
-struct Part {
-    partition: TopicPartition,
-    next_offset: i64,
-    batches: Vec<(i32, RecordBatch)>,
-    dead_letters: Vec<DeadLetter>,
-    sequences: Vec<(String, i64)>,
+/// Whether a commit became a version.
+enum Landed {
+    Yes,
+    /// Another writer moved one of its partitions.
+    Fenced,
 }
 
 impl TableWriter {
-    /// Commits a flush. Partitions that another writer moved are left out and told; all others
-    /// land, or the error ends the writer.
-    pub(super) async fn flush(&mut self, flush: Flush) -> Result<Outcome, WriterError> {
+    /// Commits what was taken in. If another writer moved one of its partitions, all of it is
+    /// dropped and told: it must be read again. The error ends the table's work.
+    pub(super) async fn flush(&mut self, open: OpenFlush) -> Result<Outcome, WriterError> {
+        let OpenFlush {
+            schema,
+            mut parts,
+            files,
+            repetitions,
+        } = open;
         let mut outcome = Outcome {
-            epoch: flush.epoch,
-            bytes: flush.bytes,
+            epoch: self.epoch,
+            rows: files.rows(),
+            repetitions,
             ..Outcome::default()
         };
-        let mut parts = self.parts_of(flush.epoch, flush.slices)?;
-        self.commit_dead_letters(&mut parts, &mut outcome).await?;
-        if let Some(schema) = &flush.schema {
-            self.ensure_changes(schema).await?;
+        for (partition, kept) in std::mem::take(&mut self.kept) {
+            parts.entry(partition).or_default().follow(kept);
         }
-        // Without a table there is nowhere to keep progress: the records are read again after a
-        // restart and their dead letters recognised.
-        while self.changes_state.is_some() && !parts.is_empty() {
-            let files = self.upload(&self.changes, self.encode(&parts)?).await;
-            faults::point(Point::UploadAfter);
-            if self.commit_changes(&mut parts, files, &mut outcome).await? {
-                break;
+        let fits = match &schema {
+            Some(schema) => self.ensure_changes(schema).await?,
+            None => true,
+        };
+        let landed = match self.commit_dead_letters(&mut parts, &mut outcome).await? {
+            // The table has grown beyond these rows: they are read again by its contract.
+            Landed::Yes if !fits => Landed::Fenced,
+            Landed::Yes if parts.is_empty() => Landed::Yes,
+            Landed::Yes if self.changes_state.is_none() => {
+                // Nowhere to keep progress: after a restart the records are read again and their
+                // dead letters recognised.
+                self.kept = parts;
+                return Ok(outcome);
+            }
+            Landed::Yes => {
+                let files = self.upload(&self.changes, self.finish(files)?).await;
+                faults::point(Point::UploadAfter);
+                self.commit_changes(&parts, files, &mut outcome).await?
+            }
+            Landed::Fenced => Landed::Fenced,
+        };
+        let partitions = parts.into_iter();
+        match landed {
+            Landed::Yes => {
+                let progress = partitions.map(|(partition, part)| (partition, part.next_offset));
+                outcome.committed = progress.collect();
+            }
+            Landed::Fenced => {
+                outcome.rows = 0;
+                outcome.fenced = partitions.map(|(partition, _)| partition).collect();
+                self.owned
+                    .retain(|partition, _| !outcome.fenced.contains(partition));
             }
         }
-        outcome.committed = parts
-            .into_iter()
-            .map(|part| (part.partition, part.next_offset))
-            .collect();
         self.checkpoint_if_due(&outcome).await;
         Ok(outcome)
-    }
-
-    /// The slices that are still ours, as batches.
-    fn parts_of(&self, epoch: u64, slices: Vec<Slice>) -> Result<Vec<Part>, WriterError> {
-        let mut parts = Vec::with_capacity(slices.len());
-        for slice in slices {
-            if self
-                .owned
-                .get(&slice.partition)
-                .is_none_or(|owned| owned.epoch != epoch)
-            {
-                continue;
-            }
-            let batches = slice.rows.map(columnar::ChangeBuffer::finish).transpose();
-            parts.push(Part {
-                partition: slice.partition,
-                next_offset: slice.next_offset,
-                batches: batches
-                    .map_err(|error| self.table_error(error.to_string()))?
-                    .unwrap_or_default(),
-                dead_letters: slice.dead_letters,
-                sequences: slice.sequences,
-            });
-        }
-        Ok(parts)
     }
 
     /// Commits the dead letters of all parts, in a version of their own table.
     async fn commit_dead_letters(
         &mut self,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts,
         outcome: &mut Outcome,
-    ) -> Result<(), WriterError> {
-        loop {
-            let mut batches = Vec::new();
-            let mut steps = Vec::new();
-            for part in parts.iter().filter(|part| !part.dead_letters.is_empty()) {
-                let batch =
-                    dead_letter::batch(&part.partition, &self.parts.table, &part.dead_letters);
+    ) -> Result<Landed, WriterError> {
+        let mut batches = Vec::new();
+        let mut steps = Vec::new();
+        for (partition, part) in parts.iter_mut() {
+            let letters = std::mem::take(&mut part.dead_letters);
+            if !letters.is_empty() {
+                let batch = dead_letter::batch(partition, &self.parts.table, &letters);
                 batches.push(batch.map_err(|error| self.table_error(error.to_string()))?);
-                steps.push(self.dead_letters_step(&part.partition, part.next_offset));
-            }
-            if batches.is_empty() {
-                return Ok(());
-            }
-            self.ensure_dead_letters().await?;
-            let name = self.parts.entropy.uuid();
-            let file = data_file::encode(name, None, &batches)
-                .map_err(|error| self.table_error(error.to_string()))?;
-            let files = self.upload(&self.dead_letters, vec![file]).await;
-            let Some(state) = &mut self.dead_letters_state else {
-                return Ok(());
-            };
-            let draft = Draft {
-                layout: state.metadata.clone(),
-                steps,
-                further: Vec::new(),
-                files,
-            };
-            let TableParts { clock, entropy, .. } = &self.parts;
-            let result = commit(&self.dead_letters, state, &draft, clock.as_ref(), entropy).await;
-            if let Some(version) = self.settle(result, &draft.steps, parts, outcome)? {
-                outcome.dead_letters = batches.iter().map(RecordBatch::num_rows).sum();
-                self.own_dead_letters(parts);
-                warn!(table = %self.parts.table, rows = outcome.dead_letters, version,
-                    "dead letters committed; look at them in system.dead_letters");
-                faults::point(Point::DeadLettersAfter);
-                return Ok(());
+                steps.push(self.dead_letters_step(partition, part.next_offset));
             }
         }
+        if batches.is_empty() {
+            return Ok(Landed::Yes);
+        }
+        self.ensure_dead_letters().await?;
+        let file = data_file::encode(self.parts.entropy.uuid(), None, &batches)
+            .map_err(|error| self.table_error(error.to_string()))?;
+        let files = self.upload(&self.dead_letters, vec![file]).await;
+        let Some(state) = &mut self.dead_letters_state else {
+            return Ok(Landed::Yes);
+        };
+        let draft = Draft {
+            layout: state.metadata.clone(),
+            steps,
+            further: Vec::new(),
+            files,
+            growth: None,
+        };
+        let TableParts { clock, entropy, .. } = &self.parts;
+        let result = commit(&self.dead_letters, state, &draft, clock.as_ref(), entropy).await;
+        let Some(version) = self.settle(result)? else {
+            return Ok(Landed::Fenced);
+        };
+        outcome.dead_letters = batches.iter().map(RecordBatch::num_rows).sum();
+        self.own_dead_letters(&draft.steps, parts);
+        warn!(table = %self.parts.table, rows = outcome.dead_letters, version,
+            "dead letters committed; look at them in system.dead_letters");
+        faults::point(Point::DeadLettersAfter);
+        Ok(Landed::Yes)
     }
 
-    fn own_dead_letters(&mut self, parts: &[Part]) {
-        for part in parts.iter().filter(|part| !part.dead_letters.is_empty()) {
-            if let Some(owned) = self.owned.get_mut(&part.partition) {
+    fn own_dead_letters(&mut self, steps: &[Step], parts: &Parts) {
+        for (partition, part) in parts {
+            let app_id = self.dead_letters_app_id(partition);
+            let moved = steps.iter().any(|step| step.app_id == app_id);
+            if let (true, Some(owned)) = (moved, self.owned.get_mut(partition)) {
                 owned.dead_letters = Some(part.next_offset);
             }
         }
     }
 
-    /// Commits rows and offsets in one version; false if partitions were fenced off and the rest
-    /// must be encoded again.
+    /// Commits rows and offsets in one version.
     async fn commit_changes(
         &mut self,
-        parts: &mut Vec<Part>,
+        parts: &Parts,
         files: Vec<Add>,
         outcome: &mut Outcome,
-    ) -> Result<bool, WriterError> {
-        let Some(state) = &self.changes_state else {
-            return Ok(true);
+    ) -> Result<Landed, WriterError> {
+        let steps = parts.iter();
+        let steps = steps.map(|(partition, part)| self.step(partition, part.next_offset));
+        let (steps, further) = (steps.collect(), self.further_txns(parts));
+        let Some(state) = &mut self.changes_state else {
+            return Ok(Landed::Yes);
         };
         let draft = Draft {
             layout: state.metadata.clone(),
-            steps: parts
-                .iter()
-                .map(|part| self.step(&part.partition, part.next_offset))
-                .collect(),
-            further: self.sequence_txns(parts),
+            steps,
+            further,
             files,
+            growth: None,
         };
-        let steps = draft.steps.clone();
-        let Some(state) = &mut self.changes_state else {
-            return Ok(true);
-        };
-        let result = commit_planned(&self.changes, state, draft.clone(), &self.parts).await;
-        let Some(version) = self.settle(result, &steps, parts, outcome)? else {
-            return Ok(false);
+        outcome.files = draft.files.len();
+        let result = commit_planned(&self.changes, state, draft, &self.parts).await;
+        let Some(version) = self.settle(result)? else {
+            return Ok(Landed::Fenced);
         };
         faults::point(Point::CommitAfter);
-        for part in parts.iter() {
-            if let Some(owned) = self.owned.get_mut(&part.partition) {
+        for (partition, part) in parts {
+            if let Some(owned) = self.owned.get_mut(partition) {
                 owned.data = Some(part.next_offset);
             }
         }
         outcome.version = Some(version);
-        outcome.files = draft.files.len();
-        outcome.rows = parts
-            .iter()
-            .flat_map(|part| &part.batches)
-            .map(|(_, batch)| batch.num_rows())
-            .sum();
         info!(table = %self.parts.table, version, rows = outcome.rows, files = outcome.files,
-            partitions = parts.len(), "committed");
-        Ok(true)
+            repetitions = outcome.repetitions, partitions = parts.len(), "committed");
+        Ok(Landed::Yes)
     }
 
-    fn sequence_txns(&self, parts: &[Part]) -> Vec<(String, i64)> {
+    /// What is known beside the offsets: last sequences, last records, partitions of the topic.
+    fn further_txns(&self, parts: &Parts) -> Vec<(String, i64)> {
         let mut txns = Vec::new();
-        for part in parts {
+        for (partition, part) in parts {
+            let mark = part
+                .last_mark
+                .map(|mark| (self.mark_app_id(partition), mark));
+            txns.extend(mark);
             for (source, sequence) in &part.sequences {
-                txns.push((self.sequence_app_id(&part.partition, source), *sequence));
+                txns.push((self.sequence_app_id(partition, source), *sequence));
             }
         }
+        let topic = parts.keys().next().map(|partition| &partition.topic);
+        let count = topic.map(|topic| {
+            (
+                self.partition_count_app_id(topic),
+                self.partition_count.into(),
+            )
+        });
+        let known = self.changes_state.as_ref().map(|state| &state.txns);
+        let is_news = |(app_id, count): &(String, i64)| {
+            known.and_then(|txns| txns.get(app_id)) != Some(count)
+        };
+        txns.extend(count.filter(is_news));
+        txns.sort();
         txns
     }
 
-    /// Takes fenced partitions out of `parts` and of what we own; the version if it landed.
-    fn settle(
-        &mut self,
-        result: Result<u64, Refusal>,
-        steps: &[Step],
-        parts: &mut Vec<Part>,
-        outcome: &mut Outcome,
-    ) -> Result<Option<u64>, WriterError> {
-        let moved = match result {
-            Ok(version) => return Ok(Some(version)),
-            Err(Refusal::Fenced(moved)) => moved,
-            Err(Refusal::LayoutChanged) => {
-                return Err(self.table_error(
-                    "its columns or protocol were changed by another program while rows were on \
-                     their way; nothing of them was committed, start the writer again",
-                ));
+    /// The version if it landed; nothing if another writer was first.
+    fn settle(&self, result: Result<u64, Refusal>) -> Result<Option<u64>, WriterError> {
+        match result {
+            Ok(version) => Ok(Some(version)),
+            Err(Refusal::Fenced(moved)) => {
+                warn!(table = %self.parts.table, ?moved,
+                    "another writer has moved these on; dropping our rows and reading again");
+                Ok(None)
             }
-            Err(Refusal::NotEncodable(why)) => return Err(WriterError::Internal(why)),
-        };
-        let is_ours = |app_id: &String| steps.iter().any(|step| &step.app_id == app_id);
-        debug_assert!(moved.iter().all(is_ours), "refused for {moved:?}");
-        let fenced: Vec<TopicPartition> = parts
-            .iter()
-            .map(|part| &part.partition)
-            .filter(|partition| {
-                moved.contains(&self.app_id(partition))
-                    || moved.contains(&self.dead_letters_app_id(partition))
-            })
-            .cloned()
-            .collect();
-        parts.retain(|part| !fenced.contains(&part.partition));
-        for partition in fenced {
-            warn!(table = %self.parts.table, %partition,
-                "another writer has moved this partition on; dropping our rows and reading again");
-            self.owned.remove(&partition);
-            outcome.fenced.push(partition);
+            Err(Refusal::LayoutChanged) => {
+                warn!(table = %self.parts.table,
+                    "another program changed the table's columns; dropping our rows and reading again");
+                Ok(None)
+            }
+            Err(Refusal::Overtaken) => Ok(None),
+            Err(Refusal::Unreadable(why)) => Err(self.table_error(why)),
+            Err(Refusal::NotEncodable(why)) => Err(WriterError::Internal(why)),
         }
-        Ok(None)
     }
 
-    /// One data file per event date, partitions one after the other, offsets rising within each.
-    fn encode(&self, parts: &[Part]) -> Result<Vec<DataFile>, WriterError> {
-        let mut days: BTreeMap<i32, Vec<RecordBatch>> = BTreeMap::new();
-        for part in parts {
-            for (day, batch) in &part.batches {
-                days.entry(*day).or_default().push(batch.clone());
-            }
-        }
-        let encode = |(day, batches): (i32, Vec<RecordBatch>)| {
-            data_file::encode(self.parts.entropy.uuid(), Some(day), &batches)
-        };
-        let files: Result<Vec<DataFile>, _> = days.into_iter().map(encode).collect();
-        files.map_err(|error| WriterError::Internal(format!("cannot encode a data file: {error}")))
+    fn finish(&self, files: OpenFiles) -> Result<Vec<DataFile>, WriterError> {
+        let files = files.finish(&self.parts.entropy);
+        files.map_err(|error| self.table_error(format!("cannot encode a data file: {error}")))
     }
 
     /// Uploads files, waiting out a store that is down.
-    async fn upload(&self, log: &DeltaLog, files: Vec<DataFile>) -> Vec<Add> {
+    pub(super) async fn upload(&self, log: &DeltaLog, files: Vec<DataFile>) -> Vec<Add> {
         let mut added = Vec::with_capacity(files.len());
         for file in files {
-            let mut patience = Patience::new(&self.parts.entropy, UPLOAD_WAIT_MIN);
+            let mut patience = Patience::new(&self.parts.entropy, STORE_WAIT_MIN);
             loop {
                 match file.upload(log.store(), self.parts.clock.now_us()).await {
                     Ok(add) => break added.push(add),
@@ -292,23 +270,36 @@ impl TableWriter {
     }
 }
 
-/// Commits, or, as a planted bug, commits the offsets ahead of the data.
+/// Commits, or does what a planted bug would.
 async fn commit_planned(
     log: &DeltaLog,
     state: &mut TableState,
     mut draft: Draft,
     parts: &TableParts,
 ) -> Result<u64, Refusal> {
+    let TableParts { clock, entropy, .. } = parts;
     if faults::planted(Planted::OffsetsBeforeData) {
         let files = std::mem::take(&mut draft.files);
-        commit(log, state, &draft, parts.clock.as_ref(), &parts.entropy).await?;
+        commit(log, state, &draft, clock.as_ref(), entropy).await?;
         faults::point(Point::OffsetsBetween);
         draft = Draft {
             steps: Vec::new(),
             further: Vec::new(),
             files,
-            layout: draft.layout,
+            ..draft
         };
     }
-    commit(log, state, &draft, parts.clock.as_ref(), &parts.entropy).await
+    let result = commit(log, state, &draft, clock.as_ref(), entropy).await;
+    let blind = matches!(&result, Err(Refusal::Fenced(moved)) if moved.is_empty());
+    if faults::planted(Planted::NoReadBack) && blind {
+        // Whoever starts over without a look writes the same rows to files of other names.
+        for file in &mut draft.files {
+            let again = format!("{}.again.parquet", file.path);
+            let (from, to) = (file.path.as_str().into(), again.as_str().into());
+            log.store().copy(&from, &to).await.ok();
+            file.path = again;
+        }
+        return commit(log, state, &draft, clock.as_ref(), entropy).await;
+    }
+    result
 }

@@ -201,9 +201,11 @@ async fn close_blocking(client: impl Send + 'static) {
 /// A wrong setting stays wrong; everything else may pass.
 fn publish_error(error: KafkaError) -> PublishError {
     match error {
-        KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => {
-            PublishError::Refused(error.to_string())
+        // Its last part is the value, which may be a secret.
+        KafkaError::ClientConfig(_, why, name, _) => {
+            PublishError::Refused(format!("{name}: {why}"))
         }
+        KafkaError::ClientCreation(_) => PublishError::Refused(error.to_string()),
         other => PublishError::Unavailable(other.to_string()),
     }
 }

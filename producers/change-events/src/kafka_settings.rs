@@ -1,6 +1,7 @@
 //! How the relay reaches Kafka.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use rdkafka::ClientConfig;
 
@@ -21,7 +22,7 @@ const FIXED: [(&str, &str); 8] = [
     ("message.timeout.ms", "0"),
     // As Java's clients place records, so that other producers of a topic agree with us.
     ("partitioner", "murmur2_random"),
-    // Above the relay's own bounds, so that a record in bounds always finds room.
+    // Above the relay's own bounds, which are kept row by row, so that a row always finds room.
     ("queue.buffering.max.messages", "1000000"),
     ("queue.buffering.max.kbytes", "1048576"),
     ("delivery.report.only.error", "false"),
@@ -38,7 +39,7 @@ const DEFAULTS: [(&str, &str); 5] = [
 ];
 
 /// Where Kafka is and how to talk to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KafkaSettings {
     /// Host and port of one or more brokers, separated by commas.
     pub bootstrap_servers: String,
@@ -48,6 +49,18 @@ pub struct KafkaSettings {
     pub replication: i32,
     /// librdkafka's own names, passed through. Those that the guarantees rest on are refused.
     pub properties: BTreeMap<String, String>,
+}
+
+/// The values of properties are left out: some are secrets.
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("partitions", &self.partitions)
+            .field("replication", &self.replication)
+            .field("properties", &self.properties.keys())
+            .finish()
+    }
 }
 
 /// A property that may not be set.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use schemas::{Envelope, RegistryError, SchemaRegistry};
+use schemas::{Envelope, SchemaRegistry};
 use tokio_util::sync::CancellationToken;
 
 use self::health::Health;
@@ -169,9 +169,7 @@ impl Relay {
                     health.up();
                     return Ok(Some(encoders));
                 }
-                Err(RelayError::Registry { source, .. })
-                    if matches!(source, RegistryError::Unavailable { .. }) =>
-                {
+                Err(RelayError::Registry { source, .. }) if source.is_passing() => {
                     health.down("schema registry", &source.to_string());
                 }
                 Err(error) => return Err(error),

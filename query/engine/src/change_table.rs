@@ -146,10 +146,11 @@ pub(crate) async fn load(lake: &LakeStore, path: &str) -> Result<Option<DeltaTab
             Err(error) => {
                 // A lake that is away is no fault of the table.
                 lake.check().await?;
-                return Err(QueryError::Table {
-                    table: path.to_owned(),
-                    why: error.to_string(),
-                });
+                // Below the first line stands the kernel's backtrace, if it was asked for one.
+                let why = error.to_string();
+                let why = why.lines().next().unwrap_or_default().to_owned();
+                let table = path.to_owned();
+                return Err(QueryError::Table { table, why });
             }
         }
     }

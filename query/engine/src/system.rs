@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
 use futures::{StreamExt, TryStreamExt, stream};
-use lake_store::DEAD_LETTERS_PATH;
+use lake_store::{DEAD_LETTERS_PATH, dead_letters_schema};
 use schemas::TableName;
 
 use crate::QueryError;
@@ -156,25 +155,4 @@ impl Row {
         ];
         Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
     }
-}
-
-/// The columns of the table of dead letters where no record has been refused yet.
-fn dead_letters_schema() -> SchemaRef {
-    let time = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let columns = [
-        ("_topic", DataType::Utf8, false),
-        ("_partition", DataType::Int32, false),
-        ("_offset", DataType::Int64, false),
-        ("_record_time", time(), true),
-        ("_ingest_time", time(), true),
-        ("_schema_id", DataType::Int32, true),
-        ("error_code", DataType::Utf8, true),
-        ("error", DataType::Utf8, true),
-        ("table", DataType::Utf8, true),
-        ("key", DataType::Binary, true),
-        ("value", DataType::Binary, true),
-        ("headers", DataType::Utf8, true),
-    ];
-    let fields = columns.map(|(name, data_type, nullable)| Field::new(name, data_type, nullable));
-    Arc::new(Schema::new(fields.to_vec()))
 }

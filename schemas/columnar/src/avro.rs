@@ -4,11 +4,10 @@ mod cursor;
 mod envelope;
 mod field;
 mod key;
-mod names;
+mod nested;
 mod row;
 mod skip;
 
 pub(crate) use envelope::EnvelopePlan;
 pub(crate) use key::AvroKey;
-pub(crate) use names::{Names, describe, without_null};
-pub(crate) use row::RowPlan;
+pub(crate) use row::{RowPlan, check};

@@ -1,6 +1,8 @@
 //! A column under construction.
 
+mod list;
 mod ragged;
+mod record;
 mod values;
 
 use arrow::array::{ArrayRef, NullBufferBuilder};
@@ -23,7 +25,7 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    pub(crate) fn new(field_type: FieldType) -> Self {
+    pub(crate) fn new(field_type: &FieldType) -> Self {
         Self {
             nulls_before: 0,
             values: Values::new(field_type),
@@ -132,6 +134,86 @@ impl Column {
         Ok(())
     }
 
+    pub(crate) fn push_int(&mut self, value: i32) -> Result<(), Fault> {
+        self.begin();
+        let Values::Int(values) = &mut self.values else {
+            return Err(misdirected());
+        };
+        values.push(value);
+        self.validity.append_non_null();
+        Ok(())
+    }
+
+    pub(crate) fn push_float(&mut self, value: f32) -> Result<(), Fault> {
+        self.begin();
+        let Values::Float(values) = &mut self.values else {
+            return Err(misdirected());
+        };
+        values.push(value);
+        self.validity.append_non_null();
+        Ok(())
+    }
+
+    /// A decimal's digits as a whole number.
+    pub(crate) fn push_decimal(&mut self, digits: i128) -> Result<(), Fault> {
+        self.begin();
+        let Values::Decimal { values, .. } = &mut self.values else {
+            return Err(misdirected());
+        };
+        values.push(digits);
+        self.validity.append_non_null();
+        Ok(())
+    }
+
+    /// The columns of a record's fields, each of which must get one value; then
+    /// [`Self::close_nested`].
+    pub(crate) fn record(&mut self) -> Result<&mut [Self], Fault> {
+        self.begin();
+        match &mut self.values {
+            Values::Record(record) => Ok(record.columns()),
+            _ => Err(misdirected()),
+        }
+    }
+
+    /// The column of an array's items, which get any number of values; then
+    /// [`Self::close_nested`].
+    pub(crate) fn items(&mut self) -> Result<&mut Self, Fault> {
+        self.begin();
+        match &mut self.values {
+            Values::Array(list) => Ok(list.items()),
+            _ => Err(misdirected()),
+        }
+    }
+
+    /// The columns of a map's keys and values, which get as many; then [`Self::close_nested`].
+    pub(crate) fn entries(&mut self) -> Result<(&mut Self, &mut Self), Fault> {
+        self.begin();
+        match &mut self.values {
+            Values::Map(entries) => Ok(entries.entries()),
+            _ => Err(misdirected()),
+        }
+    }
+
+    /// Completes a record, an array or a map.
+    pub(crate) fn close_nested(&mut self) -> Result<(), Fault> {
+        match &mut self.values {
+            Values::Record(record) => record.close(),
+            Values::Array(list) => list.close()?,
+            Values::Map(entries) => entries.close()?,
+            _ => return Err(misdirected()),
+        }
+        self.validity.append_non_null();
+        Ok(())
+    }
+
+    /// The bytes of a text at a place; empty for nulls and for other columns.
+    fn text_at(&self, place: usize) -> &[u8] {
+        match &self.values {
+            Values::String(values) => values.get(place),
+            _ => &[],
+        }
+    }
+
     /// Forgets everything from this row on; nothing if there are fewer rows.
     pub(crate) fn truncate(&mut self, rows: usize) {
         if self.nulls_before > 0 {
@@ -161,55 +243,4 @@ fn misdirected() -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow::array::{Array, AsArray};
-
-    #[test]
-    fn a_column_cut_back_forgets_values_and_nulls() {
-        let mut column = Column::new(FieldType::String);
-        column.push_text("a").unwrap();
-        column.push_null();
-        column.push_text("long enough to move").unwrap();
-        column.truncate(2);
-        column.truncate(5);
-        assert_eq!(column.len(), 2);
-        column.push_text("b").unwrap();
-        let array = column.finish().unwrap();
-        let texts: Vec<Option<&str>> = array.as_string::<i32>().iter().collect();
-        assert_eq!(texts, [Some("a"), None, Some("b")]);
-    }
-
-    #[test]
-    fn nulls_that_were_cut_off_leave_no_mask() {
-        let mut column = Column::new(FieldType::Boolean);
-        column.push_boolean(true).unwrap();
-        column.push_null();
-        column.truncate(1);
-        let array = column.finish().unwrap();
-        assert!(array.nulls().is_none() && array.len() == 1);
-    }
-
-    #[test]
-    fn nulls_take_no_memory_until_a_value_comes() {
-        let mut column = Column::new(FieldType::Long);
-        for _ in 0..5 {
-            column.push_null();
-        }
-        column.truncate(3);
-        assert!(column.len() == 3 && column.is_null(2) && column.bytes() == 0);
-        column.push_long(7).unwrap();
-        assert!(column.is_null(2) && !column.is_null(3));
-        column.truncate(2);
-        column.push_null();
-        let array = column.finish().unwrap();
-        assert_eq!((array.len(), array.null_count()), (3, 3));
-    }
-
-    #[test]
-    fn a_value_of_another_type_is_refused() {
-        let mut column = Column::new(FieldType::Date);
-        assert!(column.push_long(1).is_err() && column.push_double(1.0).is_err());
-        assert_eq!(column.len(), 0);
-    }
-}
+mod tests;

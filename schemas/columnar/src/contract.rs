@@ -1,88 +1,103 @@
 //! The contract that a writer's schemas imply.
 
-use std::collections::HashSet;
-
 use apache_avro::Schema;
-use apache_avro::schema::{Name, RecordSchema};
-use schemas::{Contract, ContractError, Shape};
+use schemas::avro::NodeId;
+use schemas::{AvroSchema, Contract, ContractError, Shape};
+use serde_json::Value;
 
-use crate::avro::{Names, describe, without_null};
-use crate::error::SchemaMismatch;
-
-/// The entity's contract as its Avro value schema tells it: the row inside Debezium's envelope for
-/// that shape, else the value itself. The key is the row's own `lakehead.key` if it names one,
-/// else the fields of the key's schema if that is a record.
-///
-/// # Errors
-/// The schema is not a record, not an envelope, or a field cannot be held by the lake.
+/// Like [`contract_of_writer`], of schemas that have lost the attributes of their primitive types:
+/// what Debezium and Kafka Connect call them is not seen.
 pub fn contract_of(
     value: &Schema,
     key: Option<&Schema>,
     shape: Shape,
 ) -> Result<Contract, ContractError> {
-    let names = Names::of(value).map_err(refused)?;
-    let Schema::Record(record) = names.resolve(value).map_err(refused)? else {
-        return Err(ContractError::NotARecord(describe(value)));
+    let read = |schema: &Schema| {
+        let json = serde_json::to_value(schema);
+        AvroSchema::from_json(&json.map_err(|error| ContractError::Avro(error.to_string()))?)
     };
-    let row = match shape {
-        Shape::Upsert | Shape::Append => record,
-        Shape::Debezium => {
-            let after = record.fields.iter().find(|field| field.name == "after");
-            let after = after.ok_or_else(|| {
-                ContractError::NotARecord("an envelope without a field \"after\"".to_owned())
-            })?;
-            names.record(&after.schema).map_err(refused)?.1
-        }
-    };
-    let contract = Contract::from_avro(&Schema::Record(with_definitions(row, &names)?))?;
-    let Some(key) = key.filter(|_| contract.key().is_empty()) else {
+    let key = key.map(read).transpose()?;
+    contract_of_writer(&read(value)?, key.as_ref(), shape, None)
+}
+
+/// The entity's contract as its value schema tells it: the row inside Debezium's envelope for that
+/// shape, else the value itself. The key is the row's own `lakehead.key` if it names one, else the
+/// fields of the key's schema if that is a record.
+///
+/// For a table that exists, what its contract asks of fields (`lakehead.type`) goes for the
+/// writer's.
+///
+/// # Errors
+/// The schema is not a record, not an envelope, or a field cannot be held by the lake.
+pub fn contract_of_writer(
+    value: &AvroSchema,
+    key: Option<&AvroSchema>,
+    shape: Shape,
+    table: Option<&Contract>,
+) -> Result<Contract, ContractError> {
+    let contract = Contract::of_record(value, row_of(value, shape)?, table)?;
+    let key = key.filter(|_| contract.key().is_empty());
+    let Some((_, _, key)) = key.and_then(|key| key.record(key.root())) else {
         return Ok(contract);
     };
-    let names = Names::of(key).map_err(refused)?;
-    let Ok((_, key)) = names.record(key) else {
-        return Ok(contract);
-    };
-    contract.with_key(key.fields.iter().map(|field| field.name.clone()).collect())
+    contract.with_key(key.iter().map(|field| field.name.clone()).collect())
 }
 
-/// The record with the definitions of the types that it refers to, so that it stands alone.
-fn with_definitions(row: &RecordSchema, names: &Names<'_>) -> Result<RecordSchema, ContractError> {
-    let mut row = row.clone();
-    let mut defined = HashSet::new();
-    for field in &mut row.fields {
-        let (_, inner) = without_null(&field.schema);
-        if let Schema::Ref { name } = inner {
-            let name = name.clone();
-            if defined.insert(name.clone()) {
-                let definition = names
-                    .resolve(&Schema::Ref { name: name.clone() })
-                    .map_err(refused)?
-                    .clone();
-                field.schema = defining(&field.schema, &name, &definition)?;
-            }
-        } else if let Some(name) = inner.name() {
-            defined.insert(name.clone());
-        }
+/// The contract that a JSON record's own schema implies (`{"schema": …, "payload": …}`, as Kafka
+/// Connect's converter writes it); nothing if it carries none. The key is the fields of the
+/// record's key, if that is an object.
+///
+/// # Errors
+/// The schema is broken, not an envelope in shape `debezium`, or a field cannot be held.
+pub fn contract_of_json(
+    value: &[u8],
+    key: Option<&[u8]>,
+    shape: Shape,
+    table: Option<&Contract>,
+) -> Result<Option<Contract>, ContractError> {
+    let broken = |error: serde_json::Error| ContractError::Avro(error.to_string());
+    let value: Value = serde_json::from_slice(value).map_err(broken)?;
+    let schema = &value["schema"];
+    if !schema.is_object() || value.get("payload").is_none() {
+        return Ok(None);
     }
-    Ok(row)
-}
-
-/// The type with the first reference to `name` replaced by its definition.
-fn defining(schema: &Schema, name: &Name, definition: &Schema) -> Result<Schema, ContractError> {
-    match schema {
-        Schema::Ref { name: found } if found == name => Ok(definition.clone()),
-        Schema::Union(union) => {
-            let branches = union.variants().iter();
-            let branches = branches.map(|branch| defining(branch, name, definition));
-            let union = apache_avro::schema::UnionSchema::new(branches.collect::<Result<_, _>>()?);
-            union
-                .map(Schema::Union)
-                .map_err(|error| ContractError::Avro(error.to_string()))
+    let schema = AvroSchema::from_connect(schema)?;
+    let contract = contract_of_writer(&schema, None, shape, table)?;
+    let key = key.and_then(|key| serde_json::from_slice::<Value>(key).ok());
+    let key = key.as_ref().map(|key| match key.get("payload") {
+        Some(payload) if key.get("schema").is_some() => payload,
+        _ => key,
+    });
+    match key.and_then(Value::as_object) {
+        Some(key) if !key.is_empty() => {
+            let mut names: Vec<String> = key.keys().cloned().collect();
+            names.sort_by_key(|name| {
+                let place = contract
+                    .fields()
+                    .iter()
+                    .position(|field| &field.name == name);
+                place.unwrap_or(usize::MAX)
+            });
+            contract.with_key(names).map(Some)
         }
-        other => Ok(other.clone()),
+        _ => Ok(Some(contract)),
     }
 }
 
-fn refused(error: SchemaMismatch) -> ContractError {
-    ContractError::Avro(error.to_string())
+/// The row that a value's schema is of.
+pub(crate) fn row_of(value: &AvroSchema, shape: Shape) -> Result<NodeId, ContractError> {
+    let root = value.root();
+    let refused = |id: NodeId| ContractError::NotARecord(value.describe(id));
+    let (_, record, fields) = value.record(root).ok_or_else(|| refused(root))?;
+    if shape != Shape::Debezium {
+        return Ok(record);
+    }
+    let after = fields.iter().find(|field| field.name == "after");
+    let after = after.ok_or_else(|| {
+        ContractError::NotARecord("an envelope without a field \"after\"".to_owned())
+    })?;
+    let row = value
+        .record(after.node)
+        .ok_or_else(|| refused(after.node))?;
+    Ok(row.1)
 }

@@ -1,9 +1,10 @@
 //! Decoders: a record's bytes to one row of a buffer.
 
 use apache_avro::Schema;
-use schemas::{Op, Shape};
+use schemas::avro::Nulls;
+use schemas::{AvroSchema, Op, Shape};
 
-use crate::avro::{EnvelopePlan, Names, RowPlan, describe};
+use crate::avro::{EnvelopePlan, RowPlan};
 use crate::buffer::ChangeBuffer;
 use crate::entity::Entity;
 use crate::error::{DecodeError, Fault, SchemaMismatch, invalid, other_table};
@@ -30,23 +31,28 @@ enum Format {
 }
 
 impl ChangeDecoder {
-    /// A decoder of Avro bodies under this writer's schema. An error says what of the writer's
-    /// schema a table of `schema` cannot hold.
-    pub fn avro(
-        writer: &Schema,
+    /// A decoder of Avro bodies under this writer's schema: each of the writer's fields goes into
+    /// its column by name or alias, promoted where the table holds more; columns that the writer
+    /// does not know get the contract's default, else null.
+    ///
+    /// # Errors
+    /// What of the writer's schema a table of `schema` does not hold, or not yet
+    /// ([`schemas::Contract::evolve`] tells what to do about it).
+    pub fn of_writer(
+        writer: &AvroSchema,
         shape: Shape,
         schema: &ChangeSchema,
     ) -> Result<Self, SchemaMismatch> {
-        let names = Names::of(writer)?;
-        let Schema::Record(record) = names.resolve(writer)? else {
-            let why = format!("expected a record, found {}", describe(writer));
+        let root = writer.root();
+        let Some((Nulls::Never, record, fields)) = writer.record(root) else {
+            let why = format!("expected a record, found {}", writer.describe(root));
             return Err(SchemaMismatch::Shape { why });
         };
         let format = match shape {
             Shape::Debezium => {
-                Format::Envelope(Box::new(EnvelopePlan::compile(record, &names, schema)?))
+                Format::Envelope(Box::new(EnvelopePlan::compile(writer, fields, schema)?))
             }
-            Shape::Upsert | Shape::Append => Format::Row(RowPlan::compile(record, &names, schema)?),
+            Shape::Upsert | Shape::Append => Format::Row(RowPlan::compile(writer, record, schema)?),
         };
         Ok(Self {
             shape,
@@ -55,22 +61,43 @@ impl ChangeDecoder {
         })
     }
 
-    /// A decoder of JSON bodies. Fields that the table lacks are passed over; a field that the
-    /// table has may come once.
+    /// Like [`Self::of_writer`], of a schema that has lost the attributes of its primitive types:
+    /// what Debezium and Kafka Connect call them is not seen.
+    pub fn avro(
+        writer: &Schema,
+        shape: Shape,
+        schema: &ChangeSchema,
+    ) -> Result<Self, SchemaMismatch> {
+        Self::of_writer(&with_attributes(writer)?, shape, schema)
+    }
+
+    /// A decoder of JSON bodies. Of a record without a schema, fields that the table lacks are
+    /// passed over, and the contract says what its values mean; a field that the table has may
+    /// come once, under its name or an alias.
     ///
     /// What a column takes, besides `null`:
-    /// - long: a number that is whole and has 64 bits, as `3`, `3.0` or `3e2`;
-    /// - double: a number, to the nearest double, which must be finite;
+    /// - int, long: a number that is whole and fits, as `3`, `3.0` or `3e2`;
+    /// - double, float: a number, to the nearest one, which must be finite;
     /// - boolean and string: the same in JSON;
     /// - bytes: Base64 with padding, as Debezium writes them;
+    /// - decimal: a number or its text, which the column must hold exactly; Base64 of the digits
+    ///   where the contract says Kafka Connect's decimal;
     /// - date: `"YYYY-MM-DD"`, or days since 1970-01-01;
-    /// - timestamp: RFC 3339 with its offset, cut to microseconds; or a number since 1970, in
-    ///   milliseconds if the contract says `timestamp-millis`, else in microseconds.
+    /// - timestamp: RFC 3339 with its offset, or a number since 1970 in the contract's unit; a
+    ///   local timestamp's text has no offset;
+    /// - time: `"HH:MM:SS"` with up to six digits of a second more, or a number in the contract's
+    ///   unit;
+    /// - record and map: an object; array: an array; union of several types: an object with the
+    ///   type's name, as in Avro's JSON encoding.
+    ///
+    /// Nothing finer than a microsecond is cut: it is refused.
     ///
     /// Shape `debezium` takes the envelope as it is or in `{"schema": …, "payload": …}`, its parts
-    /// in any order.
+    /// in any order; the other shapes take a row so wrapped, unless the table has a column of either
+    /// name. A schema that comes with the record, Kafka Connect's, says what its values mean, and each of its fields
+    /// must be in the table ([`DecodeError::Schema`]).
     pub fn json(shape: Shape, schema: &ChangeSchema) -> Self {
-        let format = Format::Json(Box::new(JsonDecoder::new(schema)));
+        let format = Format::Json(Box::new(JsonDecoder::new(shape, schema)));
         Self {
             shape,
             fingerprint: schema.fingerprint(),
@@ -122,8 +149,13 @@ impl ChangeDecoder {
             (Shape::Append, Some(_)) => Op::Create,
         };
         let (schema, entity) = buffer.parts();
-        self.format
+        let is_row = self
+            .format
             .image(body.unwrap_or_default(), schema, entity)?;
+        if !is_row {
+            // A null value in its wrapper.
+            return self.row(meta, None, key, buffer);
+        }
         entity.close_image(schema)?;
         close(meta, op, &SourceFields::default(), buffer)
     }
@@ -166,7 +198,7 @@ impl ChangeDecoder {
         let (schema, entity) = buffer.parts();
         entity.clear_row();
         if let Some(before) = walk.before {
-            self.format.image(before, schema, entity)?;
+            self.format.before(before, schema, entity)?;
         } else if schema.key().is_empty() {
             return Err(invalid(
                 "a delete without the row before, and the table has no key",
@@ -195,25 +227,47 @@ impl Format {
         entity: &mut Entity,
     ) -> Result<Walk<'a>, Fault> {
         match self {
-            Self::Envelope(plan) => plan.walk(body, entity),
+            Self::Envelope(plan) => plan.walk(body, schema, entity),
             Self::Json(decoder) => decoder.walk(body, schema, entity),
             Self::Row(_) => Err(invalid("the decoder has no plan of an envelope")),
         }
     }
 
-    /// Reads bytes that are one row and nothing else into the open row.
+    /// Reads bytes that are one row and nothing else into the open row; false if they say that
+    /// there is none.
     fn image(
+        &mut self,
+        body: &[u8],
+        schema: &ChangeSchema,
+        entity: &mut Entity,
+    ) -> Result<bool, Fault> {
+        match self {
+            Self::Envelope(plan) => plan.row().run_whole(body, schema, entity)?,
+            Self::Row(plan) => plan.run_whole(body, schema, entity)?,
+            Self::Json(decoder) => return decoder.image(body, schema, entity),
+        }
+        Ok(true)
+    }
+
+    /// Reads the row before, of the envelope that was walked over last.
+    fn before(
         &mut self,
         body: &[u8],
         schema: &ChangeSchema,
         entity: &mut Entity,
     ) -> Result<(), Fault> {
         match self {
-            Self::Envelope(plan) => plan.row().run_whole(body, entity),
-            Self::Row(plan) => plan.run_whole(body, entity),
-            Self::Json(decoder) => decoder.image(body, schema, entity),
+            Self::Json(decoder) => decoder.before(body, entity),
+            other => other.image(body, schema, entity).map(drop),
         }
     }
+}
+
+/// The schema as it reads its own text.
+pub(crate) fn with_attributes(schema: &Schema) -> Result<AvroSchema, SchemaMismatch> {
+    let broken = |why: String| SchemaMismatch::Shape { why };
+    let json = serde_json::to_value(schema).map_err(|error| broken(error.to_string()))?;
+    AvroSchema::from_json(&json).map_err(|error| broken(error.to_string()))
 }
 
 /// Completes the open row with its lineage.
@@ -243,6 +297,9 @@ fn no_change(letter: Option<&Letter>) -> Fault {
              delete the rows at the owner, or set skipped.operations=t at the connector"
                 .to_owned()
         }
-        Some(letter) => format!("op {letter:?} is not one of c, u, d, r"),
+        Some(Letter::Other(letter)) => format!("op {letter:?} is not one of c, u, d, r"),
+        Some(Letter::Change(_) | Letter::Message) => {
+            "the envelope says no change of a row".to_owned()
+        }
     })
 }

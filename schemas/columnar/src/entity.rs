@@ -5,7 +5,7 @@ use arrow::error::ArrowError;
 
 use crate::column::Column;
 use crate::error::{DecodeError, Fault, type_mismatch};
-use crate::schema::{ChangeSchema, type_name};
+use crate::schema::ChangeSchema;
 
 /// The entity's columns under construction. A decoder writes each column of the open row at most
 /// once, in any order; closing the row fills what it left out.
@@ -14,7 +14,7 @@ pub(crate) struct Entity {
     pub(crate) columns: Vec<Column>,
     /// Rows that are complete.
     pub(crate) rows: usize,
-    /// How many columns of the open row have been set, and how many of those to null.
+    /// How many columns of the open row have been set, and how many required ones to null.
     set: usize,
     nulls: usize,
 }
@@ -24,7 +24,7 @@ impl Entity {
         let columns = schema
             .columns()
             .iter()
-            .map(|plan| Column::new(plan.field_type))
+            .map(|plan| Column::new(&plan.field.field_type))
             .collect();
         Self {
             columns,
@@ -34,7 +34,8 @@ impl Entity {
         }
     }
 
-    /// Notes that decoders have set so many columns of the open row, and so many to null.
+    /// Notes that decoders have set so many columns of the open row, and so many required ones to
+    /// null.
     #[inline]
     pub(crate) fn note(&mut self, set: usize, nulls: usize) {
         self.set += set;
@@ -64,7 +65,7 @@ impl Entity {
         }
     }
 
-    /// Fills the open row's gaps with nulls, and checks it against the contract.
+    /// Fills the open row's gaps with defaults or nulls, and checks it against the contract.
     pub(crate) fn close_image(&mut self, schema: &ChangeSchema) -> Result<(), Fault> {
         if self.set == self.columns.len() && self.nulls == 0 {
             return Ok(());
@@ -73,9 +74,9 @@ impl Entity {
         for (column, plan) in self.columns.iter_mut().zip(schema.columns()) {
             let absent = column.len() == row;
             if absent {
-                column.push_null();
+                plan.default.fill(column)?;
             }
-            if !plan.nullable && column.is_null(row) {
+            if plan.required && column.is_null(row) {
                 let found = if absent { "nothing" } else { "null" };
                 let is_key = schema.contract().key().contains(&plan.name);
                 return Err(if is_key {
@@ -83,11 +84,11 @@ impl Entity {
                         field: plan.name.clone(),
                     })
                 } else {
-                    type_mismatch(&plan.name, type_name(plan.field_type), found)
+                    type_mismatch(&plan.name, plan.field.field_type.name(), found)
                 });
             }
         }
-        self.missing_key(schema).map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// Fills the open row's gaps with nulls: of a delete only the key is certain.

@@ -39,6 +39,9 @@ pub enum DecodeError {
         /// What is wrong.
         why: String,
     },
+    /// The record carries its own schema, which does not fit the table.
+    #[error("in the record's schema: {0}")]
+    Schema(SchemaMismatch),
     /// The record's key, which was needed for a delete, was refused.
     #[error("in the record's key: {0}")]
     InKey(Box<DecodeError>),
@@ -53,6 +56,7 @@ impl DecodeError {
             Self::TypeMismatch { .. } => "type_mismatch",
             Self::MissingKey { .. } => "missing_key",
             Self::Invalid { .. } => "invalid",
+            Self::Schema(_) => "schema_mismatch",
             Self::InKey(inner) => inner.code(),
         }
     }
@@ -73,7 +77,7 @@ pub enum SchemaMismatch {
     },
     /// The table requires a field that the writer lacks.
     #[error(
-        "the table's field {field:?} is required and the writer's schema lacks it; make it nullable in the contract"
+        "the table's field {field:?} is required and the writer's schema lacks it; give it a default or make it nullable in the contract"
     )]
     MissingField {
         /// The field.
@@ -88,6 +92,18 @@ pub enum SchemaMismatch {
         writer: String,
         /// The table's type.
         table: &'static str,
+    },
+    /// The table holds the field, and its contract or its column must change first.
+    #[error("the table does not hold the writer's schema yet: {why}")]
+    Behind {
+        /// What must change.
+        why: String,
+    },
+    /// A field cannot be held at all, or not beside what the column holds.
+    #[error("{why}")]
+    Incompatible {
+        /// The field, both types and what to do.
+        why: String,
     },
     /// The writer's schema is not of the topic's shape.
     #[error("the writer's schema does not fit the topic's shape: {why}")]

@@ -8,13 +8,21 @@
 mod envelope;
 mod fields;
 mod key;
+mod nested;
 mod number;
+mod parts;
+mod plan;
 mod reader;
 mod row;
 mod text;
+mod typed;
+mod value;
+mod visit;
 
 pub(crate) use envelope::JsonDecoder;
 pub(crate) use key::JsonKey;
+pub(crate) use value::fill_value;
+pub(crate) use visit::{Kind, visit};
 
 /// Whether a body is the JSON text `null`, which some serializers write for a null value.
 pub(crate) fn is_null_text(body: &[u8]) -> bool {

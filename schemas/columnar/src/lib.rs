@@ -8,19 +8,24 @@
 //! - [`ChangeDecoder`]: appends the row of one record, or leaves the buffer exactly as it was, so
 //!   that a bad record never costs its neighbours. Decoders of several writer's schemas append to
 //!   one buffer, so mixed schema ids never force a flush.
-//! - [`contract_of`]: the contract that a writer's Avro schemas imply.
+//! - [`contract_of_writer`], [`contract_of_json`]: the contract that a writer's schema implies;
+//!   [`infer`]: the contract that JSON records without a schema suggest.
+//! - [`adapt`]: rows of an older version of a table in the columns of a newer one.
 //!
-//! What is exact and what is not: numbers, texts and times arrive as they were written or the
-//! record is refused, with one exception that the contract asks for by its type: a time text with
-//! more than six digits of a second is cut to microseconds.
+//! Numbers, texts and times arrive as they were written, or the record is refused. What becomes of
+//! each type is told in schemas/docs/types.md.
 
+mod adapt;
 mod avro;
 mod buffer;
 mod column;
 mod contract;
+mod decimal;
 mod decoder;
+mod default;
 mod entity;
 mod error;
+mod infer;
 mod json;
 mod key;
 mod lineage;
@@ -28,12 +33,15 @@ mod record;
 mod schema;
 mod source;
 mod time;
+mod uuid;
 mod walk;
 
+pub use adapt::adapt;
 pub use buffer::ChangeBuffer;
-pub use contract::contract_of;
+pub use contract::{contract_of, contract_of_json, contract_of_writer};
 pub use decoder::ChangeDecoder;
 pub use error::{DecodeError, SchemaMismatch};
+pub use infer::{InferError, infer};
 pub use key::KeyDecoder;
 pub use record::{Decoded, KeyBody, RecordMeta};
 pub use schema::ChangeSchema;

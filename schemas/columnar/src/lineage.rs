@@ -45,12 +45,12 @@ impl Lineage {
     pub(crate) fn new() -> Self {
         Self {
             op: Vec::new(),
-            event_id: Column::new(FieldType::String),
-            event_time: Column::new(FieldType::Timestamp),
-            offset: Column::new(FieldType::Long),
+            event_id: Column::new(&FieldType::String),
+            event_time: Column::new(&FieldType::Timestamp),
+            offset: Column::new(&FieldType::Long),
             schema_id: Vec::new(),
             schema_known: NullBufferBuilder::new(0),
-            ingest_time: Column::new(FieldType::Timestamp),
+            ingest_time: Column::new(&FieldType::Timestamp),
             source: SourceColumns::new(),
         }
     }
@@ -157,10 +157,10 @@ fn push_long(column: &mut Column, value: Option<i64>) -> Result<(), Fault> {
 impl SourceColumns {
     fn new() -> Self {
         Self {
-            name: Column::new(FieldType::String),
-            sequence: Column::new(FieldType::Long),
-            lsn: Column::new(FieldType::Long),
-            transaction: Column::new(FieldType::String),
+            name: Column::new(&FieldType::String),
+            sequence: Column::new(&FieldType::Long),
+            lsn: Column::new(&FieldType::Long),
+            transaction: Column::new(&FieldType::String),
             known: NullBufferBuilder::new(0),
         }
     }

@@ -3,9 +3,12 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema, SchemaRef, TimeUnit};
-use schemas::{Contract, FieldType};
-use serde_json::Value;
+use arrow::datatypes::{
+    DataType, Field as ArrowField, FieldRef, Fields, Schema, SchemaRef, TimeUnit,
+};
+use schemas::{Contract, Field, FieldType};
+
+use crate::default::Filler;
 
 /// Arrow schema of a table of changes: lineage columns, then the entity's fields, then
 /// `_event_date`.
@@ -20,13 +23,14 @@ pub struct ChangeSchema {
 }
 
 /// One of the entity's columns.
-#[derive(Debug, Hash)]
+#[derive(Debug)]
 pub(crate) struct ColumnPlan {
     pub(crate) name: String,
-    pub(crate) field_type: FieldType,
-    pub(crate) nullable: bool,
-    /// Numbers in JSON stand for milliseconds.
-    pub(crate) json_millis: bool,
+    pub(crate) field: Field,
+    /// The contract requires it, or it is of the key: it must not be null.
+    pub(crate) required: bool,
+    /// What stands for it where a record does not know the field.
+    pub(crate) default: Filler,
 }
 
 impl ChangeSchema {
@@ -35,7 +39,12 @@ impl ChangeSchema {
         let columns: Vec<ColumnPlan> = contract
             .fields()
             .iter()
-            .map(|field| ColumnPlan::new(field, contract))
+            .map(|field| ColumnPlan {
+                name: field.name.clone(),
+                field: field.clone(),
+                required: !field.nullable || contract.key().contains(&field.name),
+                default: Filler::new(field),
+            })
             .collect();
         let key = contract
             .key()
@@ -43,7 +52,8 @@ impl ChangeSchema {
             .filter_map(|name| columns.iter().position(|column| &column.name == name))
             .collect();
         let mut hasher = DefaultHasher::new();
-        (&columns, &key).hash(&mut hasher);
+        let fields: Vec<String> = contract.fields().iter().map(|f| format!("{f:?}")).collect();
+        (&fields, &key).hash(&mut hasher);
         Arc::new(Self {
             contract: contract.clone(),
             table: table_schema(&columns),
@@ -84,56 +94,55 @@ impl ChangeSchema {
     pub(crate) fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
-
-    pub(crate) fn position(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name == name)
-    }
 }
 
-impl ColumnPlan {
-    fn new(field: &schemas::Field, contract: &Contract) -> Self {
-        let json_type = contract.avro_field(&field.name).map(|field| &field["type"]);
-        Self {
-            name: field.name.clone(),
-            field_type: field.field_type,
-            nullable: field.nullable,
-            json_millis: json_type.is_some_and(says_millis),
-        }
-    }
-}
-
-/// Whether an Avro type, or a branch of it, is `timestamp-millis`.
-fn says_millis(avro: &Value) -> bool {
-    match avro {
-        Value::Array(branches) => branches.iter().any(says_millis),
-        Value::Object(_) => avro["logicalType"] == "timestamp-millis" || says_millis(&avro["type"]),
-        _ => false,
-    }
-}
-
-/// What a field of this type is called in messages.
-pub(crate) fn type_name(field_type: FieldType) -> &'static str {
-    match field_type {
-        FieldType::Boolean => "boolean",
-        FieldType::Long => "long",
-        FieldType::Double => "double",
-        FieldType::String => "string",
-        FieldType::Bytes => "bytes",
-        FieldType::Date => "date",
-        FieldType::Timestamp => "timestamp",
-    }
-}
-
-fn data_type(field_type: FieldType) -> DataType {
+/// The Arrow type of a column.
+pub(crate) fn data_type(field_type: &FieldType) -> DataType {
     match field_type {
         FieldType::Boolean => DataType::Boolean,
+        FieldType::Int => DataType::Int32,
         FieldType::Long => DataType::Int64,
+        FieldType::Float => DataType::Float32,
         FieldType::Double => DataType::Float64,
         FieldType::String => DataType::Utf8,
         FieldType::Bytes => DataType::Binary,
         FieldType::Date => DataType::Date32,
         FieldType::Timestamp => timestamp_type(),
+        FieldType::Decimal { precision, scale } => {
+            DataType::Decimal128(*precision, scale.cast_signed())
+        }
+        FieldType::Record(fields) => DataType::Struct(arrow_fields(fields)),
+        FieldType::Array(items) => DataType::List(item_field(items)),
+        FieldType::Map(values) => DataType::Map(entries_field(values), false),
     }
+}
+
+/// The fields of a record. All are nullable, so that a contract can be relaxed without touching
+/// the table.
+pub(crate) fn arrow_fields(fields: &[Field]) -> Fields {
+    let fields = fields.iter();
+    fields
+        .map(|field| ArrowField::new(&field.name, data_type(&field.field_type), true))
+        .collect()
+}
+
+/// The items of an array, by the name that Delta and Parquet give them.
+pub(crate) fn item_field(items: &Field) -> FieldRef {
+    let items = data_type(&items.field_type);
+    Arc::new(ArrowField::new("element", items, true))
+}
+
+/// The keys and values of a map, by the names that Delta and Parquet give them.
+pub(crate) fn entry_fields(values: &Field) -> Fields {
+    Fields::from(vec![
+        ArrowField::new("key", DataType::Utf8, false),
+        ArrowField::new("value", data_type(&values.field_type), true),
+    ])
+}
+
+pub(crate) fn entries_field(values: &Field) -> FieldRef {
+    let entries = DataType::Struct(entry_fields(values));
+    Arc::new(ArrowField::new("key_value", entries, false))
 }
 
 pub(crate) fn timestamp_type() -> DataType {
@@ -169,7 +178,7 @@ fn fields(columns: &[ColumnPlan], few: &DataType) -> Vec<ArrowField> {
     fields.extend(
         columns
             .iter()
-            .map(|column| ArrowField::new(&column.name, data_type(column.field_type), true)),
+            .map(|column| ArrowField::new(&column.name, data_type(&column.field.field_type), true)),
     );
     fields
 }
@@ -206,7 +215,6 @@ mod tests {
         assert_eq!(names[0], "_op");
         assert_eq!(names[9..], ["id", "at", "on", "_event_date"]);
         assert!(table.field(9).is_nullable() && !table.field(12).is_nullable());
-        assert!(schema.columns()[1].json_millis && !schema.columns()[2].json_millis);
         assert_eq!(schema.key(), [0]);
         assert_eq!(schema.batch_schema().fields().len(), 12);
     }

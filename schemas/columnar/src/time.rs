@@ -14,13 +14,69 @@ pub(crate) fn is_event_time(us: i64) -> bool {
     EVENT_TIME_US.contains(&us)
 }
 
-/// Microseconds since 1970-01-01 UTC of an RFC 3339 text; further digits of the second are cut.
+/// Microseconds since 1970-01-01 UTC of an RFC 3339 text; nothing if its second has digits beyond
+/// microseconds that are not zero.
+#[inline]
 pub(crate) fn parse_instant(text: &str) -> Option<i64> {
-    parse_common(text.as_bytes()).or_else(|| {
-        DateTime::parse_from_rfc3339(text)
-            .ok()
-            .map(|instant| instant.timestamp_micros())
-    })
+    parse_common(text.as_bytes()).or_else(|| parse_slowly(text))
+}
+
+#[cold]
+fn parse_slowly(text: &str) -> Option<i64> {
+    let (_, rest) = split_clock_text(text)?;
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let digits = fraction.bytes().take_while(u8::is_ascii_digit);
+        if digits.skip(6).any(|digit| digit != b'0') {
+            return None;
+        }
+    }
+    let instant = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(instant.timestamp_micros())
+}
+
+/// The first 19 bytes of a date and time, and the rest.
+fn split_clock_text(text: &str) -> Option<(&str, &str)> {
+    text.is_char_boundary(19)
+        .then(|| text.split_at_checked(19))?
+}
+
+/// Microseconds since 1970-01-01 of a text `YYYY-MM-DDTHH:MM:SS[.digits]` without an offset, as if
+/// it were UTC.
+pub(crate) fn parse_wall_clock(text: &str) -> Option<i64> {
+    let (days, rest) = split_date(text.as_bytes())?;
+    let time = rest
+        .split_first()
+        .filter(|(t, _)| matches!(t, b'T' | b' '))?
+        .1;
+    days.checked_mul(DAY_US)?.checked_add(time_of_day(time)?)
+}
+
+/// Microseconds since midnight of a text `HH:MM:SS[.digits]`.
+pub(crate) fn parse_time(text: &str) -> Option<i64> {
+    time_of_day(text.as_bytes())
+}
+
+fn time_of_day(text: &[u8]) -> Option<i64> {
+    let ([h1, h2, b':', m1, m2, b':', s1, s2], rest) = text.split_first_chunk()? else {
+        return None;
+    };
+    let (hour, minute, second) = (
+        number([*h1, *h2])?,
+        number([*m1, *m2])?,
+        number([*s1, *s2])?,
+    );
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let micros = match rest {
+        [] => 0,
+        [b'.', fraction @ ..] => {
+            let (micros, rest) = split_fraction(fraction)?;
+            rest.is_empty().then_some(micros)?
+        }
+        _ => return None,
+    };
+    Some((hour * 3600 + minute * 60 + second) * 1_000_000 + micros)
 }
 
 /// Days since 1970-01-01 of a text `YYYY-MM-DD`.
@@ -69,11 +125,12 @@ fn offset_minutes(text: &[u8]) -> Option<i64> {
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes))
 }
 
-/// Microseconds of the digits of a second, and what follows them; at least one digit.
+/// Microseconds of the digits of a second, and what follows them; at least one digit, and none
+/// but zeros beyond microseconds.
 fn split_fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, rest) = text.split_at_checked(digits)?;
-    if digits.is_empty() {
+    if digits.is_empty() || digits.iter().skip(6).any(|digit| *digit != b'0') {
         return None;
     }
     let mut micros = 0;
@@ -156,6 +213,8 @@ mod tests {
             "2013-01-01T00:00:00Z",
             "2013-01-01T05:17:00.5-05:00",
             "2016-02-29T23:59:59.123456789+14:00",
+            "2016-02-29T23:59:59.123456000+14:00",
+            "2016-12-31T23:59:60.1234567Z",
             "1969-12-31T23:59:59.999999Z",
             "0001-01-01T00:00:00Z",
             "2016-12-31T23:59:60Z",
@@ -173,9 +232,35 @@ mod tests {
         ] {
             let expected = DateTime::parse_from_rfc3339(text)
                 .ok()
+                .filter(|t| t.timestamp_subsec_nanos() % 1000 == 0)
                 .map(|t| t.timestamp_micros());
             assert_eq!(parse_instant(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn clocks_without_an_offset_are_read_to_the_microsecond() {
+        assert_eq!(parse_time("00:00:01.5"), Some(1_500_000));
+        assert_eq!(parse_time("23:59:59.999999000"), Some(DAY_US - 1));
+        assert_eq!(parse_wall_clock("1970-01-02T00:00:00"), Some(DAY_US));
+        assert_eq!(parse_wall_clock("1969-12-31 23:59:59.999999"), Some(-1));
+        for bad in [
+            "24:00:00",
+            "1:00:00",
+            "00:00:00.",
+            "00:00:00.1234567",
+            "00:00:00Z",
+            "",
+        ] {
+            assert_eq!(parse_time(bad), None, "{bad}");
+            assert_eq!(
+                parse_wall_clock(&format!("1970-01-01T{bad}")),
+                None,
+                "{bad}"
+            );
+        }
+        assert_eq!(parse_instant("2016-02-29T23:59:59.0000000000000001Z"), None);
+        assert_eq!(parse_instant("2016-12-31T23:59:60.0000000000000001Z"), None);
     }
 
     #[test]

@@ -7,7 +7,10 @@
 //! <root>/_system/dead_letters           records that could not be read
 //! ```
 
+mod dead_letters;
+mod exclusive;
 mod location;
+mod s3;
 
 use std::sync::Arc;
 
@@ -19,6 +22,7 @@ use object_store::prefix::PrefixStore;
 use schemas::TableName;
 use url::Url;
 
+pub use dead_letters::dead_letters_schema;
 pub use location::LakeStoreError;
 
 /// The path of the table of dead letters below the lake's root.
@@ -46,11 +50,14 @@ pub struct LakeStore {
 }
 
 impl LakeStore {
-    /// Opens the lake at a directory or URL (`file://`, `s3://bucket/prefix`, `memory://`).
+    /// Opens the lake at a directory or URL (`file://`, `s3://bucket/prefix`, `gs://bucket/prefix`,
+    /// `az://container/prefix`, `abfss://container@account.dfs.core.windows.net/prefix`,
+    /// `memory://`).
     ///
-    /// `options` are object_store's own names (`aws_endpoint`, …); for S3 the environment's
-    /// `AWS_*` variables are read first. Nothing is read from the store yet. A local directory is
-    /// made if it is missing when `create` is set, and refused otherwise.
+    /// `options` are object_store's own names (`aws_endpoint`, …), and `aws_profile`; the
+    /// environment's `AWS_*`, `GOOGLE_*` and `AZURE_*` variables count where they say nothing.
+    /// Nothing is read from the store yet. A local directory is made if it is missing when
+    /// `create` is set, and refused otherwise.
     pub fn open(
         location: &str,
         options: &[(String, String)],
@@ -58,6 +65,11 @@ impl LakeStore {
     ) -> Result<Self, LakeStoreError> {
         let (url, root, prefix) = location::open(location, options, create)?;
         Ok(Self { url, root, prefix })
+    }
+
+    /// Says what is wrong with a location and its options, without a network or making anything.
+    pub fn validate(location: &str, options: &[(String, String)]) -> Result<(), LakeStoreError> {
+        location::validate(location, options)
     }
 
     /// The same lake seen through another store, for example one that injects faults.

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, RetryConfig};
 use url::Url;
+
+use crate::s3;
 
 /// Longest time object_store tries again by itself. Commits are read back after any error, so a
 /// second attempt inside the store is safe; waiting for minutes inside it would only hide an outage.
@@ -39,6 +42,18 @@ pub enum LakeStoreError {
         /// The store's error.
         source: Box<object_store::Error>,
     },
+    /// The store lets a second writer overwrite what a first one has created.
+    #[error(
+        "lake {url} cannot be written to: the store does not create objects atomically when they \
+         are absent ({why}), so two writers could overwrite each other's commits; use S3 itself, \
+         MinIO, Google Cloud Storage, Azure or a local disk"
+    )]
+    NotExclusive {
+        /// The lake's address.
+        url: String,
+        /// What the store did.
+        why: String,
+    },
 }
 
 type Opened = (Url, Arc<dyn ObjectStore>, Path);
@@ -48,34 +63,65 @@ pub(crate) fn open(
     options: &[(String, String)],
     create: bool,
 ) -> Result<Opened, LakeStoreError> {
-    let refuse = |why: String| LakeStoreError::Location {
+    let opened = match place(location, options)? {
+        Place::Directory(path) => open_directory(path, create),
+        Place::Remote(url, prefix) => {
+            remote(&url, options).map(|store| (url.clone(), store, prefix))
+        }
+    };
+    opened.map_err(|why| refuse(location, why))
+}
+
+/// What `open` finds wrong without touching a disk or a network.
+pub(crate) fn validate(location: &str, options: &[(String, String)]) -> Result<(), LakeStoreError> {
+    match place(location, options)? {
+        Place::Directory(_) => Ok(()),
+        Place::Remote(url, _) => remote(&url, options)
+            .map(|_| ())
+            .map_err(|why| refuse(location, why)),
+    }
+}
+
+fn refuse(location: &str, why: String) -> LakeStoreError {
+    LakeStoreError::Location {
         location: location.to_owned(),
         why,
-    };
-    let url = match Url::parse(location) {
-        Ok(url) if url.scheme() == "file" => {
-            let path = url
-                .to_file_path()
-                .map_err(|()| refuse("not a local file URL".into()))?;
-            return open_directory(path, create).map_err(refuse);
-        }
+    }
+}
+
+enum Place {
+    Directory(PathBuf),
+    Remote(Url, Path),
+}
+
+fn place(location: &str, options: &[(String, String)]) -> Result<Place, LakeStoreError> {
+    let refuse = |why: &str| refuse(location, why.to_owned());
+    let directory = match Url::parse(location) {
+        Ok(url) if url.scheme() == "file" => url
+            .to_file_path()
+            .map_err(|()| refuse("not a local file URL"))?,
         // A single letter would be a drive, and a path has no scheme at all.
-        Ok(url) if url.scheme().len() > 1 => url,
-        _ => return open_directory(PathBuf::from(location), create).map_err(refuse),
-    };
-    let prefix = Path::from_url_path(url.path()).map_err(|error| refuse(error.to_string()))?;
-    let store: Arc<dyn ObjectStore> = match url.scheme() {
-        "s3" | "s3a" => {
-            Arc::new(open_s3(&url, options).map_err(|error| refuse(error.to_string()))?)
+        Ok(url) if url.scheme().len() > 1 => {
+            if url.password().is_some() || url.query().is_some() {
+                // The address is in every message.
+                return Err(LakeStoreError::Location {
+                    location: format!("{}://…", url.scheme()),
+                    why: "credentials do not belong into the address; set them in lake.options"
+                        .to_owned(),
+                });
+            }
+            let prefix =
+                Path::from_url_path(url.path()).map_err(|error| refuse(&error.to_string()))?;
+            return Ok(Place::Remote(url, prefix));
         }
-        "memory" => Arc::new(InMemory::new()),
-        other => {
-            return Err(refuse(format!(
-                "scheme {other}:// is not supported; use a directory, file:// or s3://"
-            )));
-        }
+        _ => PathBuf::from(location),
     };
-    Ok((url, store, prefix))
+    match options.first() {
+        Some((name, _)) => Err(refuse(&format!(
+            "a directory takes no lake.options; remove {name}"
+        ))),
+        None => Ok(Place::Directory(directory)),
+    }
 }
 
 fn open_directory(path: PathBuf, create: bool) -> Result<Opened, String> {
@@ -85,22 +131,79 @@ fn open_directory(path: PathBuf, create: bool) -> Result<Opened, String> {
     let path = path
         .canonicalize()
         .map_err(|error| format!("{error}; there is no lake at {}", path.display()))?;
+    if !path.is_dir() {
+        return Err("it is no directory".to_owned());
+    }
     let url = Url::from_directory_path(&path).map_err(|()| "not an absolute path".to_owned())?;
     let prefix = Path::from_absolute_path(&path).map_err(|error| error.to_string())?;
     Ok((url, Arc::new(LocalFileSystem::new()), prefix))
 }
 
-fn open_s3(url: &Url, options: &[(String, String)]) -> object_store::Result<impl ObjectStore> {
-    let retry = RetryConfig {
+fn remote(url: &Url, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>, String> {
+    match url.scheme() {
+        "s3" | "s3a" => s3::open(url, options),
+        "gs" => gcs(url, options),
+        "az" | "azure" | "abfs" | "abfss" | "adl" => azure(url, options),
+        "memory" => Ok(Arc::new(InMemory::new())),
+        other => Err(format!(
+            "scheme {other}:// is not supported; use a directory, file://, s3://, gs://, az:// or \
+             abfss://"
+        )),
+    }
+}
+
+/// Credentials: a service account (`google_service_account`, `google_service_account_key`), the
+/// application default ones, or the machine's own.
+fn gcs(url: &Url, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>, String> {
+    let mut builder = GoogleCloudStorageBuilder::from_env()
+        .with_url(url.as_str())
+        .with_retry(retry());
+    for (name, value) in options {
+        let key: GoogleConfigKey = option(name, "Google Cloud Storage")?;
+        builder = builder.with_config(key, value);
+    }
+    builder.build().map(shared).map_err(|error| told(&error))
+}
+
+/// Credentials: the account's key, a SAS token, a service principal, a workload's identity, the
+/// machine's own or the `az` program's.
+fn azure(url: &Url, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>, String> {
+    let mut builder = MicrosoftAzureBuilder::from_env()
+        .with_url(url.as_str())
+        .with_retry(retry());
+    for (name, value) in options {
+        let key: AzureConfigKey = option(name, "Azure")?;
+        builder = builder.with_config(key, value);
+    }
+    builder.build().map(shared).map_err(|error| told(&error))
+}
+
+fn shared(store: impl ObjectStore) -> Arc<dyn ObjectStore> {
+    Arc::new(store)
+}
+
+/// object_store's name for an option.
+pub(crate) fn option<K: std::str::FromStr>(name: &str, store: &str) -> Result<K, String> {
+    name.to_ascii_lowercase()
+        .parse()
+        .map_err(|_| format!("lake.options.{name} is no option of {store}"))
+}
+
+/// object_store's words without "Generic … error: ".
+pub(crate) fn told(error: &object_store::Error) -> String {
+    match error {
+        object_store::Error::Generic { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}
+
+pub(crate) fn retry() -> RetryConfig {
+    RetryConfig {
         max_retries: RETRIES_MAX,
         retry_timeout: RETRY_TIMEOUT,
         ..RetryConfig::default()
-    };
-    let mut builder = AmazonS3Builder::from_env()
-        .with_url(url.as_str())
-        .with_retry(retry);
-    for (name, value) in options {
-        builder = builder.with_config(name.to_ascii_lowercase().parse()?, value);
     }
-    builder.build()
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,6 +148,10 @@ impl<'a> Pump<'a> {
             .unwrap_or_default();
         let now_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
         for row in rows {
+            // Rows that find no room are read again: reading goes on after what was sent.
+            if !self.has_room() {
+                break;
+            }
             let record = self.encode(row, now_ms)?;
             self.publisher.send(&record).map_err(|error| match error {
                 PublishError::Unavailable(why) => Stop::Lost(why),

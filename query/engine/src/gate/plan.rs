@@ -1,11 +1,11 @@
 //! The allow-list on the logical plan.
 
 use datafusion::common::Result;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan};
 
 use super::statement;
-use crate::QueryError;
+use crate::error::{QueryError, Refusal};
 
 /// Refuses a plan that holds an operator that is not on the list, at any depth: inputs, subqueries
 /// in expressions, and what EXPLAIN would run.
@@ -14,8 +14,39 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<(), QueryError> {
         if let Some(what) = refused(node) {
             return Err(QueryError::Refused(statement(what)).into());
         }
+        if let LogicalPlan::Aggregate(aggregate) = node {
+            check_arguments(aggregate)?;
+        }
         Ok(TreeNodeRecursion::Continue)
     })?;
+    Ok(())
+}
+
+/// Refuses aggregates that keep nested values: DataFusion keeps a whole batch for each of them and
+/// counts it wrongly, so that neither the memory limit nor the machine would hold.
+fn check_arguments(aggregate: &Aggregate) -> Result<()> {
+    let schema = aggregate.input.schema();
+    for expression in &aggregate.aggr_expr {
+        expression.apply(|expression| {
+            let Expr::AggregateFunction(function) = expression else {
+                return Ok(TreeNodeRecursion::Continue);
+            };
+            let counts = function.func.name() == "count" && !function.params.distinct;
+            for argument in &function.params.args {
+                let data_type = argument.get_type(schema.as_ref())?;
+                if data_type.is_nested() && !counts {
+                    return Err(QueryError::Refused(Refusal {
+                        what: format!("{} of {argument}", function.func.name()),
+                        why: "it would keep nested values without a limit",
+                        instead: "name the fields that are meant, such as _source.sequence",
+                        position: None,
+                    })
+                    .into());
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
     Ok(())
 }
 

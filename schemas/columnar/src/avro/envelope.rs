@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use apache_avro::Schema;
-use apache_avro::schema::RecordSchema;
+use schemas::avro::{AvroSchema, Kind, NodeId, Nulls, RecordField};
 
 use super::cursor::Cursor;
 use super::field::is_null;
-use super::names::{Names, Nulls, describe, without_null};
 use super::row::RowPlan;
 use super::skip::{SkipId, SkipPlan};
 use crate::entity::Entity;
@@ -43,30 +41,35 @@ enum SourceStep {
 }
 
 impl EnvelopePlan {
-    pub(crate) fn compile<'s>(
-        envelope: &'s RecordSchema,
-        names: &Names<'s>,
+    pub(crate) fn compile(
+        writer: &AvroSchema,
+        envelope: &[RecordField],
         schema: &ChangeSchema,
     ) -> Result<Self, SchemaMismatch> {
         let missing = |field: &str| SchemaMismatch::Shape {
             why: format!("shape debezium needs a field {field:?} in the envelope"),
         };
-        let field = |name: &str| envelope.fields.iter().find(|field| field.name == name);
-        let (_, after) = names.record(&field("after").ok_or_else(|| missing("after"))?.schema)?;
+        let field = |name: &str| envelope.iter().find(|field| field.name == name);
+        let image = |field: &RecordField| {
+            let record = writer.record(field.node);
+            record.ok_or_else(|| SchemaMismatch::Shape {
+                why: format!("expected a record, found {}", writer.describe(field.node)),
+            })
+        };
+        let (_, after, _) = image(field("after").ok_or_else(|| missing("after"))?)?;
         field("op").ok_or_else(|| missing("op"))?;
         if let Some(before) = field("before") {
-            let (_, before) = names.record(&before.schema)?;
-            if before.name != after.name {
+            let (_, before, _) = image(before)?;
+            if before != after {
                 let why = "before and after are of different types".to_owned();
                 return Err(SchemaMismatch::Shape { why });
             }
         }
-        let row = RowPlan::compile(after, names, schema)?;
+        let row = RowPlan::compile(writer, after, schema)?;
         let mut skips = SkipPlan::default();
         let steps = envelope
-            .fields
             .iter()
-            .map(|field| Step::compile(&field.name, &field.schema, names, &mut skips))
+            .map(|field| Step::compile(&field.name, field.node, writer, &mut skips))
             .collect::<Result<_, _>>()?;
         Ok(Self { steps, skips, row })
     }
@@ -77,11 +80,16 @@ impl EnvelopePlan {
     }
 
     /// Walks over an envelope; the row after goes into the open row.
-    pub(crate) fn walk<'a>(&self, body: &'a [u8], entity: &mut Entity) -> Result<Walk<'a>, Fault> {
+    pub(crate) fn walk<'a>(
+        &self,
+        body: &'a [u8],
+        schema: &ChangeSchema,
+        entity: &mut Entity,
+    ) -> Result<Walk<'a>, Fault> {
         let mut cursor = Cursor::new(body);
         let mut walk = Walk::default();
         for step in &self.steps {
-            self.run(step, &mut cursor, &mut walk, entity)?;
+            self.run(step, &mut cursor, &mut walk, schema, entity)?;
         }
         cursor.end()?;
         Ok(walk)
@@ -92,6 +100,7 @@ impl EnvelopePlan {
         step: &Step,
         cursor: &mut Cursor<'a>,
         walk: &mut Walk<'a>,
+        schema: &ChangeSchema,
         entity: &mut Entity,
     ) -> Result<(), Fault> {
         match step {
@@ -104,7 +113,7 @@ impl EnvelopePlan {
             }
             Step::After(nulls) => {
                 if !is_null(*nulls, cursor)? {
-                    self.row.run(cursor, entity)?;
+                    self.row.run(cursor, schema, entity)?;
                     walk.after = true;
                 }
             }
@@ -161,54 +170,51 @@ fn letter(symbols: Option<&[Letter]>, cursor: &mut Cursor<'_>) -> Result<Letter,
 }
 
 impl Step {
-    fn compile<'s>(
+    fn compile(
         name: &str,
-        schema: &'s Schema,
-        names: &Names<'s>,
+        id: NodeId,
+        writer: &AvroSchema,
         skips: &mut SkipPlan,
     ) -> Result<Self, SchemaMismatch> {
-        let (nulls, inner) = without_null(schema);
-        let resolved = names.resolve(inner)?;
-        Ok(match (name, resolved) {
-            ("before", _) => Self::Before(nulls, skips.add(inner, names)?),
+        let (nulls, inner) = writer.without_null(id);
+        Ok(match (name, &writer.node(inner).kind) {
+            ("before", _) => Self::Before(nulls, skips.add(writer, inner)?),
             ("after", _) => Self::After(nulls),
-            ("op", Schema::String) => Self::Op(nulls, None),
-            ("op", Schema::Enum(letters)) => {
-                let letters = letters.symbols.iter().map(|symbol| Letter::of(symbol));
+            ("op", Kind::String) => Self::Op(nulls, None),
+            ("op", Kind::Enum { symbols, .. }) => {
+                let letters = symbols.iter().map(|symbol| Letter::of(symbol));
                 Self::Op(nulls, Some(letters.collect()))
             }
-            ("op", other) => {
-                let why = format!("op must be a string, found {}", describe(other));
+            ("op", _) => {
+                let why = format!("op must be a string, found {}", writer.describe(inner));
                 return Err(SchemaMismatch::Shape { why });
             }
-            ("source", Schema::Record(source)) => {
-                let steps = source.fields.iter();
-                let steps = steps
-                    .map(|field| SourceStep::compile(&field.name, &field.schema, names, skips));
+            ("source", Kind::Record { fields, .. }) => {
+                let steps = fields.iter();
+                let steps =
+                    steps.map(|field| SourceStep::compile(&field.name, field.node, writer, skips));
                 Self::Source(nulls, steps.collect::<Result<_, _>>()?)
             }
-            _ => Self::Skip(skips.add(schema, names)?),
+            _ => Self::Skip(skips.add(writer, id)?),
         })
     }
 }
 
 impl SourceStep {
     /// A field that we know by name and type is kept, all else is walked over.
-    fn compile<'s>(
+    fn compile(
         name: &str,
-        schema: &'s Schema,
-        names: &Names<'s>,
+        id: NodeId,
+        writer: &AvroSchema,
         skips: &mut SkipPlan,
     ) -> Result<Self, SchemaMismatch> {
-        let (nulls, inner) = without_null(schema);
+        let (nulls, inner) = writer.without_null(id);
         let field = SourceField::named(name);
-        Ok(match (field, names.resolve(inner)?) {
-            (Some(field), Schema::String) => Self::Text(nulls, field),
-            (Some(field), Schema::Int) => Self::Int(nulls, field),
-            (Some(field), Schema::Long | Schema::TimestampMillis | Schema::TimestampMicros) => {
-                Self::Long(nulls, field)
-            }
-            _ => Self::Skip(skips.add(schema, names)?),
+        Ok(match (field, &writer.node(inner).kind) {
+            (Some(field), Kind::String) => Self::Text(nulls, field),
+            (Some(field), Kind::Int) => Self::Int(nulls, field),
+            (Some(field), Kind::Long) => Self::Long(nulls, field),
+            _ => Self::Skip(skips.add(writer, id)?),
         })
     }
 }

@@ -1,77 +1,110 @@
 //! One field of a row: how it is read and which column takes it.
 
-use apache_avro::Schema;
-use apache_avro::schema::UuidSchema;
-use schemas::FieldType;
+use schemas::avro::{AvroSchema, Kind, NodeId, Nulls};
+use schemas::{Field, FieldType, Meaning, Unit};
 
 use super::cursor::Cursor;
-use super::names::{Names, Nulls, describe, without_null};
+use super::nested::{Entries, Items, Record, Union};
 use crate::column::Column;
-use crate::error::{Fault, SchemaMismatch, invalid};
-use crate::schema::{ColumnPlan, type_name};
+use crate::decimal::{DecimalRead, decimal_text};
+use crate::error::{Fault, SchemaMismatch, invalid, type_mismatch};
+use crate::time::parse_instant;
+use crate::uuid::uuid_text;
 
 /// How a field's bytes are read.
 #[derive(Debug)]
-pub(crate) enum Read {
+pub(super) enum Read {
     Boolean,
+    /// An int into a column of longs.
     Int,
+    /// An int into a column of ints.
+    Int32,
+    /// An int into a column of doubles.
+    IntDouble,
     Long,
+    /// A float into a column of doubles.
     Float,
+    /// A float into a column of floats.
+    Float32,
     Double,
     Text,
     Bytes,
     Fixed(usize),
-    Enum(Vec<String>),
+    Enum(Box<[String]>),
     Date,
+    /// Milliseconds into microseconds.
     Millis,
-    Micros,
+    MillisInt,
+    Nanos,
+    Instant,
+    Uuid,
+    Decimal(Size, Box<DecimalRead>),
+    DecimalText(Size, i64),
+    VariableDecimal,
+    BigDecimal,
+    Duration,
+    Record(Box<Record>),
+    Items(Box<Items>),
+    Entries(Box<Entries>),
+    Union(Box<Union>),
+    /// One branch of the table's union: the writer writes no other.
+    Branch(usize, Box<FieldStep>),
 }
 
-/// One field of a row.
+/// How long a decimal's bytes are, if that is not written before them.
+pub(super) type Size = Option<usize>;
+
+/// One field of a row or of a record within.
 #[derive(Debug)]
 pub(crate) struct FieldStep {
     pub(crate) column: usize,
     nulls: Nulls,
-    read: Read,
+    /// The column must not be null.
+    pub(super) required: bool,
+    pub(super) read: Read,
+    pub(super) name: Box<str>,
 }
 
 impl FieldStep {
-    /// How the writer's type fills the table's column `column`.
-    pub(crate) fn compile<'s>(
-        writer: &'s Schema,
-        names: &Names<'s>,
-        plan: &ColumnPlan,
+    /// How the writer's type fills the table's column `column`, which takes it.
+    pub(super) fn compile(
+        schema: &AvroSchema,
+        id: NodeId,
+        table: &Field,
         column: usize,
+        required: bool,
     ) -> Result<Self, SchemaMismatch> {
-        let (nulls, inner) = without_null(writer);
-        let read = read_of(names.resolve(inner)?, plan.field_type);
+        let (nulls, inner) = schema.without_null(id);
+        let read = read_of(schema, inner, table)?;
         let read = read.ok_or_else(|| SchemaMismatch::FieldType {
-            field: plan.name.clone(),
-            writer: describe(writer),
-            table: type_name(plan.field_type),
+            field: table.name.clone(),
+            writer: schema.describe(id),
+            table: table.field_type.name(),
         })?;
         Ok(Self {
             column,
             nulls,
+            required,
             read,
+            name: table.name.as_str().into(),
         })
     }
 
-    /// Reads the field into its column; false if it is null.
+    /// Reads the field into its column; true if a required one is null.
     #[inline]
     pub(crate) fn run(&self, cursor: &mut Cursor<'_>, column: &mut Column) -> Result<bool, Fault> {
         if self.nulls != Nulls::Never && is_null(self.nulls, cursor)? {
             column.push_null();
-            return Ok(false);
+            return Ok(self.required);
         }
         self.value(cursor, column)?;
-        Ok(true)
+        Ok(false)
     }
 
     #[inline]
     fn value(&self, cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Fault> {
         match &self.read {
-            Read::Long | Read::Micros => column.push_long(cursor.long()?),
+            Read::Long => column.push_long(cursor.long()?),
             Read::Text => column.push_text(cursor.text()?),
             Read::Double => column.push_double(cursor.double()?),
             Read::Int => column.push_long(cursor.int()?.into()),
@@ -88,7 +121,82 @@ impl FieldStep {
                 let micros = cursor.long()?.checked_mul(1000);
                 column.push_long(micros.ok_or_else(|| invalid("a timestamp is out of range"))?)
             }
+            _ => self.rare(cursor, column),
         }
+    }
+
+    fn rare(&self, cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Fault> {
+        match &self.read {
+            Read::Int32 => column.push_int(cursor.int()?),
+            Read::IntDouble => column.push_double(cursor.int()?.into()),
+            Read::Float32 => column.push_float(cursor.float()?),
+            Read::MillisInt => column.push_long(i64::from(cursor.int()?) * 1000),
+            Read::Nanos => {
+                let nanos = cursor.long()?;
+                if nanos % 1000 != 0 {
+                    return Err(self.finer(nanos));
+                }
+                column.push_long(nanos / 1000)
+            }
+            Read::Instant => {
+                let text = cursor.text()?;
+                let micros = parse_instant(text);
+                column.push_long(micros.ok_or_else(|| self.no_instant(text))?)
+            }
+            Read::Uuid => {
+                let text = uuid_text(cursor.fixed(16)?);
+                column.push_text(&text.unwrap_or_default())
+            }
+            Read::Decimal(size, read) => {
+                let digits = read.of_bytes(sized(*size, cursor)?, &self.name)?;
+                column.push_decimal(digits)
+            }
+            Read::DecimalText(size, scale) => {
+                let bytes = sized(*size, cursor)?;
+                self.push_digits(bytes, *scale, column)
+            }
+            Read::VariableDecimal => {
+                let scale = cursor.int()?;
+                self.push_digits(cursor.bytes()?, scale.into(), column)
+            }
+            Read::BigDecimal => {
+                let mut inside = Cursor::new(cursor.bytes()?);
+                let bytes = inside.bytes()?;
+                let scale = inside.long()?;
+                inside.end()?;
+                self.push_digits(bytes, scale, column)
+            }
+            Read::Duration => duration(cursor, column),
+            Read::Record(record) => record.run(cursor, column),
+            Read::Items(items) => items.run(cursor, column),
+            Read::Entries(entries) => entries.run(cursor, column),
+            Read::Union(union) => union.run(cursor, column),
+            Read::Branch(place, step) => super::nested::branch(*place, step, cursor, column),
+            _ => Err(invalid("a field has no plan; please report this")),
+        }
+    }
+
+    fn push_digits(&self, bytes: &[u8], scale: i64, column: &mut Column) -> Result<(), Fault> {
+        let text = decimal_text(bytes, scale);
+        let text = text.ok_or_else(|| {
+            type_mismatch(&self.name, "decimal", "a number of thousands of digits")
+        })?;
+        column.push_text(&text)
+    }
+
+    #[cold]
+    fn finer(&self, nanos: i64) -> Fault {
+        type_mismatch(
+            &self.name,
+            "microseconds",
+            format!("{nanos} nanoseconds, which are not whole microseconds"),
+        )
+    }
+
+    #[cold]
+    fn no_instant(&self, text: &str) -> Fault {
+        let start: String = text.chars().take(40).collect();
+        type_mismatch(&self.name, "timestamp", format!("the string {start:?}"))
     }
 }
 
@@ -103,21 +211,94 @@ pub(crate) fn is_null(nulls: Nulls, cursor: &mut Cursor<'_>) -> Result<bool, Fau
     }
 }
 
-/// How the writer's type is read into a column of this type, if it can be exactly.
-fn read_of(writer: &Schema, table: FieldType) -> Option<Read> {
-    Some(match (writer, table) {
-        (Schema::Boolean, FieldType::Boolean) => Read::Boolean,
-        (Schema::Int, FieldType::Long) => Read::Int,
-        (Schema::Long, FieldType::Long) => Read::Long,
-        (Schema::Float, FieldType::Double) => Read::Float,
-        (Schema::Double, FieldType::Double) => Read::Double,
-        (Schema::String | Schema::Uuid(UuidSchema::String), FieldType::String) => Read::Text,
-        (Schema::Enum(schema), FieldType::String) => Read::Enum(schema.symbols.clone()),
-        (Schema::Bytes, FieldType::Bytes) => Read::Bytes,
-        (Schema::Fixed(schema), FieldType::Bytes) => Read::Fixed(schema.size),
-        (Schema::Date, FieldType::Date) => Read::Date,
-        (Schema::TimestampMillis, FieldType::Timestamp) => Read::Millis,
-        (Schema::TimestampMicros, FieldType::Timestamp) => Read::Micros,
+fn sized<'a>(size: Size, cursor: &mut Cursor<'a>) -> Result<&'a [u8], Fault> {
+    match size {
+        Some(size) => cursor.fixed(size),
+        None => cursor.bytes(),
+    }
+}
+
+/// Three numbers of 4 bytes, little endian.
+fn duration(cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Fault> {
+    for part in column.record()? {
+        let bytes = cursor.fixed(4)?.first_chunk().copied().unwrap_or_default();
+        part.push_long(u32::from_le_bytes(bytes).into())?;
+    }
+    column.close_nested()
+}
+
+/// How the writer's type is read into a column of the table's field, which takes it by the rules of
+/// evolution; nothing if it does not.
+fn read_of(schema: &AvroSchema, id: NodeId, table: &Field) -> Result<Option<Read>, SchemaMismatch> {
+    let Ok(meaning) = Meaning::of(schema, id) else {
+        return Ok(None);
+    };
+    let kind = &schema.node(id).kind;
+    if table.meaning == Meaning::Union {
+        return Union::compile(schema, id, table).map(Some);
+    }
+    Ok(Some(match (&table.field_type, kind) {
+        (FieldType::Record(_), Kind::Record { .. }) => {
+            Read::Record(Box::new(Record::compile(schema, id, table)?))
+        }
+        (FieldType::Array(items), Kind::Array(_)) => {
+            Read::Items(Box::new(Items::compile(schema, id, items)?))
+        }
+        (FieldType::Map(values), Kind::Map(_)) => {
+            Read::Entries(Box::new(Entries::compile(schema, id, values)?))
+        }
+        _ => return Ok(single(kind, meaning, table)),
+    }))
+}
+
+/// How a single value is read.
+fn single(kind: &Kind, meaning: Meaning, table: &Field) -> Option<Read> {
+    let size = match kind {
+        Kind::Fixed { size, .. } => Some(*size),
+        _ => None,
+    };
+    Some(match (&table.field_type, meaning, kind) {
+        (FieldType::Boolean, _, Kind::Boolean) => Read::Boolean,
+        (FieldType::Int, Meaning::Int, _) => Read::Int32,
+        (FieldType::Float, Meaning::Float, _) => Read::Float32,
+        (FieldType::Double, Meaning::Int, _) => Read::IntDouble,
+        (FieldType::Double, Meaning::Float, _) => Read::Float,
+        (FieldType::Double, _, Kind::Double) => Read::Double,
+        (FieldType::Date, Meaning::Date, _) => Read::Date,
+        (FieldType::Timestamp, Meaning::InstantText, _) => Read::Instant,
+        (FieldType::Timestamp, Meaning::Instant(unit) | Meaning::WallClock(unit), kind)
+        | (FieldType::Long, Meaning::Time(unit) | Meaning::WallClock(unit), kind)
+            if !table.as_written() =>
+        {
+            counted(unit, kind)
+        }
+        (FieldType::Long, _, Kind::Int) => Read::Int,
+        (FieldType::Long, _, Kind::Long) => Read::Long,
+        (FieldType::Decimal { precision, scale }, Meaning::Decimal { scale: own, .. }, _) => {
+            Read::Decimal(size, Box::new(DecimalRead::new(*precision, *scale, own)?))
+        }
+        (FieldType::String, Meaning::Decimal { scale, .. }, _) => {
+            Read::DecimalText(size, scale.into())
+        }
+        (FieldType::String, Meaning::VariableDecimal, _) => Read::VariableDecimal,
+        (FieldType::String, Meaning::BigDecimal, _) => Read::BigDecimal,
+        (FieldType::String, Meaning::UuidBytes, _) => Read::Uuid,
+        (FieldType::String, _, Kind::String) => Read::Text,
+        (FieldType::String, _, Kind::Enum { symbols, .. }) => Read::Enum(symbols.as_slice().into()),
+        (FieldType::Bytes, _, Kind::Bytes) => Read::Bytes,
+        (FieldType::Bytes, _, Kind::Fixed { size, .. }) => Read::Fixed(*size),
+        (FieldType::Record(_), Meaning::Duration, _) => Read::Duration,
         _ => return None,
     })
+}
+
+/// A count of this unit as microseconds.
+fn counted(unit: Unit, kind: &Kind) -> Read {
+    match (unit, kind) {
+        (Unit::Millis, Kind::Int) => Read::MillisInt,
+        (Unit::Millis, _) => Read::Millis,
+        (Unit::Micros, Kind::Int) => Read::Int,
+        (Unit::Micros, _) => Read::Long,
+        (Unit::Nanos, _) => Read::Nanos,
+    }
 }

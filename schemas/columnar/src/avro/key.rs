@@ -1,10 +1,10 @@
 //! Record keys in Avro.
 
-use apache_avro::Schema;
+use schemas::Field;
+use schemas::avro::{AvroSchema, NodeId, Nulls};
 
 use super::cursor::Cursor;
 use super::field::FieldStep;
-use super::names::Names;
 use super::skip::{SkipId, SkipPlan};
 use crate::entity::Entity;
 use crate::error::{Fault, SchemaMismatch};
@@ -26,20 +26,25 @@ enum Step {
 
 impl AvroKey {
     /// The key is a record that has every key field, or the one key field's value itself.
-    pub(crate) fn compile(writer: &Schema, schema: &ChangeSchema) -> Result<Self, SchemaMismatch> {
-        let names = Names::of(writer)?;
+    pub(crate) fn compile(
+        writer: &AvroSchema,
+        schema: &ChangeSchema,
+    ) -> Result<Self, SchemaMismatch> {
         let mut plan = Self {
             steps: Vec::new(),
             skips: SkipPlan::default(),
         };
-        if let Ok((super::names::Nulls::Never, record)) = names.record(writer) {
-            for field in &record.fields {
-                let position = schema.position(&field.name);
+        if let Some((Nulls::Never, _, fields)) = writer.record(writer.root()) {
+            for field in fields {
+                let columns = schema.contract().fields().iter();
+                let position = columns.clone().position(|own| {
+                    own.is_known_as(&field.name) || field.aliases.contains(&own.name)
+                });
                 let position = position.filter(|position| schema.key().contains(position));
-                plan.add(&field.schema, &names, position, schema)?;
+                plan.add(writer, field.node, position, schema)?;
             }
         } else if let [position] = schema.key() {
-            plan.add(writer, &names, Some(*position), schema)?;
+            plan.add(writer, writer.root(), Some(*position), schema)?;
         }
         for &position in schema.key() {
             let is_read =
@@ -54,10 +59,10 @@ impl AvroKey {
         Ok(plan)
     }
 
-    fn add<'s>(
+    fn add(
         &mut self,
-        writer: &'s Schema,
-        names: &Names<'s>,
+        writer: &AvroSchema,
+        id: NodeId,
         position: Option<usize>,
         schema: &ChangeSchema,
     ) -> Result<(), SchemaMismatch> {
@@ -65,9 +70,23 @@ impl AvroKey {
             position.and_then(|position| Some((position, schema.columns().get(position)?)));
         self.steps.push(match column {
             Some((position, plan)) => {
-                Step::Column(FieldStep::compile(writer, names, plan, position)?)
+                let own = Field::of_type(writer, id, &plan.name, Some(&plan.field));
+                if !own.is_ok_and(|own| plan.field.takes(&own)) {
+                    return Err(SchemaMismatch::FieldType {
+                        field: plan.name.clone(),
+                        writer: writer.describe(id),
+                        table: plan.field.field_type.name(),
+                    });
+                }
+                Step::Column(FieldStep::compile(
+                    writer,
+                    id,
+                    &plan.field,
+                    position,
+                    false,
+                )?)
             }
-            None => Step::Skip(self.skips.add(writer, names)?),
+            None => Step::Skip(self.skips.add(writer, id)?),
         });
         Ok(())
     }

@@ -2,11 +2,9 @@
 
 use std::collections::HashMap;
 
-use apache_avro::Schema;
-use apache_avro::schema::{InnerDecimalSchema, Name, RecordSchema, UuidSchema};
+use schemas::avro::{AvroSchema, Kind, NodeId};
 
 use super::cursor::Cursor;
-use super::names::Names;
 use crate::error::{Fault, SchemaMismatch};
 
 /// How deep values may lie in one another.
@@ -17,7 +15,7 @@ const DEPTH_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct SkipPlan {
     nodes: Vec<Node>,
-    named: HashMap<Name, usize>,
+    known: HashMap<NodeId, usize>,
 }
 
 /// Where a type is in a plan.
@@ -42,73 +40,68 @@ enum Node {
 
 impl SkipPlan {
     /// Adds a type to the plan.
-    pub(crate) fn add<'s>(
+    pub(crate) fn add(
         &mut self,
-        schema: &'s Schema,
-        names: &Names<'s>,
+        schema: &AvroSchema,
+        id: NodeId,
     ) -> Result<SkipId, SchemaMismatch> {
-        self.node(schema, names, 0).map(SkipId)
+        self.node(schema, id, 0).map(SkipId)
     }
 
-    fn node<'s>(
+    fn node(
         &mut self,
-        schema: &'s Schema,
-        names: &Names<'s>,
+        schema: &AvroSchema,
+        id: NodeId,
         depth: usize,
     ) -> Result<usize, SchemaMismatch> {
         if depth > DEPTH_MAX {
             let why = format!("types lie more than {DEPTH_MAX} deep in one another");
             return Err(SchemaMismatch::Shape { why });
         }
-        let node = match names.resolve(schema)? {
-            Schema::Record(record) => return self.record(record, names, depth),
-            Schema::Null => Node::Null,
-            Schema::Boolean => Node::Boolean,
-            Schema::Int | Schema::Date | Schema::TimeMillis => Node::Int,
-            Schema::Float => Node::Fixed(4),
-            Schema::Double => Node::Fixed(8),
-            Schema::String | Schema::Uuid(UuidSchema::String) => Node::Text,
-            Schema::Bytes | Schema::BigDecimal | Schema::Uuid(UuidSchema::Bytes) => Node::Bytes,
-            Schema::Decimal(decimal) => match &decimal.inner {
-                InnerDecimalSchema::Bytes => Node::Bytes,
-                InnerDecimalSchema::Fixed(fixed) => Node::Fixed(fixed.size),
+        if let Some(&place) = self.known.get(&id) {
+            return Ok(place);
+        }
+        let node = match &schema.node(id).kind {
+            Kind::Record { .. } => return self.record(schema, id, depth),
+            Kind::Null => Node::Null,
+            Kind::Boolean => Node::Boolean,
+            Kind::Int => Node::Int,
+            Kind::Long => Node::Long,
+            Kind::Float => Node::Fixed(4),
+            Kind::Double => Node::Fixed(8),
+            Kind::String => Node::Text,
+            Kind::Bytes => Node::Bytes,
+            Kind::Fixed { size, .. } => Node::Fixed(*size),
+            Kind::Enum { symbols, .. } => Node::Enum(symbols.len()),
+            Kind::Array(items) => Node::Array {
+                empty: is_empty(schema, *items, 0),
+                items: self.node(schema, *items, depth + 1)?,
             },
-            Schema::Fixed(fixed)
-            | Schema::Duration(fixed)
-            | Schema::Uuid(UuidSchema::Fixed(fixed)) => Node::Fixed(fixed.size),
-            Schema::Enum(schema) => Node::Enum(schema.symbols.len()),
-            Schema::Array(array) => {
-                let empty = is_empty(&array.items, names, 0);
-                let items = self.node(&array.items, names, depth + 1)?;
-                Node::Array { items, empty }
-            }
-            Schema::Map(map) => Node::Map(self.node(&map.types, names, depth + 1)?),
-            Schema::Union(union) => {
-                let branches = union.variants().iter();
-                let branches = branches.map(|branch| self.node(branch, names, depth + 1));
+            Kind::Map(values) => Node::Map(self.node(schema, *values, depth + 1)?),
+            Kind::Union(branches) => {
+                let branches = branches.iter();
+                let branches = branches.map(|branch| self.node(schema, *branch, depth + 1));
                 Node::Union(branches.collect::<Result<_, _>>()?)
             }
-            // The rest are instants, which are longs.
-            _ => Node::Long,
         };
         Ok(self.push(node))
     }
 
     /// A record's place is taken before its fields are known: they may refer to it.
-    fn record<'s>(
+    fn record(
         &mut self,
-        record: &'s RecordSchema,
-        names: &Names<'s>,
+        schema: &AvroSchema,
+        id: NodeId,
         depth: usize,
     ) -> Result<usize, SchemaMismatch> {
-        if let Some(&place) = self.named.get(&record.name) {
-            return Ok(place);
-        }
         let place = self.push(Node::Record(Vec::new()));
-        self.named.insert(record.name.clone(), place);
-        let mut fields = Vec::with_capacity(record.fields.len());
-        for field in &record.fields {
-            fields.push(self.node(&field.schema, names, depth + 1)?);
+        self.known.insert(id, place);
+        let (_, _, own) = schema
+            .record(id)
+            .unwrap_or((schemas::avro::Nulls::Never, id, &[]));
+        let mut fields = Vec::with_capacity(own.len());
+        for field in own {
+            fields.push(self.node(schema, field.node, depth + 1)?);
         }
         if let Some(node) = self.nodes.get_mut(place) {
             *node = Node::Record(fields);
@@ -168,40 +161,68 @@ impl SkipPlan {
         empty: bool,
         mut item: impl FnMut(&mut Cursor<'a>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        loop {
-            let mut count = cursor.long()?;
-            if count == 0 {
-                return Ok(());
-            }
-            let mut size = None;
-            if count < 0 {
-                size = Some(cursor.long()?);
-                count = count
-                    .checked_neg()
-                    .ok_or_else(|| cursor.error("a block too long"))?;
-            }
-            let start = cursor.at();
+        while let Some(block) = block(cursor)? {
             if !empty {
-                for _ in 0..count {
+                for _ in 0..block.count {
                     item(cursor)?;
                 }
             }
-            if size.is_some_and(|size| usize::try_from(size) != Ok(cursor.at() - start)) {
-                return Err(cursor.error("a block of another size than it says"));
-            }
+            block.end(cursor)?;
         }
+        Ok(())
+    }
+}
+
+/// A block of an array or a map.
+pub(super) struct Block {
+    /// How many items it says it has: many more than there are bytes, if it lies.
+    pub(super) count: usize,
+    size: Option<i64>,
+    start: usize,
+}
+
+/// The start of the next block; nothing at the end of the array or map.
+pub(super) fn block(cursor: &mut Cursor<'_>) -> Result<Option<Block>, Fault> {
+    let mut count = cursor.long()?;
+    if count == 0 {
+        return Ok(None);
+    }
+    let mut size = None;
+    if count < 0 {
+        size = Some(cursor.long()?);
+        count = count
+            .checked_neg()
+            .ok_or_else(|| cursor.error("a block too long"))?;
+    }
+    Ok(Some(Block {
+        count: usize::try_from(count).map_err(|_| cursor.error("a block too long"))?,
+        size,
+        start: cursor.at(),
+    }))
+}
+
+impl Block {
+    /// After its items: the block must have the size that it says.
+    pub(super) fn end(&self, cursor: &Cursor<'_>) -> Result<(), Fault> {
+        let bytes = cursor.at() - self.start;
+        if self
+            .size
+            .is_some_and(|size| usize::try_from(size) != Ok(bytes))
+        {
+            return Err(cursor.error("a block of another size than it says"));
+        }
+        Ok(())
     }
 }
 
 /// Whether values of this type take no bytes.
-fn is_empty<'s>(schema: &'s Schema, names: &Names<'s>, depth: usize) -> bool {
-    match names.resolve(schema) {
-        Ok(Schema::Null) => true,
-        Ok(Schema::Fixed(fixed)) => fixed.size == 0,
-        Ok(Schema::Record(record)) if depth < DEPTH_MAX => record
-            .fields
+fn is_empty(schema: &AvroSchema, id: NodeId, depth: usize) -> bool {
+    match &schema.node(id).kind {
+        Kind::Null => true,
+        Kind::Fixed { size, .. } => *size == 0,
+        Kind::Record { fields, .. } if depth < DEPTH_MAX => fields
             .iter()
-            .all(|field| is_empty(&field.schema, names, depth + 1)),
+            .all(|field| is_empty(schema, field.node, depth + 1)),
         _ => false,
     }
 }

@@ -43,6 +43,14 @@ impl Ragged {
         self.offsets.len() - 1
     }
 
+    /// The string at a place, empty beyond the end.
+    pub(super) fn get(&self, place: usize) -> &[u8] {
+        let offset = |place: usize| usize::try_from(*self.offsets.get(place)?).ok();
+        let range = offset(place).zip(offset(place + 1));
+        let bytes = range.and_then(|(start, end)| self.data.get(start..end));
+        bytes.unwrap_or_default()
+    }
+
     pub(super) fn truncate(&mut self, rows: usize) {
         self.offsets.truncate(rows + 1);
         let end = self.offsets.last().copied().unwrap_or_default();

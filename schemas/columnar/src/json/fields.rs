@@ -52,9 +52,17 @@ impl<T: Copy> FieldNames<T> {
         fields
     }
 
+    /// Forgets what names stand for, but for those that are kept.
+    pub(crate) fn retain(&mut self, keep: impl Fn(T) -> bool) {
+        for entry in &mut self.entries {
+            entry.target = entry.target.filter(|target| keep(*target));
+        }
+    }
+
     fn add(&mut self, name: &str, target: Option<T>) -> usize {
         let place = self.entries.len();
-        let written = format!("\"{name}\":").into_bytes().into_boxed_slice();
+        let written = format!("{}:", serde_json::Value::from(name));
+        let written = written.into_bytes().into_boxed_slice();
         self.entries.push(Entry {
             written,
             target,

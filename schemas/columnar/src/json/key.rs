@@ -4,7 +4,7 @@ use schemas::FieldType;
 
 use super::fields::{FieldNames, for_each_field};
 use super::reader::Reader;
-use super::row::{JsonRow, fill};
+use super::row::JsonRow;
 use crate::entity::Entity;
 use crate::error::{Fault, invalid};
 use crate::schema::ChangeSchema;
@@ -26,25 +26,20 @@ impl JsonKey {
             [position] => schema
                 .columns()
                 .get(*position)
-                .map(|plan| (*position, plan)),
+                .map(|plan| (*position, plan.field.field_type == FieldType::String)),
             _ => None,
         };
         let own_payload = schema.contract().key().iter().any(|name| name == "payload");
         Self {
-            row: JsonRow::new(schema, |position| schema.key().contains(&position)),
+            row: JsonRow::of_key(schema),
             wrapper: FieldNames::new((!own_payload).then_some(("payload", ()))),
-            single: single.map(|(place, plan)| (place, plan.field_type == FieldType::String)),
+            single,
             scratch: String::new(),
         }
     }
 
     /// Reads a key into the open row.
-    pub(crate) fn run(
-        &mut self,
-        body: &[u8],
-        schema: &ChangeSchema,
-        entity: &mut Entity,
-    ) -> Result<(), Fault> {
+    pub(crate) fn run(&mut self, body: &[u8], entity: &mut Entity) -> Result<(), Fault> {
         let mut reader = Reader::new(body)?;
         let token = reader.token();
         if let Some((position, true)) = self.single
@@ -54,14 +49,13 @@ impl JsonKey {
             let column = entity.columns.get_mut(position);
             return column.map_or(Ok(()), |column| column.push_text(reader.text));
         }
-        self.value(&mut reader, schema, entity, true)?;
+        self.value(&mut reader, entity, true)?;
         reader.end()
     }
 
     fn value(
         &mut self,
         reader: &mut Reader<'_>,
-        schema: &ChangeSchema,
         entity: &mut Entity,
         outside: bool,
     ) -> Result<(), Fault> {
@@ -69,18 +63,18 @@ impl JsonKey {
             let Some((position, _)) = self.single else {
                 return Err(invalid("expected an object of the key's fields"));
             };
-            return fill(reader, position, schema, entity, &mut self.scratch);
+            return self.row.fill(position, reader, entity, &mut self.scratch);
         }
         let start = reader.place();
         if outside && let Some(payload) = self.payload(reader)? {
             let end = reader.place();
             reader.go(payload);
-            self.value(reader, schema, entity, false)?;
+            self.value(reader, entity, false)?;
             reader.go(end);
             return Ok(());
         }
         reader.go(start);
-        self.row.run(reader, schema, entity, &mut self.scratch)
+        self.row.run(reader, entity, &mut self.scratch)
     }
 
     /// Where the payload is in an object that is Debezium's wrapper.

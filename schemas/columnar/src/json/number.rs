@@ -119,6 +119,12 @@ impl<'a> Number<'a> {
         i64::try_from(if self.negative { -value } else { value }).ok()
     }
 
+    /// The 32-bit number nearest to the number, if there is a finite one.
+    pub(crate) fn float(&self) -> Option<f32> {
+        let value = self.text.parse().ok();
+        value.filter(|value: &f32| value.is_finite())
+    }
+
     /// The double nearest to the number, if there is a finite one.
     #[inline]
     pub(crate) fn double(&self) -> Option<f64> {

@@ -82,7 +82,7 @@ pub(crate) fn change(
     parts.rotate_left(style.index(5));
     let mut json = format!("{{{}}}", parts.join(","));
     if style.index(3) == 0 {
-        json = format!(r#"{{"schema":{{"type":"struct","payload":1}},"payload":{json}}}"#);
+        json = format!(r#"{{"schema":null,"payload":{json}}}"#);
     }
     Change {
         avro: encode(&envelope_schema(entity), value),

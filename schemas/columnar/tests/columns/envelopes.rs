@@ -171,7 +171,7 @@ fn an_envelope_of_debezium_s_lands_with_its_source() {
     let types: Vec<FieldType> = contract
         .fields()
         .iter()
-        .map(|field| field.field_type)
+        .map(|field| field.field_type.clone())
         .collect();
     assert_eq!(
         types,

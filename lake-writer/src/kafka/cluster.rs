@@ -1,0 +1,127 @@
+//! Questions about the cluster itself: is it there, what does it hold, where would we start.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+use schemas::TopicPartition;
+
+use super::{KafkaLog, REQUEST_TIMEOUT};
+use crate::error::WriterError;
+use crate::settings::Start;
+
+/// How long the brokers are waited for before it is looked whether they refused us.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long it is listened between two questions.
+const LISTEN_TIME: Duration = Duration::from_millis(100);
+
+impl KafkaLog {
+    /// Asks the brokers for their cluster once, so that a wrong address and wrong credentials are
+    /// said at the start. A refusal ends the wait at once; otherwise it gives up after `timeout`,
+    /// or within a second of `stopped`.
+    pub fn check(&self, timeout: Duration, stopped: impl Fn() -> bool) -> Result<(), WriterError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = left.min(CHECK_INTERVAL);
+            let Err(error) = self.consumer.fetch_metadata(None, wait) else {
+                return Ok(());
+            };
+            self.listen();
+            if let Some(why) = self.consumer.context().trouble.refusal() {
+                return Err(WriterError::KafkaRefused { why });
+            }
+            if left.is_zero() || stopped() {
+                let why = self.consumer.context().trouble.failure();
+                let why = why.map_or(String::new(), |why| format!("; last: {why}"));
+                return Err(WriterError::Kafka(format!("{error}{why}")));
+            }
+        }
+    }
+
+    /// Takes in what librdkafka has to say of its connections. Nothing is assigned yet, so no
+    /// record can come.
+    fn listen(&self) {
+        let until = Instant::now() + LISTEN_TIME;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.consumer.poll(left);
+        }
+    }
+
+    /// The names of all topics of the cluster that this user may see, in order; those that Kafka
+    /// keeps for itself too.
+    pub(super) fn cluster_topics(&self) -> Result<Vec<String>, WriterError> {
+        let metadata = self.ask("topics", || {
+            self.consumer.fetch_metadata(None, REQUEST_TIMEOUT)
+        })?;
+        let there = metadata.topics().iter();
+        let there = there.filter(|topic| topic.error().is_none());
+        let mut names: Vec<String> = there.map(|topic| topic.name().to_owned()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The id that the cluster gave itself when it was made; `None` when no broker tells in time.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.consumer.client().fetch_cluster_id(REQUEST_TIMEOUT)
+    }
+
+    /// The offset to start at in a partition that the table has never seen.
+    ///
+    /// `Latest`, and a time after the last record, give the next offset to be written.
+    pub(super) fn first_offset(
+        &self,
+        partition: &TopicPartition,
+        start: Start,
+    ) -> Result<i64, WriterError> {
+        let kept = || {
+            self.ask("offsets", || {
+                self.consumer.fetch_watermarks(
+                    &partition.topic,
+                    partition.partition,
+                    REQUEST_TIMEOUT,
+                )
+            })
+        };
+        match start {
+            Start::Earliest => Ok(kept()?.0),
+            Start::Latest => Ok(kept()?.1),
+            Start::At { unix_ms } => match self.offset_at(partition, unix_ms)? {
+                Some(offset) => Ok(offset),
+                None => Ok(kept()?.1),
+            },
+        }
+    }
+
+    /// The first offset whose record is not older than a time.
+    fn offset_at(
+        &self,
+        partition: &TopicPartition,
+        unix_ms: i64,
+    ) -> Result<Option<i64>, WriterError> {
+        let found = self.ask("offset at a time", || {
+            let mut times = TopicPartitionList::with_capacity(1);
+            times.add_partition_offset(
+                &partition.topic,
+                partition.partition,
+                Offset::Offset(unix_ms),
+            )?;
+            let answer = self.consumer.offsets_for_times(times, REQUEST_TIMEOUT)?;
+            let found = answer.elements().first().map(|element| {
+                let offset = element.offset();
+                element.error().map(|()| offset)
+            });
+            found.unwrap_or(Err(KafkaError::NoMessageReceived))
+        })?;
+        Ok(match found {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Partitions that wait: for a schema, or for their table's next contract.
+
+use schemas::TopicPartition;
+use tokio::time::Instant;
+use tracing::info;
+
+use super::pace::Flow;
+use super::{FORGET_INTERVAL, LakeWriter};
+use crate::error::WriterError;
+use crate::lane::Wait;
+use crate::record_log::RecordLog;
+
+impl<L: RecordLog> LakeWriter<L> {
+    /// Goes on where partitions waited for a schema that is known by now.
+    pub(super) async fn take_schemas(&mut self) -> Result<(), WriterError> {
+        if Instant::now() >= self.forget_at {
+            self.schemas.forget_failures();
+            self.forget_at = Instant::now() + FORGET_INTERVAL;
+        }
+        if !self.schemas.take_answers() {
+            return Ok(());
+        }
+        let mut known = Vec::new();
+        for (index, partition) in self.partitions.iter().enumerate() {
+            if let Some(Wait::Schema(id)) = partition.waits_for
+                && self.schemas.get(id).is_some()
+            {
+                known.push(index);
+            }
+        }
+        self.go_on(&known).await
+    }
+
+    /// Takes the next contract of every lane that has one: what was read under the one before is
+    /// committed first, then the waiting records are read again.
+    pub(super) async fn take_contracts(&mut self) -> Result<(), WriterError> {
+        for index in 0..self.lanes.len() {
+            if let Err(error) = self.lanes[index].infer() {
+                self.stop_table(index, error)?;
+                continue;
+            }
+            let Some(contract) = self.lanes[index].next_contract.take() else {
+                continue;
+            };
+            self.flush(index);
+            if let Err(error) = self.lanes[index].set_contract(contract) {
+                self.stop_table(index, error)?;
+                continue;
+            }
+            info!(table = %self.lanes[index].table, "the table's contract grows");
+            let waiting = self.partitions.iter().enumerate();
+            let waiting = waiting.filter(|(_, partition)| {
+                partition.lane == index && partition.waits_for == Some(Wait::Contract)
+            });
+            let waiting: Vec<usize> = waiting.map(|(index, _)| index).collect();
+            self.go_on(&waiting).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads partitions from where they began to wait.
+    async fn go_on(&mut self, waiting: &[usize]) -> Result<(), WriterError> {
+        for &index in waiting {
+            let partition = &mut self.partitions[index];
+            partition.waits_for = None;
+            let position = partition.position();
+            self.log
+                .seek(&position.partition, position.next_offset)
+                .await?;
+            if self.flow != Flow::Paused {
+                self.log.resume(std::slice::from_ref(&position.partition))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the log from handing out records that would be dropped.
+    pub(super) fn pause_waiting(&mut self) -> Result<(), WriterError> {
+        let waiting = self.partitions.iter();
+        let waiting = waiting.filter(|partition| partition.waits_for.is_some());
+        let waiting: Vec<TopicPartition> = waiting
+            .map(|partition| partition.partition.clone())
+            .collect();
+        if waiting.is_empty() {
+            Ok(())
+        } else {
+            self.log.pause(&waiting)
+        }
+    }
+}

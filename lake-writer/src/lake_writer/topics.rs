@@ -1,0 +1,79 @@
+//! Which topics are read: those that the configuration names, and those that its patterns find.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{error, info};
+
+use super::LakeWriter;
+use crate::error::WriterError;
+use crate::lane::{Lane, Outlet};
+use crate::record_log::RecordLog;
+use crate::route::Route;
+use crate::table_writer::{Held, TableParts, TableWriter};
+
+/// How often patterns are held against the cluster's topics.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(5);
+
+impl<L: RecordLog> LakeWriter<L> {
+    /// Opens a lane for every topic that is to be read and has none, and tells the log.
+    pub(super) async fn find_topics(&mut self) -> Result<(), WriterError> {
+        if self.discover_at.is_some_and(|at| Instant::now() < at) {
+            return Ok(());
+        }
+        self.discover_at = Some(Instant::now() + DISCOVERY_INTERVAL);
+        let mut topics: Vec<String> = self.routes.names().map(str::to_owned).collect();
+        if self.routes.discovers() {
+            topics.extend(self.log.topics().await?);
+        }
+        let known = self.lanes.len();
+        for topic in topics {
+            if self.lanes.iter().any(|lane| *lane.topic == *topic) || self.refused.contains(&topic)
+            {
+                continue;
+            }
+            match self.routes.route(&topic) {
+                None => {}
+                Some(Ok(route)) => match self.add_lane(route) {
+                    Err(error) if error.is_of_one_table() => self.refuse(topic, &error),
+                    added => added?,
+                },
+                Some(Err(error)) => self.refuse(topic, &error),
+            }
+        }
+        if self.lanes.len() == known {
+            return Ok(());
+        }
+        info!(topics = self.lanes.len(), "reading these many topics");
+        let names = self.lanes.iter().map(|lane| lane.topic.to_string());
+        self.log.read_topics(names.collect())
+    }
+
+    fn refuse(&mut self, topic: String, error: &dyn std::fmt::Display) {
+        error!(%error, "the topic is not read; all others are");
+        self.refused.insert(topic);
+    }
+
+    /// A lane of its own for a topic, with a task that writes its table.
+    fn add_lane(&mut self, route: Route) -> Result<(), WriterError> {
+        let (requests, incoming) = mpsc::unbounded_channel();
+        let held = Arc::new(Held::new(Arc::clone(&self.room)));
+        let writer = TableWriter::new(TableParts {
+            lake: self.lake.clone(),
+            table: route.table.clone(),
+            shape: route.shape,
+            pipeline: self.settings.pipeline.clone(),
+            checkpoint_interval: self.settings.checkpoint_interval,
+            held: Arc::clone(&held),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        });
+        self.runtime
+            .spawn(writer.run(incoming, self.outcomes_in.clone()));
+        self.lanes
+            .push(Lane::new(route, Outlet::new(requests, held))?);
+        Ok(())
+    }
+}

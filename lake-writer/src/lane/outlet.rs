@@ -1,0 +1,121 @@
+//! The way from a lane to its table's writer, and what has gone it since the last flush.
+
+use std::sync::Arc;
+
+use columnar::ChangeSchema;
+use schemas::TopicPartition;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::error::WriterError;
+use crate::partition::Partition;
+use crate::table_writer::{Assigned, Held, Request};
+
+/// Flushes of one table that may be on their way at once: one in the making, one waiting.
+const IN_FLIGHT_MAX: usize = 2;
+
+/// Requests to one table's writer.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    requests: mpsc::UnboundedSender<Request>,
+    /// What the table's writer holds in memory.
+    pub(crate) held: Arc<Held>,
+    /// Rows and bytes handed over since the last flush.
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
+    /// When the oldest record of the next flush was read.
+    pub(crate) opened_at: Option<Instant>,
+    in_flight: usize,
+}
+
+impl Outlet {
+    pub(crate) fn new(requests: mpsc::UnboundedSender<Request>, held: Arc<Held>) -> Self {
+        Self {
+            requests,
+            held,
+            rows: 0,
+            bytes: 0,
+            opened_at: None,
+            in_flight: 0,
+        }
+    }
+
+    /// Hands over what was read of a partition since its last chunk.
+    pub(crate) fn hand_over(
+        &mut self,
+        partition: &mut Partition,
+        schema: Option<&Arc<ChangeSchema>>,
+    ) {
+        let (rows, opened_at) = (partition.rows(), partition.opened_at());
+        let Some(chunk) = partition.cut(schema.map(Arc::clone)) else {
+            return;
+        };
+        self.rows += rows;
+        self.bytes += chunk.bytes;
+        self.opened_at = self.opened_at.or(opened_at);
+        self.held.add_waiting(chunk.bytes);
+        // Fails only when the table's writer died, which is looked for before every poll.
+        self.requests.send(Request::Append(Box::new(chunk))).ok();
+    }
+
+    /// Whether the table's writer died.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    /// Whether another flush may be on its way.
+    pub(crate) fn takes_flush(&self) -> bool {
+        self.in_flight < IN_FLIGHT_MAX
+    }
+
+    /// Commits what was handed over, if there is anything.
+    pub(crate) fn flush(&mut self) {
+        if self.opened_at.is_some() {
+            self.in_flight += 1;
+            self.requests.send(Request::Flush).ok();
+        }
+        self.forget();
+    }
+
+    /// A flush was answered.
+    pub(crate) fn answered(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Whether everything that was handed over is answered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.opened_at.is_none()
+    }
+
+    /// Whether a flush waits for its answer.
+    pub(crate) fn waits(&self) -> bool {
+        self.in_flight > 0
+    }
+
+    /// Drops what was handed over and not flushed; requests belong to this assignment from now on.
+    pub(crate) fn release(&mut self, epoch: u64) {
+        self.forget();
+        self.requests.send(Request::Release { epoch }).ok();
+    }
+
+    /// Asks where to go on in these partitions.
+    pub(crate) async fn assign(
+        &self,
+        partitions: Vec<TopicPartition>,
+        partition_count: i32,
+    ) -> Result<Assigned, WriterError> {
+        let died = || WriterError::Internal("a table's writer died".to_owned());
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Assign {
+            partitions,
+            partition_count,
+            reply,
+        };
+        self.requests.send(request).map_err(|_| died())?;
+        answer.await.map_err(|_| died())?
+    }
+
+    fn forget(&mut self) {
+        (self.rows, self.bytes, self.opened_at) = (0, 0, None);
+    }
+}

@@ -1,0 +1,77 @@
+//! The flush in the making: what was taken in since the last commit.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use columnar::{ChangeBuffer, ChangeSchema};
+use parquet::errors::ParquetError;
+use schemas::TopicPartition;
+
+use super::Chunk;
+use super::open_files::OpenFiles;
+use crate::dead_letter::DeadLetter;
+use crate::entropy::Entropy;
+
+/// What the next commit will hold.
+#[derive(Default)]
+pub(super) struct OpenFlush {
+    /// The schema of the files; `None` while no record could be read.
+    pub(super) schema: Option<Arc<ChangeSchema>>,
+    pub(super) parts: BTreeMap<TopicPartition, Part>,
+    pub(super) files: OpenFiles,
+    pub(super) repetitions: u64,
+}
+
+/// What one partition adds.
+#[derive(Default)]
+pub(super) struct Part {
+    pub(super) next_offset: i64,
+    pub(super) last_mark: Option<i64>,
+    pub(super) dead_letters: Vec<DeadLetter>,
+    /// The last sequence of every source seen.
+    pub(super) sequences: HashMap<String, i64>,
+}
+
+impl Part {
+    /// Continues what an earlier part began.
+    pub(super) fn follow(&mut self, earlier: Self) {
+        self.next_offset = self.next_offset.max(earlier.next_offset);
+        self.last_mark = self.last_mark.or(earlier.last_mark);
+        for (source, last) in earlier.sequences {
+            self.sequences.entry(source).or_insert(last);
+        }
+    }
+}
+
+impl OpenFlush {
+    /// Takes a chunk in; an error says what is wrong with its rows.
+    pub(super) fn append(&mut self, chunk: Chunk, entropy: &Entropy) -> Result<(), String> {
+        self.repetitions += chunk.repetitions;
+        self.schema = chunk.schema.or(self.schema.take());
+        let part = self.parts.entry(chunk.partition).or_default();
+        part.next_offset = chunk.next_offset;
+        part.last_mark = chunk.last_mark.or(part.last_mark);
+        part.dead_letters.extend(chunk.dead_letters);
+        part.sequences.extend(chunk.sequences);
+        let Some(rows) = chunk.rows else {
+            return Ok(());
+        };
+        encode(rows, &mut self.files, entropy)
+            .map_err(|error| format!("cannot encode a data file: {error}"))
+    }
+}
+
+fn encode(
+    rows: ChangeBuffer,
+    files: &mut OpenFiles,
+    entropy: &Entropy,
+) -> Result<(), ParquetError> {
+    let (count, bytes) = (rows.rows().max(1), rows.bytes());
+    let days = rows.finish()?;
+    let shared = days.len() > 1;
+    for (day, batch) in days {
+        let bytes = bytes / count * batch.num_rows();
+        files.append(day, batch, (bytes, shared), entropy)?;
+    }
+    Ok(())
+}
