@@ -56,8 +56,17 @@ impl Failure {
 
     /// Says what went wrong, with all its causes, and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
+        let text = self.text();
+        if !text.is_empty() {
+            eprintln!("error: {text}");
+        }
+        ExitCode::from(self.code)
+    }
+
+    /// What went wrong, with all its causes.
+    pub(crate) fn text(&self) -> String {
         let mut told = self.error.to_string();
-        let mut text = format!("error: {told}");
+        let mut text = told.clone();
         for cause in self.error.chain().skip(1) {
             let cause = cause.to_string();
             // Many libraries repeat their cause in their own words.
@@ -66,10 +75,7 @@ impl Failure {
             }
             told = cause;
         }
-        if !text.is_empty() {
-            eprintln!("{text}");
-        }
-        ExitCode::from(self.code)
+        text
     }
 }
 

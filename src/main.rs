@@ -4,6 +4,8 @@
 
 mod config;
 mod demo;
+mod dev;
+mod embedded;
 mod failure;
 mod http;
 mod resume;
@@ -37,6 +39,8 @@ struct Cli {
 enum Command {
     /// See the whole road at work: a service, Kafka, the lake and SQL in one process
     Demo(demo::DemoArgs),
+    /// Run Kafka, a schema registry, the lake-writer and SQL in one process, for your own services
+    Dev(dev::DevArgs),
     /// Run the lake-writer: Kafka topics into Delta tables, exactly once
     Write(write::WriteArgs),
     Sql(sql::SqlArgs),
@@ -69,6 +73,7 @@ fn work(command: Command) -> Result<(), Failure> {
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(args).await,
+        Command::Dev(args) => dev::run(args).await,
         Command::Write(args) => write::run(args).await,
         Command::Sql(args) => {
             let lake = match (&args.lake, &args.config) {

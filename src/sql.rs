@@ -22,7 +22,7 @@ use query_engine::{Answer, Engine, EngineSettings};
 pub(crate) use error::SqlError;
 use output::Output;
 pub(crate) use output::OutputFormat;
-use script::Script;
+pub(crate) use script::Script;
 
 /// Bytes gathered before standard output is written to.
 const STDOUT_BYTES: usize = 256 << 10;
@@ -134,21 +134,44 @@ async fn answer(lake: LakeStore, args: &SqlArgs, scripts: &[Script]) -> Result<(
     lake.check()
         .await
         .map_err(|error| SqlError::Lake(error.into()))?;
-    let engine = Engine::open(lake, &args.settings()).map_err(SqlError::Lake)?;
-    let mut stdout = BufWriter::with_capacity(STDOUT_BYTES, std::io::stdout());
+    let session = Session::open(lake, &args.settings(), args.output)?;
     for script in scripts {
+        Box::pin(session.run(script)).await?;
+    }
+    Ok(())
+}
+
+/// Questions to one lake, one after the other, and how their answers are written.
+pub(crate) struct Session {
+    engine: Engine,
+    output: OutputFormat,
+}
+
+impl Session {
+    pub(crate) fn open(
+        lake: LakeStore,
+        settings: &EngineSettings,
+        output: OutputFormat,
+    ) -> Result<Self, SqlError> {
+        let engine = Engine::open(lake, settings).map_err(SqlError::Lake)?;
+        Ok(Self { engine, output })
+    }
+
+    /// Runs a checked script and writes its answers to standard output.
+    pub(crate) async fn run(&self, script: &Script) -> Result<(), SqlError> {
+        let mut stdout = BufWriter::with_capacity(STDOUT_BYTES, std::io::stdout());
         for statement in script.statements() {
             let started = Instant::now();
             let named = |error| script.failed(statement, error);
-            let answer = Box::pin(engine.run(statement)).await.map_err(named)?;
-            let rows = Box::pin(write(answer, args.output, &mut stdout)).await;
+            let answer = Box::pin(self.engine.run(statement)).await.map_err(named)?;
+            let rows = Box::pin(write(answer, self.output, &mut stdout)).await;
             let rows = rows.map_err(|error| error.in_script(script, statement))?;
-            if args.output == OutputFormat::Table {
+            if self.output == OutputFormat::Table {
                 report(rows, started);
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Writes an answer as it comes and returns its number of rows.

@@ -44,7 +44,8 @@ impl Script {
         Ok(scripts)
     }
 
-    fn checked(name: String, text: &str) -> Result<Self, SqlError> {
+    /// Checks a text of statements; `name` says where it is from.
+    pub(crate) fn checked(name: String, text: &str) -> Result<Self, SqlError> {
         match statements(text) {
             Ok(statements) => Ok(Self { name, statements }),
             Err(source) => {

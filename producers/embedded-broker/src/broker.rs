@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -17,54 +16,13 @@ use url::Url;
 
 use crate::directory::Directory;
 use crate::log::Log;
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, Topics};
+use crate::settings::Settings;
 use crate::{Error, listener, store};
 
 /// The only broker of its cluster.
 const NODE_ID: i32 = 1;
 const WORKERS: usize = 2;
-
-/// What a start needs to know.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Settings {
-    /// Where everything is kept; created where missing. One process at a time.
-    pub directory: PathBuf,
-    /// The port on 127.0.0.1. 0: the port of the last start in this directory where it is free,
-    /// else any free one.
-    pub port: u16,
-    /// The least time between two flushes of the log to its files. An idle broker acknowledges a
-    /// record at once; a busy one gathers records for this long, and writes fewer files.
-    pub flush_interval: Duration,
-}
-
-impl Settings {
-    /// The default of [`Settings::flush_interval`]: measured, see the crate's documentation.
-    pub const FLUSH_INTERVAL: Duration = Duration::from_millis(2);
-
-    /// A broker in this directory, on any port.
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-            port: 0,
-            flush_interval: Self::FLUSH_INTERVAL,
-        }
-    }
-
-    /// On this port, or not at all.
-    #[must_use]
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = port;
-        self
-    }
-
-    /// See [`Settings::flush_interval`].
-    #[must_use]
-    pub fn flush_interval(mut self, interval: Duration) -> Self {
-        self.flush_interval = interval;
-        self
-    }
-}
 
 /// A running broker. Dropped without [`EmbeddedBroker::stop`], it ends soon after, as safely as by
 /// a SIGKILL: acknowledged records are kept, and the next start takes a moment longer.
@@ -202,8 +160,12 @@ fn protocol(
         Url::parse(&format!("tcp://{address}")).map_err(|error| failed(error.into()))?;
     let engine = Engine::new(cluster_id, NODE_ID, advertised, Arc::clone(db));
     let log = Log::new(Arc::clone(db), engine.clone(), settings.flush_interval);
-    let protocol = Protocol::new(Arc::new(log), engine).map_err(|error| failed(error.into()))?;
-    Ok(Arc::new(protocol))
+    let topics = Topics {
+        partitions_default: settings.partitions_default,
+        on_demand: settings.topics_on_demand,
+    };
+    let protocol = Protocol::new(Arc::new(log), engine, topics);
+    Ok(Arc::new(protocol.map_err(|error| failed(error.into()))?))
 }
 
 /// Listens on the port asked for, else on the last one where it is free, else on any; and keeps

@@ -1,9 +1,10 @@
 //! A Kafka broker inside the program, for `lakehead demo` and for development: nothing to install,
 //! durable in one local directory, reachable by any Kafka client on a loopback port.
 //!
-//! The protocol, topics and consumer groups are those of [tansu](tansu_broker); everything is kept
-//! in a SlateDB database of local files. The log itself (produce, fetch, offsets, idempotent
-//! producers) is ours, because tansu 0.6, by its source, does not keep what Lakehead stands on:
+//! The protocol and consumer groups are those of [tansu](tansu_broker); everything is kept
+//! in a SlateDB database of local files. The making of topics is ours (`topic.rs` says why), and so is
+//! the log itself (produce, fetch, offsets, idempotent producers), because tansu 0.6, by its source,
+//! does not keep what Lakehead stands on:
 //!
 //! - a fetch from an offset inside a batch starts with the *next* batch, so a consumer that
 //!   resumes in the middle of one silently loses the rest of it;
@@ -55,11 +56,15 @@ mod produce;
 mod producer;
 mod protocol;
 mod recent;
+mod settings;
 mod store;
 mod tail;
+mod topic;
+mod versions;
 
-pub use broker::{EmbeddedBroker, Settings};
+pub use broker::EmbeddedBroker;
 pub use error::Error;
+pub use settings::Settings;
 
 /// What a real Kafka does and this broker does not. Those that a client can run into are asserted
 /// by this crate's tests.
@@ -67,11 +72,11 @@ pub const LIMITS: &[&str] = &[
     "transactions: refused when a producer initialises them",
     "groups: the first member has every partition; the next one gets them when it leaves or times out",
     "security: no TLS, no authentication, no ACLs; it listens on 127.0.0.1 only",
-    "replication: one broker, every topic has one replica",
-    "retention and compaction: records are kept until their topic is deleted",
+    "replication: one broker, every topic has one replica, however many are asked for",
+    "retention and compaction: records are kept until their topic is deleted; deleting records is refused",
     "power loss: a SIGKILL loses nothing acknowledged, a power loss may (files are not fsynced)",
     "topic settings: kept and shown, but without effect; a batch may have up to 16 MiB",
-    "topics are created explicitly, and their number of partitions does not change",
+    "topics are created explicitly, unless the settings let producers create them; they have up to 1000 partitions, and their number does not change",
     "log append time: record timestamps are the producer's",
     "fetch.min.bytes: above one it counts as one",
     "offsets by time: found by reading the partition from its start",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use slatedb::Db;
 use tansu_sans_io::ErrorCode;
+use tansu_sans_io::create_topics_request::CreatableTopic;
 use tansu_sans_io::record::deflated::Batch;
 use tansu_storage::slate::Engine;
 use tansu_storage::{Storage as _, TopicId};
@@ -166,6 +167,27 @@ impl Log {
         Ok(Topic {
             id: Uuid::from_bytes(found.topic_id.unwrap_or_default()),
             partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+        })
+    }
+
+    pub(crate) async fn has_topic(&self, name: &str) -> Result<bool, ErrorCode> {
+        match self.topic(name).await {
+            Ok(_) => Ok(true),
+            Err(ErrorCode::UnknownTopicOrPartition) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates a topic and returns its id. One at a time: tansu keeps all of them under one key.
+    pub(crate) async fn create_topic(&self, topic: CreatableTopic) -> Result<Uuid, ErrorCode> {
+        let name = topic.name.clone();
+        let created = self.engine.create_topic(topic, false).await;
+        created.map_err(|error| match error {
+            tansu_storage::Error::Api(code) => code,
+            other => {
+                error!(error = %other, topic = name, "cannot create a topic");
+                ErrorCode::KafkaStorageError
+            }
         })
     }
 

@@ -1,8 +1,7 @@
 //! From the bytes of a request to the bytes of its answer.
 //!
-//! The data path (produce, fetch, offsets, producer ids) is ours; topics, configurations and
-//! consumer groups are tansu's. Requests that neither serves are not advertised, so that a client
-//! says at once what it misses: transactions, for one.
+//! The data path (produce, fetch, offsets, producer ids) and the making of topics are ours; their
+//! metadata, configurations and consumer groups are tansu's.
 
 use std::sync::Arc;
 
@@ -11,51 +10,14 @@ use rama::{Context, Service as _};
 use slatedb::bytes::Bytes;
 use tansu_broker::coordinator::group::administrator::Controller;
 use tansu_broker::service::{coordinator, storage};
-use tansu_sans_io::api_versions_response::ApiVersion;
-use tansu_sans_io::{
-    ApiKey as _, ApiVersionsRequest, ApiVersionsResponse, Body, CreateTopicsRequest,
-    DeleteGroupsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, DescribeTopicPartitionsRequest, ErrorCode, FetchRequest,
-    FindCoordinatorRequest, Frame, Header, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest,
-    RootMessageMeta, SyncGroupRequest,
-};
+use tansu_sans_io::{Body, DeleteTopicsRequest, Frame, Header};
 use tansu_service::FrameRouteService;
 use tansu_storage::slate::Engine;
 use tokio::sync::Mutex;
 
 use crate::error::Source;
 use crate::log::Log;
-use crate::{fetch, offsets, produce};
-
-/// What clients are told they may send.
-const SERVED: [i16; 22] = [
-    ApiVersionsRequest::KEY,
-    CreateTopicsRequest::KEY,
-    DeleteGroupsRequest::KEY,
-    DeleteTopicsRequest::KEY,
-    DescribeClusterRequest::KEY,
-    DescribeConfigsRequest::KEY,
-    DescribeGroupsRequest::KEY,
-    DescribeTopicPartitionsRequest::KEY,
-    FetchRequest::KEY,
-    FindCoordinatorRequest::KEY,
-    HeartbeatRequest::KEY,
-    IncrementalAlterConfigsRequest::KEY,
-    InitProducerIdRequest::KEY,
-    JoinGroupRequest::KEY,
-    LeaveGroupRequest::KEY,
-    ListGroupsRequest::KEY,
-    ListOffsetsRequest::KEY,
-    MetadataRequest::KEY,
-    OffsetCommitRequest::KEY,
-    OffsetFetchRequest::KEY,
-    ProduceRequest::KEY,
-    SyncGroupRequest::KEY,
-];
-/// Later versions of Fetch name topics by id only.
-const FETCH_VERSION_MAX: i16 = 12;
+use crate::{fetch, offsets, produce, topic, versions};
 
 type Route = FrameRouteService<(), tansu_broker::Error>;
 
@@ -66,15 +28,30 @@ pub(crate) type Reply = BoxFuture<'static, Result<Option<Bytes>, Source>>;
 pub(crate) struct Protocol {
     log: Arc<Log>,
     tansu: Route,
+    topics: Topics,
     /// Tansu keeps all topics under one key and gives up when two changes meet there.
     topic_change: Mutex<()>,
 }
 
+/// How topics come to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Topics {
+    /// Partitions of a topic whose creator does not say.
+    pub(crate) partitions_default: i32,
+    /// Whether a client that wants to produce to a missing topic gets it.
+    pub(crate) on_demand: bool,
+}
+
 impl Protocol {
-    pub(crate) fn new(log: Arc<Log>, engine: Engine) -> Result<Self, tansu_broker::Error> {
+    pub(crate) fn new(
+        log: Arc<Log>,
+        engine: Engine,
+        topics: Topics,
+    ) -> Result<Self, tansu_broker::Error> {
         Ok(Self {
             log,
             tansu: tansu_route(engine)?,
+            topics,
             topic_change: Mutex::default(),
         })
     }
@@ -109,13 +86,30 @@ impl Protocol {
 
     async fn answer(&self, frame: Frame) -> Result<Body, Source> {
         let body = match frame.body {
-            Body::ApiVersionsRequest(_) => api_versions().into(),
+            Body::ApiVersionsRequest(_) => versions::served().into(),
             Body::FetchRequest(request) => fetch::fetch(&self.log, request).await.into(),
             Body::ListOffsetsRequest(request) => offsets::list(&self.log, request).await.into(),
             Body::InitProducerIdRequest(request) => {
                 produce::init_producer_id(&self.log, request).await.into()
             }
-            Body::CreateTopicsRequest(_) | Body::IncrementalAlterConfigsRequest(_) => {
+            Body::CreateTopicsRequest(request) => {
+                let _one_at_a_time = self.topic_change.lock().await;
+                let partitions = self.topics.partitions_default;
+                topic::create(&self.log, request, partitions).await.into()
+            }
+            Body::MetadataRequest(ref request) => {
+                if self.topics.on_demand {
+                    let _one_at_a_time = self.topic_change.lock().await;
+                    let partitions = self.topics.partitions_default;
+                    topic::create_missing(&self.log, request, partitions).await;
+                }
+                let mut body = self.pass_on(frame).await?;
+                if let Body::MetadataResponse(response) = &mut body {
+                    topic::name_the_impossible(response);
+                }
+                body
+            }
+            Body::IncrementalAlterConfigsRequest(_) => {
                 let _one_at_a_time = self.topic_change.lock().await;
                 self.pass_on(frame).await?
             }
@@ -147,14 +141,14 @@ impl Protocol {
 
 /// How a request's answer is framed.
 #[derive(Clone, Copy, Debug)]
-struct Answer {
-    key: i16,
-    version: i16,
-    correlation_id: i32,
+pub(crate) struct Answer {
+    pub(crate) key: i16,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: i32,
 }
 
 impl Answer {
-    fn encode(self, body: Body) -> Result<Bytes, Source> {
+    pub(crate) fn encode(self, body: Body) -> Result<Bytes, Source> {
         let header = Header::Response {
             correlation_id: self.correlation_id,
         };
@@ -162,33 +156,9 @@ impl Answer {
     }
 }
 
-fn api_versions() -> ApiVersionsResponse {
-    let metas = RootMessageMeta::messages().requests();
-    let served = SERVED.iter().filter_map(|key| metas.get(key));
-    let versions = served.map(|meta| {
-        let version_max = match meta.api_key {
-            FetchRequest::KEY => FETCH_VERSION_MAX,
-            _ => meta.version.valid.end,
-        };
-        ApiVersion::default()
-            .api_key(meta.api_key)
-            .min_version(meta.version.valid.start)
-            .max_version(version_max)
-    });
-    ApiVersionsResponse::default()
-        .error_code(ErrorCode::None.into())
-        .api_keys(Some(versions.collect()))
-        .throttle_time_ms(Some(0))
-        .supported_features(Some(Vec::new()))
-        .finalized_features_epoch(Some(-1))
-        .finalized_features(Some(Vec::new()))
-        .zk_migration_ready(Some(false))
-}
-
 fn tansu_route(engine: Engine) -> Result<Route, tansu_broker::Error> {
     let groups = Controller::with_storage(engine.clone())?;
     let builder = FrameRouteService::builder();
-    let builder = storage::create_topics(builder, engine.clone())?;
     let builder = storage::delete_groups(builder, engine.clone())?;
     let builder = storage::delete_topics(builder, engine.clone())?;
     let builder = storage::describe_cluster(builder, engine.clone())?;

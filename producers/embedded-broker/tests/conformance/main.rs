@@ -14,6 +14,7 @@ mod client;
 mod groups;
 mod limits;
 mod offsets;
+mod on_demand;
 mod records;
 mod topics;
 
@@ -54,6 +55,7 @@ macro_rules! conformance {
 conformance! {
     topics::topics_have_the_partitions_asked_for,
     topics::a_missing_topic_is_named_as_missing,
+    topics::a_topic_that_cannot_be_is_refused,
     topics::a_topic_deleted_and_created_again_is_empty,
     records::records_come_back_as_they_were_sent,
     records::every_compression_is_kept,

@@ -48,6 +48,16 @@ pub(crate) async fn a_missing_topic_is_named_as_missing(servers: String) {
     assert!(consumer.fetch_watermarks(&topic, 0, PATIENCE).is_err());
 }
 
+pub(crate) async fn a_topic_that_cannot_be_is_refused(servers: String) {
+    let new = NewTopic::new("no/topic", 1, TopicReplication::Fixed(1));
+    let refused = admin(&servers)
+        .create_topics([&new], &AdminOptions::new())
+        .await
+        .unwrap();
+    let name = "no/topic".to_owned();
+    assert_eq!(refused, [Err((name, RDKafkaErrorCode::InvalidTopic))]);
+}
+
 pub(crate) async fn a_topic_deleted_and_created_again_is_empty(servers: String) {
     let topic = create_topic(&servers, "again", 2).await;
     send_numbers(&producer(&servers), &topic, 1, 0..50).await;
