@@ -326,15 +326,11 @@ impl RecordLog for KafkaLog {
         &mut self,
         partition: &TopicPartition,
     ) -> Result<(i64, i64), WriterError> {
-        self.ask(("offsets", &partition.topic), || {
-            self.consumer
-                .fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)
-        })
-        .await
+        self.kept(partition).await
     }
 
     async fn topics(&mut self) -> Result<Vec<String>, WriterError> {
-        self.cluster_topics()
+        self.cluster_topics().await
     }
 
     /// In a group this subscribes again, and a rebalance follows if they are others than before.
@@ -356,7 +352,7 @@ impl RecordLog for KafkaLog {
         partition: &TopicPartition,
         start: Start,
     ) -> Result<i64, WriterError> {
-        self.first_offset(partition, start)
+        self.first_offset(partition, start).await
     }
 
     fn passed(&self, partition: &TopicPartition) -> Option<i64> {

@@ -214,7 +214,7 @@ async fn reassigned(log: &mut KafkaLog) -> Vec<TopicPartition> {
         match log.poll(WAIT, 100, none).await.unwrap() {
             Some(Notice::Assigned(partitions)) => return partitions,
             Some(Notice::Revoked) => log.unassign().await.unwrap(),
-            Some(Notice::OffsetLost) | None => {}
+            Some(Notice::OffsetLost | Notice::TopicsChanged) | None => {}
         }
     }
 }

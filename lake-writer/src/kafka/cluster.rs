@@ -56,10 +56,9 @@ impl KafkaLog {
 
     /// The names of all topics of the cluster that this user may see, in order; those that Kafka
     /// keeps for itself too.
-    pub(super) fn cluster_topics(&self) -> Result<Vec<String>, WriterError> {
-        let metadata = self.ask("topics", || {
-            self.consumer.fetch_metadata(None, REQUEST_TIMEOUT)
-        })?;
+    pub(super) async fn cluster_topics(&self) -> Result<Vec<String>, WriterError> {
+        let all = || self.consumer.fetch_metadata(None, REQUEST_TIMEOUT);
+        let metadata = self.ask(("topics", "*"), all).await?;
         let there = metadata.topics().iter();
         let there = there.filter(|topic| topic.error().is_none());
         let mut names: Vec<String> = there.map(|topic| topic.name().to_owned()).collect();
@@ -75,37 +74,38 @@ impl KafkaLog {
     /// The offset to start at in a partition that the table has never seen.
     ///
     /// `Latest`, and a time after the last record, give the next offset to be written.
-    pub(super) fn first_offset(
+    pub(super) async fn first_offset(
         &self,
         partition: &TopicPartition,
         start: Start,
     ) -> Result<i64, WriterError> {
-        let kept = || {
-            self.ask("offsets", || {
-                self.consumer.fetch_watermarks(
-                    &partition.topic,
-                    partition.partition,
-                    REQUEST_TIMEOUT,
-                )
-            })
+        let at = match start {
+            Start::Earliest => return Ok(self.kept(partition).await?.0),
+            Start::Latest => None,
+            Start::At { unix_ms } => self.offset_at(partition, unix_ms).await?,
         };
-        match start {
-            Start::Earliest => Ok(kept()?.0),
-            Start::Latest => Ok(kept()?.1),
-            Start::At { unix_ms } => match self.offset_at(partition, unix_ms)? {
-                Some(offset) => Ok(offset),
-                None => Ok(kept()?.1),
-            },
+        match at {
+            Some(offset) => Ok(offset),
+            None => Ok(self.kept(partition).await?.1),
         }
     }
 
+    /// The first offset that is kept, and the one after the last.
+    pub(super) async fn kept(&self, partition: &TopicPartition) -> Result<(i64, i64), WriterError> {
+        self.ask(("offsets", &partition.topic), || {
+            self.consumer
+                .fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)
+        })
+        .await
+    }
+
     /// The first offset whose record is not older than a time.
-    fn offset_at(
+    async fn offset_at(
         &self,
         partition: &TopicPartition,
         unix_ms: i64,
     ) -> Result<Option<i64>, WriterError> {
-        let found = self.ask("offset at a time", || {
+        let ask = || {
             let mut times = TopicPartitionList::with_capacity(1);
             times.add_partition_offset(
                 &partition.topic,
@@ -118,8 +118,9 @@ impl KafkaLog {
                 element.error().map(|()| offset)
             });
             found.unwrap_or(Err(KafkaError::NoMessageReceived))
-        })?;
-        Ok(match found {
+        };
+        let what = ("offset at a time", &*partition.topic);
+        Ok(match self.ask(what, ask).await? {
             Offset::Offset(offset) => Some(offset),
             _ => None,
         })

@@ -28,7 +28,7 @@ impl<L: RecordLog> LakeWriter<L> {
                 known.push(index);
             }
         }
-        self.go_on(&known).await
+        self.read_waiting(&known).await
     }
 
     /// Takes the next contract of every lane that has one: what was read under the one before is
@@ -53,13 +53,13 @@ impl<L: RecordLog> LakeWriter<L> {
                 partition.lane == index && partition.waits_for == Some(Wait::Contract)
             });
             let waiting: Vec<usize> = waiting.map(|(index, _)| index).collect();
-            self.go_on(&waiting).await?;
+            self.read_waiting(&waiting).await?;
         }
         Ok(())
     }
 
     /// Reads partitions from where they began to wait.
-    async fn go_on(&mut self, waiting: &[usize]) -> Result<(), WriterError> {
+    async fn read_waiting(&mut self, waiting: &[usize]) -> Result<(), WriterError> {
         for &index in waiting {
             let partition = &mut self.partitions[index];
             partition.waits_for = None;

@@ -231,7 +231,7 @@ impl Observer {
 pub(super) fn refused(table: &str, refusal: Refusal) -> StandError {
     let table = table.to_owned();
     match refusal {
-        Refusal::Fenced(_) => StandError::Moved { table },
+        Refusal::Fenced(_) | Refusal::Overtaken => StandError::Moved { table },
         Refusal::LayoutChanged => StandError::Table {
             table,
             why: "its protocol is not one that this program writes".to_owned(),
