@@ -89,6 +89,31 @@ impl Config {
         }
     }
 
+    /// What `lakehead dev` takes of a file: `[writer]` and `[[topic]]`. The rest is its own, and
+    /// must not be there.
+    pub(crate) fn for_dev(
+        self,
+        file: &Path,
+    ) -> Result<(WriterSettings, Vec<TopicSettings>), Failure> {
+        let absent = Self::default();
+        let sections = [
+            ("[lake]", self.lake != absent.lake),
+            ("[kafka]", self.kafka != absent.kafka),
+            ("[registry]", self.registry.is_some()),
+        ];
+        let present = sections.iter().filter(|(_, is_present)| *is_present);
+        let mut problems: Vec<String> = present
+            .map(|(section, _)| {
+                format!("{section} is lakehead dev's own; leave it out, or run lakehead write")
+            })
+            .collect();
+        self.writer.validate(&mut problems);
+        if problems.is_empty() {
+            return Ok((self.writer, self.topics));
+        }
+        Err(refusal(file, &problems))
+    }
+
     /// The place of the lake alone, for readers.
     pub(crate) fn place(&self, file: &Path) -> Result<LakePlace, Failure> {
         let mut problems = Vec::new();

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::sync::watch;
 
-use crate::config::Lake;
+use crate::config::LakePlace;
 use crate::embedded::{Embedded, EmbeddedSettings};
 use crate::failure::Failure;
 use crate::stop;
@@ -30,16 +30,17 @@ const REGISTRY_PORT: u16 = 8081;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Your services connect to it as to a real Kafka and a real (Confluent) schema registry, on 127.0.0.1
-and without authentication. A topic comes to be when somebody produces to it. What is produced to the
-topics that are named is copied into Delta tables below DIR/lake, each record exactly once. On a
-terminal it asks for SQL; `lakehead sql --lake DIR/lake` works beside it, from any shell. Killed at
-any moment and started again, it goes on where it stopped.
+and without authentication. A topic comes to be when somebody produces to it, and every topic whose
+name is service.entity is copied into a Delta table below DIR/lake, each record exactly once: Avro,
+key and value; the value is the row, and a null value deletes it, unless --topic or --config says
+otherwise. On a terminal it asks for SQL; `lakehead sql --lake DIR/lake` works beside it, from any
+shell. Killed at any moment and started again, it goes on where it stopped.
 
 Examples:
-  lakehead dev --topic shop.order                 Avro, key and value; the value is the row
-  lakehead dev --topic shop.order:avro:debezium --topic shop.click:avro:append
+  lakehead dev                                    everything below ./lakehead-dev
+  lakehead dev --topic shop.order:avro:debezium --topic shop.click:json:append
   lakehead dev --config lakehead.toml             [writer] and [[topic]] of a configuration
-  lakehead dev --topic shop.order --kafka-port 0 --registry-port 0 --dir /tmp/try
+  lakehead dev --kafka-port 0 --registry-port 0 --dir try
 
 docs/dev.md leads through it, with a service in Python.
 
@@ -62,12 +63,14 @@ pub(crate) struct DevArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=1000))]
     partitions: i32,
 
-    /// A topic to copy, into the table of its name; may be given several times. FORMAT is avro (the
-    /// default), SHAPE is upsert (the default: the value is the row, null deletes), debezium or append
+    /// How a topic is read; may be given several times. FORMAT is avro (the default) or json, whose
+    /// columns are those of its first records; SHAPE is upsert (the default: the value is the row,
+    /// null deletes), debezium or append
     #[arg(long = "topic", value_name = "NAME[:FORMAT[:SHAPE]]")]
     topics: Vec<NamedTopic>,
 
-    /// Take [writer] and [[topic]] from this configuration; the rest of it must be left out
+    /// Take [writer] and [[topic]] from this configuration, and copy what it names; the rest of it
+    /// must be left out
     #[arg(long, value_name = "FILE", conflicts_with = "topics")]
     config: Option<PathBuf>,
 }
@@ -105,7 +108,7 @@ async fn serve(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let directory_of_lake = directory.join("lake").display().to_string();
-    let lake = Lake::at(&directory_of_lake).open(true)?;
+    let lake = LakePlace::at(&directory_of_lake).open(true)?;
     lake.check().await?;
     greeting::greet(directory, &directory_of_lake, embedded, &road);
     let copying = Copying::new(lake.clone(), road, embedded)?;

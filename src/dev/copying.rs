@@ -51,7 +51,11 @@ impl Copying {
         let mut pause = PAUSE_MIN;
         loop {
             let started = Instant::now();
-            let Err(failure) = self.work().run(stop.clone()).await else {
+            let copied = match self.work() {
+                Ok(work) => work.run(stop.clone()).await,
+                Err(failure) => Err(failure),
+            };
+            let Err(failure) = copied else {
                 return;
             };
             if started.elapsed() > PAUSE_MAX {
@@ -70,15 +74,17 @@ impl Copying {
         }
     }
 
-    fn work(&self) -> Work {
-        Work {
+    fn work(&self) -> Result<Work, Failure> {
+        let routes = self.road.routes();
+        let routes = routes.map_err(|problems| Failure::usage(problems.join("; ")))?;
+        Ok(Work {
             lake: self.lake.clone(),
             kafka: self.kafka.clone(),
             writer: self.road.writer.clone(),
-            topics: self.road.topics.clone(),
+            routes,
             registry: Some(Arc::clone(&self.registry)),
             until: Until::Stopped,
             progress: Arc::clone(&self.progress),
-        }
+        })
     }
 }

@@ -9,8 +9,6 @@ use crate::embedded::Embedded;
 pub(super) fn greet(directory: &Path, lake: &str, embedded: &Embedded, road: &Road) {
     let kafka = embedded.bootstrap_servers();
     let registry = embedded.registry_url();
-    let tables = road.tables();
-    let table = tables.first().map_or("service.entity", String::as_str);
     eprintln!(
         "lakehead dev is ready; everything is kept in {}\n\n  \
          Kafka            {kafka}\n  \
@@ -20,9 +18,8 @@ pub(super) fn greet(directory: &Path, lake: &str, embedded: &Embedded, road: &Ro
          Go on with:\n  \
          kcat -b {kafka} -L\n  \
          curl {registry}/subjects\n  \
-         lakehead sql --lake {lake} -c 'show tables'\n  \
-         lakehead sql --lake {lake} -c 'select * from {table}'\n",
+         lakehead sql --lake {lake} -c 'show tables'\n",
         directory.display(),
-        tables.join(", ")
+        road.told()
     );
 }

@@ -1,25 +1,29 @@
-//! What is copied: the topics that the command line or a configuration names.
+//! What is copied, and how: the topics that the command line or a configuration describes, and
+//! without a configuration every other one.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
-use lake_writer::{Format, KafkaSettings, Topic, TopicSettings, WriterSettings};
+use lake_writer::{Format, Routes, TopicSettings, WriterSettings};
 use schemas::Shape;
 
 use super::DevArgs;
-use crate::config::{Config, Lake, Registry};
+use crate::config::Config;
 use crate::failure::Failure;
 
 /// Shorter than a daemon's default: somebody is waiting for the rows.
-const FLUSH_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+const FLUSH_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// Stands for the registry that is about to be started, where only its presence is checked.
-const REGISTRY_TO_COME: &str = "http://127.0.0.1";
+/// Every topic; those that the command line names are taken before.
+const EVERY_TOPIC: &str = ".*";
 
 /// What the lake-writer is to do.
 #[derive(Clone, Debug)]
 pub(super) struct Road {
     pub(super) writer: WriterSettings,
-    pub(super) topics: Vec<Topic>,
+    topics: Vec<TopicSettings>,
+    contracts_from: PathBuf,
 }
 
 /// `NAME[:FORMAT[:SHAPE]]`.
@@ -27,7 +31,7 @@ pub(super) struct Road {
 pub(super) struct NamedTopic(TopicSettings);
 
 impl Road {
-    /// The road that the arguments ask for.
+    /// The road that the arguments ask for, checked.
     pub(super) fn of(args: &DevArgs) -> Result<Self, Failure> {
         match &args.config {
             Some(file) => Self::configured(file),
@@ -35,66 +39,67 @@ impl Road {
         }
     }
 
-    fn configured(file: &std::path::Path) -> Result<Self, Failure> {
-        let mut config = Config::read(file)?;
-        let theirs = [
-            ("[lake]", config.lake != Lake::default()),
-            ("[kafka]", config.kafka != KafkaSettings::default()),
-            ("[registry]", config.registry.is_some()),
-        ];
-        for (section, is_set) in theirs {
-            if is_set {
-                return Err(Failure::usage(format!(
-                    "{}: {section} is lakehead dev's own; leave it out, or run lakehead write",
-                    file.display()
-                )));
-            }
-        }
-        config.registry = Some(Registry {
-            url: REGISTRY_TO_COME.to_owned(),
-        });
-        let topics = config.topics_to_write(file)?;
-        let mut writer = config.writer;
+    fn configured(file: &Path) -> Result<Self, Failure> {
+        let (mut writer, topics) = Config::read(file)?.for_dev(file)?;
         if writer.flush_age_max == WriterSettings::default().flush_age_max {
             writer.flush_age_max = FLUSH_AGE_MAX;
         }
-        Ok(Self { writer, topics })
+        let road = Self {
+            writer,
+            topics,
+            contracts_from: file.parent().map_or_else(PathBuf::new, Path::to_path_buf),
+        };
+        road.checked(&file.display().to_string())
     }
 
     fn named(named: &[NamedTopic]) -> Result<Self, Failure> {
-        if named.is_empty() {
-            return Err(Failure::usage(
-                "no topic to copy is named; name them with --topic, for example \
-                 --topic shop.order:avro:upsert, or with --config lakehead.toml",
-            ));
-        }
-        let settings: Vec<TopicSettings> = named.iter().map(|topic| topic.0.clone()).collect();
-        let mut problems = Vec::new();
-        TopicSettings::validate_all(&settings, &mut problems);
-        if !problems.is_empty() {
-            return Err(Failure::usage(format!(
-                "--topic: {}",
-                problems.join("\n  ")
-            )));
-        }
-        let topics = settings.into_iter().map(|settings| Topic {
-            settings,
-            contract: None,
+        let mut topics: Vec<TopicSettings> = named.iter().map(|topic| topic.0.clone()).collect();
+        topics.push(TopicSettings {
+            pattern: Some(EVERY_TOPIC.to_owned()),
+            shape: Shape::Upsert,
+            ..TopicSettings::default()
         });
-        Ok(Self {
+        let road = Self {
             writer: WriterSettings {
                 flush_age_max: FLUSH_AGE_MAX,
                 ..WriterSettings::default()
             },
-            topics: topics.collect(),
-        })
+            topics,
+            contracts_from: PathBuf::new(),
+        };
+        road.checked("--topic")
     }
 
-    /// The tables that the topics land in.
-    pub(super) fn tables(&self) -> Vec<String> {
-        let names = self.topics.iter().map(|topic| &topic.settings);
-        let names = names.map(|settings| settings.table.as_ref().unwrap_or(&settings.name));
-        names.cloned().collect()
+    fn checked(self, place: &str) -> Result<Self, Failure> {
+        match self.routes() {
+            Ok(_) => Ok(self),
+            Err(problems) => Err(Failure::usage(format!(
+                "{place}:\n  {}",
+                problems.join("\n  ")
+            ))),
+        }
+    }
+
+    /// The routes, anew for every start of the lake-writer.
+    pub(super) fn routes(&self) -> Result<Routes, Vec<String>> {
+        Routes::new(&self.topics, &self.contracts_from)
+    }
+
+    /// What is copied, for people.
+    pub(super) fn told(&self) -> String {
+        let told = self.topics.iter().map(|topic| {
+            let which = match (&topic.name, &topic.pattern) {
+                (Some(name), _) => name.clone(),
+                (None, Some(pattern)) if pattern == EVERY_TOPIC => "every other topic".to_owned(),
+                (None, pattern) => pattern.clone().unwrap_or_default(),
+            };
+            format!("{which} ({})", topic.shape)
+        });
+        let told = told.collect::<Vec<_>>().join(", ");
+        match told.strip_prefix("every other topic") {
+            Some(rest) => format!("every topic{rest}"),
+            None => told,
+        }
     }
 }
 
@@ -107,13 +112,8 @@ impl FromStr for NamedTopic {
         let name = name.ok_or("the topic's name is missing")?;
         let format = match parts.next() {
             None | Some("avro") => Format::Avro,
-            Some("json") => {
-                return Err(
-                    "json needs a contract: describe the topic in a file and name it with --config"
-                        .to_owned(),
-                );
-            }
-            Some(other) => return Err(format!("{other:?} is not a format; it is avro")),
+            Some("json") => Format::Json,
+            Some(other) => return Err(format!("{other:?} is not a format; one of avro, json")),
         };
         let shape = match parts.next() {
             None => Shape::Upsert,
@@ -123,12 +123,11 @@ impl FromStr for NamedTopic {
             return Err(format!("{more:?} is too much; write NAME[:FORMAT[:SHAPE]]"));
         }
         Ok(Self(TopicSettings {
-            name: name.to_owned(),
-            table: None,
             format,
             shape,
-            key: None,
-            contract: None,
+            // Its columns are those of its first records.
+            infer: format == Format::Json,
+            ..TopicSettings::named(name)
         }))
     }
 }
@@ -144,10 +143,11 @@ mod tests {
         assert_eq!(shape("shop.order"), Ok(Shape::Upsert));
         assert_eq!(shape("shop.order:avro"), Ok(Shape::Upsert));
         assert_eq!(shape("shop.order:avro:debezium"), Ok(Shape::Debezium));
-        assert_eq!(named("shop.order").unwrap().name, "shop.order");
+        let json = named("shop.order:json:append").unwrap();
+        assert_eq!((json.format, json.infer), (Format::Json, true));
+        assert_eq!(json.name.as_deref(), Some("shop.order"));
         for (text, why) in [
             ("", "missing"),
-            ("a.b:json", "--config"),
             ("a.b:xml", "not a format"),
             ("a.b:avro:heap", "not a shape"),
             ("a.b:avro:append:more", "too much"),
@@ -158,18 +158,34 @@ mod tests {
     }
 
     #[test]
+    fn every_topic_is_copied_and_those_that_are_named_as_they_are_named() {
+        let road = Road::named(&[]).unwrap();
+        assert_eq!(road.told(), "every topic (upsert)");
+        let named = "shop.click:avro:append".parse().unwrap();
+        let road = Road::named(&[named]).unwrap();
+        assert_eq!(
+            road.told(),
+            "shop.click (append), every other topic (upsert)"
+        );
+        let mut routes = road.routes().unwrap();
+        let mut shape = |topic: &str| routes.route(topic).unwrap().unwrap().shape;
+        assert_eq!(shape("shop.click"), Shape::Append);
+        assert_eq!(shape("shop.order"), Shape::Upsert);
+    }
+
+    #[test]
     fn a_configuration_gives_the_writer_and_the_topics_and_nothing_else() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("lakehead.toml");
         let topic = "[[topic]]\nname = 'shop.order'\nshape = 'upsert'\n";
         std::fs::write(&file, topic).unwrap();
         let road = Road::configured(&file).unwrap();
-        assert_eq!(road.tables(), ["shop.order"]);
+        assert_eq!(road.told(), "shop.order (upsert)");
         assert_eq!(road.writer.flush_age_max, FLUSH_AGE_MAX);
         for section in [
             "[lake]\nurl = 'x'\n",
             "[kafka]\ngroup_id = 'x'\n",
-            "[registry]\nurl = 'x'\n",
+            "[registry]\nurl = 'http://x'\n",
         ] {
             std::fs::write(&file, format!("{section}{topic}")).unwrap();
             let failure = format!("{:?}", Road::configured(&file).unwrap_err());

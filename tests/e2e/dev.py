@@ -57,7 +57,7 @@ class Dev:
 
     def start(self, name: str = "dev", *arguments: str) -> Program:
         """Starts it and waits until its clients can connect."""
-        program = self.launch(name, *(arguments or ("--topic", TABLE)))
+        program = self.launch(name, *arguments)
         program.wait_for_line("lakehead dev is ready", 60)
         return program
 

@@ -259,12 +259,12 @@ def test_a_directory_and_ports_are_had_by_one(dev: Dev, binary: pathlib.Path, tm
         holder.listen()
         taken = str(holder.getsockname()[1])
         for option in ("--kafka-port", "--registry-port"):
-            refused = launched(binary, tmp_path, f"dev{option}", "dev", "--topic", TABLE, *ports(**{option: taken}))
+            refused = launched(binary, tmp_path, f"dev{option}", "dev", *ports(**{option: taken}))
             assert refused.wait(60) == 1
             assert option in refused.text and taken in refused.text, refused.text
     # Whoever was refused holds nothing: the directory is free.
     first = dev.start()
-    second = launched(binary, tmp_path, "second", "dev", "--topic", TABLE, *ports())
+    second = launched(binary, tmp_path, "second", "dev", *ports())
     assert second.wait(60) == 1
     assert "in use by another" in second.text and "lakehead-dev" in second.text, second.text
     assert first.alive() and first.end() == 0
@@ -280,10 +280,8 @@ def launched(binary: pathlib.Path, folder: pathlib.Path, name: str, *arguments: 
 
 
 @pytest.mark.parametrize("arguments, named", [
-    ([], "--topic"),
     (["--topic", "nodot"], "nodot"),
     (["--topic", "shop.purchase:xml"], "xml"),
-    (["--topic", "shop.purchase:json"], "--config"),
     (["--config", "missing.toml"], "missing.toml"),
     (["--topic", TABLE, "--partitions", "0"], "--partitions"),
 ])
@@ -325,7 +323,7 @@ class Terminal:
 
 
 def test_the_prompt(dev: Dev) -> None:
-    terminal = Terminal(dev, "--topic", TABLE)
+    terminal = Terminal(dev)
     try:
         terminal.wait_for("lakehead> ")
         service = Service(dev)
