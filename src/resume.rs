@@ -25,8 +25,9 @@ tries again after at most five minutes). Killed in between, run it again: a gap 
 
 Where it goes on: after retention, at the first record kept; in a topic that was made again or is of
 another cluster, at its start; where partitions were added, where it stands. Rows that were copied
-stay. In a topic that was made again offsets begin anew, and the current state of a key follows the
-highest offset: see docs/operations.md before you accept that for a table with updates.
+stay. Of a topic that was made again every change is later than all that was copied, and keys that it
+does not mention stay in the current state: see docs/operations.md before you accept that for a table
+with updates.
 
 Exit codes: 0 nothing is missing, or accepted; 1 failed, 2 usage or configuration, 3 the lake or
 Kafka cannot be reached, 5 something is missing and was not accepted.")]
@@ -147,20 +148,15 @@ async fn accept(observer: &Observer, feed: &Feed, args: &ResumeArgs) -> Result<(
 
 /// Offsets that begin anew are below those of rows that are there.
 fn warn_of_updates(feed: &Feed, gaps: &[Gap]) -> Result<(), Failure> {
-    let anew = gaps
-        .iter()
-        .filter(|gap| gap.reason == GapReason::TopicReplaced);
-    let highest = anew.map(|gap| gap.from).max();
-    match highest {
-        Some(highest) if feed.shape != schemas::Shape::Append => write(&format!(
-            "{}: rows of the earlier topic reach offset {}; the current state of a key shows them \
-             until the new topic has passed that offset with a change of the key, see \
-             docs/operations.md\n",
-            feed.table,
-            highest - 1
-        )),
-        _ => Ok(()),
+    let anew = |gap: &Gap| gap.reason == GapReason::TopicReplaced;
+    if feed.shape == schemas::Shape::Append || !gaps.iter().any(anew) {
+        return Ok(());
     }
+    write(&format!(
+        "{}: the new topic's changes are later than all that was copied; keys that it does not \
+         mention stay in the current state as they were, see docs/operations.md\n",
+        feed.table
+    ))
 }
 
 async fn look(

@@ -11,6 +11,9 @@ use schemas::TopicPartition;
 /// taken back. Marks of records are never negative.
 pub(crate) const NO_MARK: i64 = -1;
 
+/// How the name of a partition count ends.
+const PARTITION_COUNT: &str = "/partitions";
+
 /// The names of one pipeline.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AppIds<'a> {
@@ -37,9 +40,21 @@ impl<'a> AppIds<'a> {
         format!("{}/{partition}/last_record", self.pipeline)
     }
 
+    /// How often the partition's offsets began anew.
+    pub(crate) fn generation(self, partition: &TopicPartition) -> String {
+        format!("{}/{partition}/generation", self.pipeline)
+    }
+
     /// How many partitions the topic had.
     pub(crate) fn partition_count(self, topic: &str) -> String {
-        format!("{}/{topic}/partitions", self.pipeline)
+        format!("{}/{topic}{PARTITION_COUNT}", self.pipeline)
+    }
+
+    /// The pipeline and the topic whose [`Self::partition_count`] this is. Neither has a slash.
+    pub(crate) fn feed_of(app_id: &str) -> Option<(&str, &str)> {
+        let feed = app_id.strip_suffix(PARTITION_COUNT)?;
+        let (pipeline, topic) = feed.split_once('/')?;
+        (!topic.contains('/')).then_some((pipeline, topic))
     }
 
     /// In the table of dead letters: the offset up to which they are committed.

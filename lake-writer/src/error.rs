@@ -100,6 +100,19 @@ pub enum WriterError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// The table is written from another topic, or by another pipeline.
+    #[error(
+        "table {table} is written from {theirs}, and a table has one topic; give {ours} a table of its \
+         own: `table` under [[topic]]"
+    )]
+    TableTaken {
+        /// The table.
+        table: String,
+        /// The topic that was to be copied, and this writer's pipeline.
+        ours: String,
+        /// The topic that the table has, and the pipeline that copies it.
+        theirs: String,
+    },
     /// A table's key is not known.
     #[error(
         "table {table}: shape {shape} needs a key; set key = [...] for the topic, or lakehead.key in \
@@ -160,6 +173,7 @@ impl WriterError {
             self,
             Self::Table { .. }
                 | Self::KeyUnknown { .. }
+                | Self::TableTaken { .. }
                 | Self::OffsetOutOfRange { .. }
                 | Self::TopicReplaced { .. }
                 | Self::PartitionsChanged { .. }
@@ -184,6 +198,7 @@ impl WriterError {
             Self::Store(_) => "store",
             Self::Table { .. } => "table",
             Self::KeyUnknown { .. } => "key_unknown",
+            Self::TableTaken { .. } => "table_taken",
             Self::Incompatible { .. } => "incompatible",
             Self::TablesStopped(_) => "tables_stopped",
             Self::StopTimeout(_) => "stop_timeout",

@@ -228,7 +228,7 @@ mod tests {
         let schema = ChangeSchema::new(&contract);
         let metadata = changes_metadata(&schema, Shape::Append, Uuid::nil(), 0).unwrap();
         let delta: Value = serde_json::from_str(&metadata.schema_string).unwrap();
-        let types: Vec<&Value> = delta["fields"].as_array().unwrap()[9..15]
+        let types: Vec<&Value> = delta["fields"].as_array().unwrap()[10..16]
             .iter()
             .map(|field| &field["type"])
             .collect();

@@ -34,6 +34,8 @@ pub(crate) struct Partition {
     pub(crate) next_offset: i64,
     /// The mark of the record before `next_offset`, to be compared when it is read again.
     unproved: Option<i64>,
+    /// How often the partition's offsets began anew.
+    generation: i32,
     /// The mark of the last record read since the last chunk.
     last_mark: Option<i64>,
     /// What the record at `next_offset` cannot be read without.
@@ -93,6 +95,7 @@ impl Partition {
             lane,
             next_offset,
             unproved: resume.last_mark.filter(|_| first_offset < next_offset),
+            generation: resume.generation,
             last_mark: None,
             waits_for: None,
             end_offset: None,
@@ -294,6 +297,7 @@ impl Partition {
             partition: self.partition.clone(),
             next_offset: self.next_offset,
             last_mark: self.last_mark.take(),
+            generation: self.generation,
             rows: self.rows.take().filter(|rows| rows.rows() > 0),
             dead_letters: std::mem::take(&mut self.dead_letters),
             sequences,

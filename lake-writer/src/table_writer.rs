@@ -76,6 +76,8 @@ pub(crate) struct Resume {
     pub(crate) next_offset: Option<i64>,
     /// The mark of the record before it.
     pub(crate) last_mark: Option<i64>,
+    /// How often the partition's offsets began anew.
+    pub(crate) generation: i32,
     /// The last sequence that landed, by source.
     pub(crate) sequences: HashMap<String, i64>,
     /// Offsets at or above `next_offset` whose dead letters are committed already.
@@ -91,6 +93,8 @@ pub(crate) struct Chunk {
     pub(crate) next_offset: i64,
     /// The mark of the last record read; `None` if none was.
     pub(crate) last_mark: Option<i64>,
+    /// How often the partition's offsets had begun anew.
+    pub(crate) generation: i32,
     pub(crate) rows: Option<ChangeBuffer>,
     pub(crate) dead_letters: Vec<DeadLetter>,
     /// Last sequences by source, of the sources seen in this chunk.

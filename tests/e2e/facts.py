@@ -18,8 +18,8 @@ CONTRACT: dict[str, Any] = {"type": "record", "name": "Fact", "namespace": "shop
                             "fields": [{"name": "id", "type": "long"}, {"name": "text", "type": "string"}]}
 
 
-def record(number: int, partition: int = -1, timestamp_ms: int = 0) -> Record:
-    row = {"id": number, "text": f"fact {number} " + "x" * (number % 17)}
+def record(number: int, partition: int = -1, timestamp_ms: int = 0, text: str | None = None) -> Record:
+    row = {"id": number, "text": text or f"fact {number} " + "x" * (number % 17)}
     return Record(json.dumps(row).encode(), b'{"id":%d}' % number, partition, timestamp_ms=timestamp_ms)
 
 

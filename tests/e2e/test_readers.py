@@ -9,7 +9,7 @@ from oracle import judge_purchases
 from road import Road, shop_topic
 
 CHANGES = 20_000
-OWN_COLUMNS = ["_op", "_event_id", "_event_time", "_topic", "_partition", "_offset", "_schema_id", "_source", "_ingest_time"]
+OWN_COLUMNS = ["_op", "_event_id", "_event_time", "_topic", "_partition", "_offset", "_generation", "_schema_id", "_source", "_ingest_time"]
 
 
 def test_others_can_read(s3_road: Road) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import facts
 import parts
-from kafka_topic import Topic
+from kafka_topic import Record, Topic
 from lake import Lake
 from program import Program, wait_until
 from road import Road
@@ -86,6 +86,11 @@ class Pair:
         facts.assert_landed_once(self.road.lake, HEALTHY, facts.kept(self.healthy))
         wait_until("nothing is stopped", lambda: not self.http.ready()["stopped"], 30)
 
+    def texts(self, *numbers: int) -> list[str]:
+        """The current rows of these numbers."""
+        ids = ", ".join(str(number) for number in numbers)
+        return [row["text"] for row in self.road.sql(f"SELECT text FROM {LOST} WHERE id IN ({ids}) ORDER BY id")]
+
     def gaps(self) -> list[dict[str, str]]:
         return self.road.sql('SELECT topic, partition, from_offset, to_offset, reason FROM system.gaps WHERE "table" = \'shop.lost\' '
                              "ORDER BY partition, accepted_at")
@@ -140,7 +145,7 @@ def test_topic_made_again(pair: Pair, running: bool, records: int) -> None:
     pair.stopped_by("offset_out_of_range", "topic_replaced")
     facts.assert_landed_once(pair.road.lake, LOST, copied)
     said = pair.resume()
-    assert "the topic is another one than was copied up to" in said and "current state" in said, said
+    assert "the topic is another one than was copied up to" in said and "keys that it does not mention stay" in said, said
     pair.flows_again(copied | facts.kept(fresh))
     assert [(gap["reason"], gap["from_offset"], gap["to_offset"]) for gap in pair.gaps()] == [
         ("topic_replaced", str(offset), "0") for offset in progress]
@@ -170,6 +175,7 @@ def test_topic_that_is_gone_keeps_its_table(pair: Pair, assignment: str) -> None
 
 def test_partitions_added(pair: Pair) -> None:
     copied = set(pair.copied())
+    copied_first = min(copied)
     wider = pair.lost.add_partitions(5)
     more = set(pair.produce(wider, 100))
     writer = pair.road.writer()
@@ -178,7 +184,34 @@ def test_partitions_added(pair: Pair) -> None:
     assert "has 5 partitions, the table was written from 2" in said, said
     pair.flows_again(copied | more, wider)
     assert pair.gaps() == [{"topic": pair.lost.name, "partition": "", "from_offset": "", "to_offset": "", "reason": "partitions_changed"}]
+    wider.produce([facts.record(copied_first, 4, text="moved")])
+    facts.wait_caught_up(pair.road, wider, LOST)
+    assert pair.texts(copied_first) == ["moved"], "a later change of a key that lies in another partition, at a lower offset"
     assert_ends_well(writer)
+
+
+def test_the_current_state_follows_a_topic_made_again(pair: Pair) -> None:
+    first, second, third = pair.copied()[:3]
+    fresh = pair.lost.again()
+    fresh.produce([facts.record(first, text="new"), Record(None, b'{"id":%d}' % second)])
+    writer = pair.road.writer()
+    pair.stopped_by("offset_out_of_range", "topic_replaced")
+    before = pair.texts(first, second, third)
+    pair.resume()
+    facts.wait_caught_up(pair.road, fresh, LOST, GOES_ON)
+    assert pair.texts(first, second, third) == ["new", before[2]]
+    assert_ends_well(writer)
+
+
+def test_a_table_keeps_its_topic(pair: Pair) -> None:
+    """Another topic, or another pipeline, that leads to a table by its own configuration."""
+    road, copied = pair.road, set(pair.copied())
+    for settings, pipeline in [(facts.settings(road, pair.healthy, LOST), "lakehead"), (facts.settings(road, pair.lost, LOST), "second")]:
+        road.configure(settings, pipeline=pipeline)
+        ended = road.run("write", "--config", "lakehead.toml", "--once")
+        assert ended.returncode == 1, ended
+        assert f"{LOST} is written from topic {pair.lost.name} by pipeline \"lakehead\"" in ended.stderr, ended.stderr
+    facts.assert_landed_once(road.lake, LOST, copied)
 
 
 def test_offsets_regressed(road: Road) -> None:

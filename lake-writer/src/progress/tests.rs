@@ -29,6 +29,7 @@ fn resume(next_offset: Option<i64>, record_ms: Option<i64>) -> Resume {
         partition: TopicPartition::new("t", 0),
         next_offset,
         last_mark: record_ms.map(mark),
+        generation: 0,
         sequences: HashMap::new(),
         dead_lettered: BTreeSet::new(),
     }

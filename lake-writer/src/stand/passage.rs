@@ -1,8 +1,11 @@
 //! Leading a table over its gaps: record them, then move its progress.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lake_store::DEAD_LETTERS_PATH;
+use schemas::TopicPartition;
 use tracing::info;
 
 use super::ledger::Ledger;
@@ -172,8 +175,33 @@ impl Observer {
                 further.extend(known.map(|app_id| (app_id.clone(), -1)));
             }
         }
+        further.extend(self.next_generation(stand, gaps));
         further.sort();
         (steps, further)
+    }
+
+    /// Where offsets begin anew, later rows are told from earlier ones by their generation. When a
+    /// topic has other partitions a key may have moved, so all of them begin the same one.
+    fn next_generation(&self, stand: &Stand, gaps: &[Gap]) -> Vec<(String, i64)> {
+        let topic = &stand.feed.topic;
+        let partition = |number| TopicPartition::new(Arc::clone(topic), number);
+        let known = |number: i32| {
+            let app_id = self.ids().generation(&partition(number));
+            stand.txn(&app_id).unwrap_or(0)
+        };
+        let began_anew = gaps
+            .iter()
+            .filter(|gap| gap.to.is_some_and(|to| to < gap.from));
+        let mut anew: BTreeSet<i32> = began_anew.filter_map(|gap| gap.partition).collect();
+        for gap in gaps.iter().filter(|gap| gap.partition.is_none()) {
+            let most = gap.from.max(gap.to.unwrap_or(gap.from));
+            anew.extend(0..i32::try_from(most).unwrap_or(i32::MAX));
+        }
+        let next = anew.iter().map(|number| known(*number) + 1).max();
+        let moved = anew.into_iter();
+        moved
+            .map(|number| (self.ids().generation(&partition(number)), next.unwrap_or(1)))
+            .collect()
     }
 
     /// Dead letters of a topic that is gone say nothing of the one that is there, though it has the

@@ -312,6 +312,36 @@ async fn a_topic_made_again_is_read_from_its_start_and_its_dead_letters_are_its_
     assert_eq!(rows(&observer).await, [replaced, topic]);
 }
 
+/// The generation that later rows of the first partitions get, of a table that has two.
+async fn generations(known: &[(String, i64)], kept: &[(i64, i64)]) -> Vec<Option<i64>> {
+    let begun = [(progress(0), 10), (progress(1), 4)];
+    let count = (format!("p/{TOPIC}/partitions"), 2);
+    let txns: Vec<_> = begun.iter().chain([&count]).chain(known).cloned().collect();
+    let observer = lake(&txns).await;
+    let mut stand = looked(&observer, kept).await;
+    stand.partitions_now = Some(i32::try_from(kept.len()).unwrap());
+    let gaps = stand.gaps(None);
+    observer.accept(&stand, &gaps, false).await.unwrap();
+    let after = looked(&observer, kept).await;
+    let generation = |number| after.txn(&format!("p/{TOPIC}/{number}/generation"));
+    (0..4).map(generation).collect()
+}
+
+#[tokio::test]
+async fn rows_after_offsets_began_anew_are_of_the_next_generation() {
+    // Retention leads forward: offsets keep their order.
+    assert_eq!(generations(&[], &[(15, 20), (0, 4)]).await, [None; 4]);
+    // One partition begins anew, then the other one.
+    let first = generations(&[], &[(0, 0), (0, 4)]).await;
+    assert_eq!(first, [Some(1), None, None, None]);
+    let known = [(format!("p/{TOPIC}/0/generation"), 1)];
+    let second = generations(&known, &[(0, 10), (0, 0)]).await;
+    assert_eq!(second, [Some(1), Some(1), None, None]);
+    // Keys may have moved to any partition, so all begin the same one.
+    let wider = generations(&known, &[(0, 10), (0, 4), (0, 3), (0, 0)]).await;
+    assert_eq!(wider, [Some(2); 4]);
+}
+
 #[tokio::test]
 async fn sequences_are_forgotten_when_asked_to() {
     let sequence = format!("p/{TOPIC}/0/sequence//source");

@@ -9,7 +9,7 @@ use schemas::TopicPartition;
 use tracing::warn;
 
 use super::{Assigned, Owned, Resume, STORE_WAIT_MIN, TableWriter};
-use crate::app_id::NO_MARK;
+use crate::app_id::{AppIds, NO_MARK};
 use crate::dead_letter;
 use crate::delta_log::DeltaLogError;
 use crate::error::WriterError;
@@ -32,7 +32,13 @@ impl TableWriter {
             }
         };
         let topic = partitions.first().map(|partition| &partition.topic);
-        let count = topic.and_then(|topic| self.txn(&self.ids().partition_count(topic)));
+        let count = match topic {
+            Some(topic) => {
+                self.check_feed(topic)?;
+                self.txn(&self.ids().partition_count(topic))
+            }
+            None => None,
+        };
         let mut resumes: Vec<Resume> = partitions
             .into_iter()
             .map(|partition| self.resume(partition))
@@ -43,6 +49,23 @@ impl TableWriter {
             table,
             partition_count: count,
         })
+    }
+
+    /// Refuses a table that has another topic: two owners would mix in it, or, under another
+    /// pipeline's progress, every record land twice.
+    fn check_feed(&self, topic: &str) -> Result<(), WriterError> {
+        let ours = (self.parts.pipeline.as_str(), topic);
+        let txns = self.changes_state.iter().flat_map(|state| &state.txns);
+        let mut feeds = txns.filter_map(|(app_id, _)| AppIds::feed_of(app_id));
+        let told = |(pipeline, topic)| format!("topic {topic} by pipeline {pipeline:?}");
+        match feeds.find(|feed| *feed != ours) {
+            None => Ok(()),
+            Some(theirs) => Err(WriterError::TableTaken {
+                table: self.parts.table.to_string(),
+                ours: told(ours),
+                theirs: told(theirs),
+            }),
+        }
     }
 
     /// What the table of changes says of an application.
@@ -61,11 +84,17 @@ impl TableWriter {
             last_mark: self
                 .txn(&self.ids().last_record(&partition))
                 .filter(|mark| *mark != NO_MARK),
+            generation: self.generation(&partition),
             sequences: self.sequences(&partition),
             next_offset: data,
             dead_lettered: BTreeSet::new(),
             partition,
         }
+    }
+
+    fn generation(&self, partition: &TopicPartition) -> i32 {
+        let generation = self.txn(&self.ids().generation(partition));
+        generation.map_or(0, |number| i32::try_from(number).unwrap_or(i32::MAX))
     }
 
     fn sequences(&self, partition: &TopicPartition) -> HashMap<String, i64> {

@@ -56,18 +56,19 @@ impl OpenFlush {
         let Some(rows) = chunk.rows else {
             return Ok(());
         };
-        encode(rows, &mut self.files, entropy)
+        encode(rows, chunk.generation, &mut self.files, entropy)
             .map_err(|error| format!("cannot encode a data file: {error}"))
     }
 }
 
 fn encode(
     rows: ChangeBuffer,
+    generation: i32,
     files: &mut OpenFiles,
     entropy: &Entropy,
 ) -> Result<(), ParquetError> {
     let (count, bytes) = (rows.rows().max(1), rows.bytes());
-    let days = rows.finish()?;
+    let days = rows.finish(generation)?;
     let shared = days.len() > 1;
     for (day, batch) in days {
         let bytes = bytes / count * batch.num_rows();

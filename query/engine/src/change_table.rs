@@ -192,7 +192,7 @@ fn check_columns(properties: &Properties, schema: &SchemaRef) -> Result<(), Stri
         .key
         .iter()
         .map(String::as_str)
-        .chain(["_op", "_offset"]);
+        .chain(["_op", "_generation", "_offset"]);
     for column in needed {
         if schema.column_with_name(column).is_none() {
             return Err(format!("it has no column {column:?}"));

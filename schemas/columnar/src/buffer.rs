@@ -58,8 +58,11 @@ impl ChangeBuffer {
 
     /// One batch per event date (days since 1970-01-01), by date, rows in offset order, with the
     /// columns of [`ChangeSchema::batch_schema`]. Nothing is copied unless dates alternate.
-    pub fn finish(self) -> Result<Vec<(i32, RecordBatch)>, ArrowError> {
-        let mut columns = self.lineage.finish(&self.place)?;
+    ///
+    /// `generation`: how often the partition's offsets began anew, so that rows of one key are in
+    /// log order by (`_generation`, `_offset`).
+    pub fn finish(self, generation: i32) -> Result<Vec<(i32, RecordBatch)>, ArrowError> {
+        let mut columns = self.lineage.finish(&self.place, generation)?;
         columns.extend(self.entity.finish()?);
         let event_time = columns.get(2).map(Arc::clone);
         let batch = RecordBatch::try_new(self.schema.batch_schema(), columns)?;

@@ -18,8 +18,8 @@ use crate::source::{SourceFields, Transaction};
 /// The operations in the order of their dictionary keys.
 const OPS: [Op; 4] = [Op::Create, Op::Update, Op::Delete, Op::Read];
 
-/// The lineage columns under construction. `_topic` and `_partition` are constants of the buffer
-/// and made at the end.
+/// The lineage columns under construction. `_topic`, `_partition` and `_generation` are constants of
+/// the buffer and made at the end.
 #[derive(Debug)]
 pub(crate) struct Lineage {
     op: Vec<i8>,
@@ -104,8 +104,12 @@ impl Lineage {
             + self.source.bytes()
     }
 
-    /// The nine columns, in the table's order.
-    pub(crate) fn finish(self, place: &TopicPartition) -> Result<Vec<ArrayRef>, ArrowError> {
+    /// The ten columns, in the table's order.
+    pub(crate) fn finish(
+        self,
+        place: &TopicPartition,
+        generation: i32,
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
         let rows = self.op.len();
         let letters = StringArray::from_iter_values(OPS.map(Op::letter));
         let topic = StringArray::from_iter_values([&place.topic]);
@@ -117,6 +121,7 @@ impl Lineage {
             dictionary(vec![0; rows], topic)?,
             Arc::new(Int32Array::from(vec![place.partition; rows])),
             self.offset.finish()?,
+            Arc::new(Int32Array::from(vec![generation; rows])),
             Arc::new(schema_id),
             self.source.finish()?,
             self.ingest_time.finish()?,

@@ -171,6 +171,7 @@ fn fields(columns: &[ColumnPlan], few: &DataType) -> Vec<ArrowField> {
         ArrowField::new("_topic", few.clone(), false),
         ArrowField::new("_partition", DataType::Int32, false),
         ArrowField::new("_offset", DataType::Int64, false),
+        ArrowField::new("_generation", DataType::Int32, false),
         ArrowField::new("_schema_id", DataType::Int32, true),
         ArrowField::new("_source", DataType::Struct(source_fields()), true),
         ArrowField::new("_ingest_time", timestamp_type(), false),
@@ -213,9 +214,9 @@ mod tests {
             .map(|field| field.name().as_str())
             .collect();
         assert_eq!(names[0], "_op");
-        assert_eq!(names[9..], ["id", "at", "on", "_event_date"]);
-        assert!(table.field(9).is_nullable() && !table.field(12).is_nullable());
+        assert_eq!(names[10..], ["id", "at", "on", "_event_date"]);
+        assert!(table.field(10).is_nullable() && !table.field(13).is_nullable());
         assert_eq!(schema.key(), [0]);
-        assert_eq!(schema.batch_schema().fields().len(), 12);
+        assert_eq!(schema.batch_schema().fields().len(), 13);
     }
 }

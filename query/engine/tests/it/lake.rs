@@ -29,6 +29,7 @@ pub(crate) struct Change {
     pub(crate) op: &'static str,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
+    pub(crate) generation: i32,
     pub(crate) time_us: i64,
     pub(crate) row: Row,
 }
@@ -52,6 +53,7 @@ impl Change {
             op,
             partition: 0,
             offset,
+            generation: 0,
             time_us: START_US + offset,
             row,
         }
@@ -86,6 +88,7 @@ pub(crate) fn schema() -> SchemaRef {
         ("_topic", DataType::Utf8, false),
         ("_partition", DataType::Int32, false),
         ("_offset", DataType::Int64, false),
+        ("_generation", DataType::Int32, false),
         ("_schema_id", DataType::Int32, true),
         ("_source", DataType::Struct(source), true),
         ("_ingest_time", instant(), false),
@@ -116,7 +119,7 @@ pub(crate) fn batch(changes: &[Change]) -> RecordBatch {
     }
     let schema = schema();
     let all = || changes.iter();
-    let DataType::Struct(source) = schema.field(7).data_type() else {
+    let DataType::Struct(source) = schema.field(8).data_type() else {
         unreachable!()
     };
     let source = StructArray::new(
@@ -143,6 +146,11 @@ pub(crate) fn batch(changes: &[Change]) -> RecordBatch {
         text(all().map(|_| Some("crew.pilot"))),
         Arc::new(all().map(|change| change.partition).collect::<Int32Array>()),
         Arc::new(all().map(|change| change.offset).collect::<Int64Array>()),
+        Arc::new(
+            all()
+                .map(|change| change.generation)
+                .collect::<Int32Array>(),
+        ),
         Arc::new(all().map(|_| Some(7)).collect::<Int32Array>()),
         Arc::new(source),
         time(all().map(|change| Some(change.time_us + 1))),

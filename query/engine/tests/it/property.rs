@@ -10,7 +10,7 @@ use query_engine::EngineSettings;
 
 use crate::lake::{Change, Lake, Row, START_US};
 
-/// Partitions of the topic; a key's changes are all in one.
+/// Partitions of the topic; a key's changes of one generation are all in one.
 const PARTITIONS: i64 = 3;
 
 fn values() -> impl Strategy<Value = Row> {
@@ -46,6 +46,7 @@ fn history() -> impl Strategy<Value = Vec<(i64, bool, Row, i64)>> {
 fn played(history: &[(i64, bool, Row, i64)]) -> (Vec<Change>, BTreeMap<(String, i64), Row>) {
     let mut rows = BTreeMap::new();
     let mut next_offsets = HashMap::new();
+    let mut generation = 0;
     let mut time_us = START_US;
     let mut changes = Vec::new();
     for (key, delete, values, pause) in history {
@@ -55,7 +56,12 @@ fn played(history: &[(i64, bool, Row, i64)]) -> (Vec<Change>, BTreeMap<(String, 
             number,
             ..values.clone()
         };
-        let partition = key % PARTITIONS;
+        if pause % 11 == 0 {
+            // The topic is made again, with other partitions.
+            generation += 1;
+            next_offsets.clear();
+        }
+        let partition = (key + i64::from(generation)) % PARTITIONS;
         let offset = next_offsets.entry(partition).or_insert(0_i64);
         time_us += pause;
         let here = rows.contains_key(&(base.clone(), number));
@@ -75,6 +81,7 @@ fn played(history: &[(i64, bool, Row, i64)]) -> (Vec<Change>, BTreeMap<(String, 
             op,
             partition,
             offset: *offset,
+            generation,
             time_us,
             row,
         });

@@ -51,6 +51,7 @@ fn what_the_headers_say_is_kept() {
         "_topic",
         "_partition",
         "_offset",
+        "_generation",
         "_schema_id",
         "_source",
         "_ingest_time",
@@ -62,6 +63,7 @@ fn what_the_headers_say_is_kept() {
         Cell::text("topic"),
         Cell::Long(3),
         Cell::Long(7),
+        Cell::Long(2),
         Cell::Null,
         Cell::Null,
         Cell::Long(2_000_000),
@@ -108,7 +110,7 @@ fn rows_are_split_by_date_and_keep_their_order() {
             },
         );
     }
-    let batches = rows.finish().unwrap();
+    let batches = rows.finish(0).unwrap();
     let dates: Vec<i32> = batches.iter().map(|(date, _)| *date).collect();
     assert_eq!(dates, [-1, 0, 1]);
     let expected: [&[i64]; 3] = [&[3], &[0, 2, 6], &[1, 4, 5]];
@@ -123,7 +125,7 @@ fn rows_are_split_by_date_and_keep_their_order() {
             assert_eq!(cell(batch, "text", row), Cell::text(&format!("t{offset}")));
         }
     }
-    assert_eq!(buffer(&schema).finish().unwrap(), []);
+    assert_eq!(buffer(&schema).finish(0).unwrap(), []);
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Trial {
                 .decode(&meta(7), Some(body), None, &mut clean)
                 .unwrap();
         }
-        let (mixed, clean) = (mixed.finish().unwrap(), clean.finish().unwrap());
+        let (mixed, clean) = (mixed.finish(0).unwrap(), clean.finish(0).unwrap());
         assert_eq!(mixed, clean);
         outcomes
     }

@@ -61,7 +61,7 @@ pub(crate) fn encode(schema: &Schema, value: Value) -> Vec<u8> {
 
 /// The one batch of a buffer whose rows have one date.
 pub(crate) fn finish(buffer: ChangeBuffer) -> RecordBatch {
-    let mut batches = buffer.finish().unwrap();
+    let mut batches = buffer.finish(2).unwrap();
     assert_eq!(batches.len(), 1);
     batches.remove(0).1
 }
