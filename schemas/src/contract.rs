@@ -5,7 +5,7 @@ mod error;
 use std::str::FromStr;
 
 use apache_avro::Schema;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use error::ContractError;
 
@@ -53,6 +53,18 @@ impl Contract {
         let mut json = schema.standalone(record);
         define_once(&mut json);
         Self::new(json, fields).with_key(key)
+    }
+
+    /// A contract of fields in Avro's JSON, in which named types may be written out wherever they
+    /// are used.
+    ///
+    /// # Errors
+    /// They are no fields, or the lake cannot hold one.
+    pub fn of_fields(fields: Vec<Value>) -> Result<Self, ContractError> {
+        let mut json = json!({"type": "record", "name": "Row", "fields": fields});
+        define_once(&mut json);
+        let schema = AvroSchema::from_json(&json)?;
+        Self::of_record(&schema, schema.root(), None)
     }
 
     /// A contract of fields that were read from this schema.

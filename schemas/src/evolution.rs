@@ -14,6 +14,7 @@
 //! | `int` → `float` or `double` | BIGINT → DOUBLE, exact: data files are rewritten |
 //! | more digits of a decimal | DECIMAL widens to hold both: data files are rewritten |
 //! | `enum` ↔ `string`, `fixed` ↔ `bytes`, units of times | nothing |
+//! | new symbols of an `enum` | nothing; the contract notes them |
 //! | `long` → `float` or `double` | incompatible: digits above 2^53 would be lost |
 //! | any other type, a key field gone or of another type | incompatible |
 
@@ -28,7 +29,7 @@ use serde_json::Value;
 
 pub use incompatible::{Incompatible, Side};
 pub use matching::matching;
-pub(crate) use types::fits;
+pub(crate) use types::{fits, inner_type};
 
 use crate::avro::define_once;
 use crate::contract::Contract;

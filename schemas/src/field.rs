@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::avro::{AvroSchema, NodeId};
 use crate::contract::ContractError;
-use crate::evolution::fits;
+use crate::evolution::{fits, inner_type};
 use crate::meaning::Meaning;
 
 pub(crate) use build::Builder;
@@ -127,6 +127,18 @@ impl Field {
     /// Whether a column of this field holds a writer's single values as they are.
     pub fn takes(&self, writer: &Self) -> bool {
         fits(self, writer)
+    }
+
+    /// The field as Avro JSON, named types written out.
+    pub fn avro_json(&self) -> &Value {
+        &self.json
+    }
+
+    /// The names that values of an enum may have; none if it is none.
+    pub fn symbols(&self) -> Vec<String> {
+        let symbols = inner_type(&self.json)["symbols"].as_array();
+        let symbols = symbols.into_iter().flatten().filter_map(Value::as_str);
+        symbols.map(str::to_owned).collect()
     }
 
     /// Whether a writer's field of this name and these aliases is this one.

@@ -63,14 +63,8 @@ pub fn contract_of_json(
     }
     let schema = AvroSchema::from_connect(schema)?;
     let contract = contract_of_writer(&schema, None, shape, table)?;
-    let key = key.and_then(|key| serde_json::from_slice::<Value>(key).ok());
-    let key = key.as_ref().map(|key| match key.get("payload") {
-        Some(payload) if key.get("schema").is_some() => payload,
-        _ => key,
-    });
-    match key.and_then(Value::as_object) {
-        Some(key) if !key.is_empty() => {
-            let mut names: Vec<String> = key.keys().cloned().collect();
+    match key.and_then(key_of_json) {
+        Some(mut names) => {
             names.sort_by_key(|name| {
                 let place = contract
                     .fields()
@@ -82,6 +76,18 @@ pub fn contract_of_json(
         }
         _ => Ok(Some(contract)),
     }
+}
+
+/// The fields of a record's key in JSON, in Kafka Connect's wrapper or not; nothing if it is no
+/// object.
+pub fn key_of_json(key: &[u8]) -> Option<Vec<String>> {
+    let key: Value = serde_json::from_slice(key).ok()?;
+    let key = match key.get("payload") {
+        Some(payload) if key.get("schema").is_some() => payload,
+        _ => &key,
+    };
+    let names: Vec<String> = key.as_object()?.keys().cloned().collect();
+    (!names.is_empty()).then_some(names)
 }
 
 /// The row that a value's schema is of.

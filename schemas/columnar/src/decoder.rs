@@ -10,7 +10,7 @@ use self::format::Format;
 use crate::avro::{EnvelopePlan, RowPlan};
 use crate::buffer::ChangeBuffer;
 use crate::error::{DecodeError, Fault, SchemaMismatch, invalid, other_table};
-use crate::json::{JsonDecoder, is_null_text};
+use crate::json::{JsonDecoder, UnknownFields, is_null_text};
 use crate::record::{Decoded, KeyBody, RecordMeta};
 use crate::schema::ChangeSchema;
 use crate::source::SourceFields;
@@ -66,14 +66,14 @@ impl ChangeDecoder {
         Self::of_writer(&with_attributes(writer)?, shape, schema)
     }
 
-    /// A decoder of JSON bodies. Of a record without a schema, fields that the table lacks are
-    /// passed over, and the contract says what its values mean; a field that the table has may
-    /// come once, under its name or an alias.
+    /// A decoder of JSON bodies. Of a record without a schema the contract says what its values
+    /// mean; a field that the table has may come once, under its name or an alias, and one that it
+    /// lacks must be null.
     ///
     /// What a column takes, besides `null`:
     /// - int, long: a number that is whole and fits, as `3`, `3.0` or `3e2`;
-    /// - double, float: a number, to the nearest one, which must be finite;
-    /// - boolean and string: the same in JSON;
+    /// - double, float: a number, to the nearest one, which must be finite and in range;
+    /// - boolean and string: the same in JSON; enum: one of its symbols;
     /// - bytes: Base64 with padding, as Debezium writes them;
     /// - decimal: a number or its text, which the column must hold exactly; Base64 of the digits
     ///   where the contract says Kafka Connect's decimal;
@@ -92,7 +92,12 @@ impl ChangeDecoder {
     /// name. A schema that comes with the record, Kafka Connect's, says what its values mean, and each of its fields
     /// must be in the table ([`DecodeError::Schema`]).
     pub fn json(shape: Shape, schema: &ChangeSchema) -> Self {
-        let format = Format::Json(Box::new(JsonDecoder::new(shape, schema)));
+        Self::json_with(shape, schema, UnknownFields::Refuse)
+    }
+
+    /// Like [`Self::json`]; `unknown` says what becomes of rows with fields that the table lacks.
+    pub fn json_with(shape: Shape, schema: &ChangeSchema, unknown: UnknownFields) -> Self {
+        let format = Format::Json(Box::new(JsonDecoder::new(shape, schema, unknown)));
         Self {
             shape,
             fingerprint: schema.fingerprint(),

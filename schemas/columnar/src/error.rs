@@ -27,6 +27,14 @@ pub enum DecodeError {
         /// What was found.
         found: String,
     },
+    /// A row of JSON has a field that the table lacks.
+    #[error(
+        "field {field:?} is not in the table; nothing is dropped silently, so add it to the contract"
+    )]
+    UnknownField {
+        /// The field, with the record that it is in.
+        field: String,
+    },
     /// A key field is null or absent.
     #[error("key field {field:?} is null or absent")]
     MissingKey {
@@ -54,6 +62,7 @@ impl DecodeError {
             Self::Truncated { .. } => "truncated",
             Self::TrailingBytes { .. } => "trailing_bytes",
             Self::TypeMismatch { .. } => "type_mismatch",
+            Self::UnknownField { .. } => "unknown_field",
             Self::MissingKey { .. } => "missing_key",
             Self::Invalid { .. } => "invalid",
             Self::Schema(_) => "schema_mismatch",

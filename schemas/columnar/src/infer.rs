@@ -1,6 +1,6 @@
 //! A contract from JSON records that have none.
 
-use schemas::{Contract, ContractError, Shape};
+use schemas::{Contract, ContractError, Field, FieldType, Meaning, Shape};
 use serde_json::{Value, json};
 
 use crate::error::{DecodeError, Fault, invalid};
@@ -53,6 +53,32 @@ pub enum InferError {
 /// A record that is no JSON object, a field of two types, a whole number of more than 64 bits, no
 /// field at all, or names that no table takes.
 pub fn infer(records: &[&[u8]], shape: Shape) -> Result<Contract, InferError> {
+    let row = row(records, shape)?;
+    let mut names = 0;
+    let avro = row.avro(&mut names).ok_or(InferError::Nothing)?;
+    Ok(avro.to_string().parse()?)
+}
+
+/// The contract of a writer of this record, by the rule of [`infer`], if the record has values in
+/// fields that the table lacks: the table's fields and those. What the record has in the table's
+/// fields is not looked at.
+///
+/// # Errors
+/// Like [`infer`].
+pub fn infer_more(
+    table: &Contract,
+    record: &[u8],
+    shape: Shape,
+) -> Result<Option<Contract>, InferError> {
+    let Seen::Record(seen) = row(&[record], shape)? else {
+        return Ok(None);
+    };
+    let grown = grown(table.fields(), &seen, &mut 0);
+    Ok(grown.map(Contract::of_fields).transpose()?)
+}
+
+/// What was seen in all rows of some records.
+fn row(records: &[&[u8]], shape: Shape) -> Result<Seen, InferError> {
     let mut row = Seen::Record(Vec::new());
     for (number, record) in records.iter().enumerate() {
         let refused = |fault: Fault| InferError::Record {
@@ -72,9 +98,50 @@ pub fn infer(records: &[&[u8]], shape: Shape) -> Result<Contract, InferError> {
             }
         }
     }
-    let mut names = 0;
-    let avro = row.avro(&mut names).ok_or(InferError::Nothing)?;
-    Ok(avro.to_string().parse()?)
+    Ok(row)
+}
+
+/// The fields of a record in Avro, with those that were seen besides; nothing if there are none.
+fn grown(known: &[Field], seen: &[(String, Seen)], names: &mut usize) -> Option<Vec<Value>> {
+    let mut fields: Vec<Value> = known.iter().map(|f| f.avro_json().clone()).collect();
+    let mut has_grown = false;
+    for (name, seen) in seen {
+        match known.iter().position(|field| field.is_known_as(name)) {
+            Some(place) => {
+                let inside = known.get(place).zip(fields.get_mut(place));
+                let inside = inside
+                    .and_then(|(field, json)| Some((grown_inside(field, seen, names)?, json)));
+                if let Some((avro, json)) = inside {
+                    has_grown = true;
+                    json["type"] = json!(["null", avro]);
+                    json["default"] = Value::Null;
+                }
+            }
+            None => {
+                if let Some(avro) = seen.avro(names) {
+                    has_grown = true;
+                    fields.push(json!({"name": name, "type": ["null", avro], "default": null}));
+                }
+            }
+        }
+    }
+    has_grown.then_some(fields)
+}
+
+/// The Avro type of a record, or of an array of them, with fields besides that were seen within.
+fn grown_inside(field: &Field, seen: &Seen, names: &mut usize) -> Option<Value> {
+    match (&field.field_type, seen) {
+        (FieldType::Record(known), Seen::Record(seen)) if field.meaning == Meaning::Plain => {
+            let fields = grown(known, seen, names)?;
+            *names += 1;
+            Some(json!({"type": "record", "name": format!("Row_{names}"), "fields": fields}))
+        }
+        (FieldType::Array(items), Seen::Array(seen)) => {
+            let items = grown_inside(items, seen, names)?;
+            Some(json!({"type": "array", "items": ["null", items]}))
+        }
+        _ => None,
+    }
 }
 
 /// What was seen of a field.
@@ -92,7 +159,8 @@ enum Seen {
 /// The rows of a record.
 fn images<'v>(value: &'v Kind<'v>, shape: Shape) -> Vec<&'v Kind<'v>> {
     if shape != Shape::Debezium {
-        return vec![value];
+        let payload = value.get("schema").and(value.get("payload"));
+        return vec![payload.unwrap_or(value)];
     }
     let envelope = match value.get("payload") {
         Some(payload) if value.get("after").is_none() => payload,

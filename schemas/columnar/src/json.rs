@@ -16,12 +16,14 @@ mod reader;
 mod row;
 mod text;
 mod typed;
+mod unknown;
 mod value;
 mod variable_decimal;
 mod visit;
 
 pub(crate) use envelope::JsonDecoder;
 pub(crate) use key::JsonKey;
+pub use unknown::UnknownFields;
 pub(crate) use value::fill_value;
 pub(crate) use visit::{Kind, visit};
 

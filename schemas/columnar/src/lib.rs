@@ -9,7 +9,7 @@
 //!   that a bad record never costs its neighbours. Decoders of several writer's schemas append to
 //!   one buffer, so mixed schema ids never force a flush.
 //! - [`contract_of_writer`], [`contract_of_json`]: the contract that a writer's schema implies;
-//!   [`infer`]: the contract that JSON records without a schema suggest.
+//!   [`infer`], [`infer_more`]: the contract that JSON records without a schema suggest.
 //! - [`adapt`]: rows of an older version of a table in the columns of a newer one.
 //!
 //! Numbers, texts and times arrive as they were written, or the record is refused. What becomes of
@@ -39,10 +39,11 @@ mod walk;
 
 pub use adapt::adapt;
 pub use buffer::ChangeBuffer;
-pub use contract::{contract_of, contract_of_json, contract_of_writer};
+pub use contract::{contract_of, contract_of_json, contract_of_writer, key_of_json};
 pub use decoder::ChangeDecoder;
 pub use error::{DecodeError, SchemaMismatch};
-pub use infer::{InferError, infer};
+pub use infer::{InferError, infer, infer_more};
+pub use json::UnknownFields;
 pub use key::KeyDecoder;
 pub use record::{Decoded, KeyBody, RecordMeta};
 pub use schema::ChangeSchema;

@@ -15,3 +15,13 @@ pub(crate) fn uuid_text(bytes: &[u8]) -> Option<String> {
     }
     Some(text)
 }
+
+/// A UUID's text in lower case; nothing if it is none.
+pub(crate) fn parse_uuid(text: &str) -> Option<String> {
+    let is_uuid = text.len() == 36
+        && text.bytes().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    is_uuid.then(|| text.to_ascii_lowercase())
+}

@@ -255,6 +255,24 @@ fn types_are_not_swapped() {
 }
 
 #[test]
+fn an_enum_has_the_symbols_of_all_its_writers() {
+    let of = |symbols: &str| {
+        a(&format!(
+            r#"{{"type":"enum","name":"E","symbols":[{symbols}]}}"#
+        ))
+    };
+    same(&of(r#""A","B""#), &of(r#""B""#));
+    same(&of(r#""A","B""#), &of(r#""B","A""#));
+    let more = changes(&of(r#""A","B""#), &of(r#""C","B""#));
+    assert_eq!(more.retyped, ["a"]);
+    assert!(more.added.is_empty() && !more.needs_rewrite());
+    assert_eq!(more.contract.fields()[1].symbols(), ["A", "B", "C"]);
+    let text = changes(&of(r#""A""#), &a("\"string\""));
+    assert_eq!(text.contract.fields()[1].symbols(), [] as [&str; 0]);
+    same(&a("\"string\""), &of(r#""A""#));
+}
+
+#[test]
 fn what_lies_in_a_field_evolves_like_a_row() {
     let record = |fields: &str| {
         a(&format!(

@@ -41,7 +41,7 @@ pub(super) fn fit(table: &Field, writer: &Field) -> Fit {
     use Meaning as Mean;
     match (&table.field_type, table.meaning, writer.meaning) {
         (Type::Boolean, ..) if writer.field_type == Type::Boolean => Fit::Same,
-        (Type::String, own, other) => texts(own, other, writer),
+        (Type::String, ..) => texts(table, writer),
         (Type::Bytes, own, other) => bytes(own, other, writer),
         (_, Mean::Date, Mean::Date) => Fit::Same,
         (_, Mean::Time(own), Mean::Time(other))
@@ -116,7 +116,8 @@ fn numbers(own: Number, other: Number, table: &Field, writer: &Field) -> Fit {
     }
 }
 
-fn texts(own: Meaning, other: Meaning, writer: &Field) -> Fit {
+fn texts(table: &Field, writer: &Field) -> Fit {
+    let (own, other) = (table.meaning, writer.meaning);
     let is_decimal = |meaning| {
         matches!(
             meaning,
@@ -132,9 +133,25 @@ fn texts(own: Meaning, other: Meaning, writer: &Field) -> Fit {
         (false, false, true) if own == Meaning::Enum && other == Meaning::Plain => {
             Fit::Retype(inner_type(&writer.json).clone(), other)
         }
+        (false, false, true) if own == Meaning::Enum && other == own => symbols(table, writer),
         (false, false, true) => Fit::Same,
         _ => Fit::Never(OTHER_TYPE),
     }
+}
+
+/// An enum of the symbols of both.
+fn symbols(table: &Field, writer: &Field) -> Fit {
+    let mut symbols = table.symbols();
+    let count = symbols.len();
+    let new = writer.symbols().into_iter();
+    let new: Vec<String> = new.filter(|symbol| !symbols.contains(symbol)).collect();
+    symbols.extend(new);
+    if symbols.len() == count {
+        return Fit::Same;
+    }
+    let mut avro = inner_type(&table.json).clone();
+    avro["symbols"] = json!(symbols);
+    Fit::Retype(avro, Meaning::Enum)
 }
 
 fn bytes(own: Meaning, other: Meaning, writer: &Field) -> Fit {
@@ -190,7 +207,7 @@ fn decimals(table: &Field, writer: &Field) -> Fit {
 
 /// The Avro type of a field's JSON, without its null: a union of several types without its null is
 /// an array.
-pub(super) fn inner_type(field: &Value) -> &Value {
+pub(crate) fn inner_type(field: &Value) -> &Value {
     let avro = &field["type"];
     let Value::Array(branches) = avro else {
         return avro;

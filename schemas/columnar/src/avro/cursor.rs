@@ -1,5 +1,6 @@
 //! Avro's primitive encodings, read with every bound checked.
 
+use crate::budget::Budget;
 use crate::error::{DecodeError, Fault, invalid, truncated};
 
 /// A place in a body.
@@ -7,11 +8,23 @@ use crate::error::{DecodeError, Fault, invalid, truncated};
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    budget: Budget,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self {
+            bytes,
+            at: 0,
+            budget: Budget::default(),
+        }
+    }
+
+    /// Notes an item of an array or a map that fills so many columns, and has the bytes since
+    /// `start`.
+    #[inline]
+    pub(super) fn spend(&mut self, width: usize, start: usize) -> Result<(), Fault> {
+        self.budget.spend(width, self.at - start)
     }
 
     /// Bytes read so far.

@@ -6,7 +6,7 @@ use schemas::{Field, FieldType, matching};
 use super::cursor::Cursor;
 use super::field::FieldStep;
 use super::skip::block;
-use crate::budget::{Budget, width};
+use crate::budget::width;
 use crate::column::Column;
 use crate::default::Filler;
 use crate::error::{Fault, SchemaMismatch, type_mismatch};
@@ -110,20 +110,19 @@ impl Items {
             return Err(no_record(schema, id));
         };
         let step = FieldStep::compile(schema, *own, items, 0, !items.nullable)?;
-        let width = width(&items.field_type);
+        let width = width(items);
         Ok(Self { step, width })
     }
 
     pub(super) fn run(&self, cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Fault> {
         let items = column.items()?;
-        let mut budget = Budget::new(self.width);
         while let Some(block) = block(cursor)? {
             for _ in 0..block.count {
                 let start = cursor.at();
                 if self.step.run(cursor, items)? {
                     return Err(null_of(&self.step));
                 }
-                budget.spend(cursor.at() - start)?;
+                cursor.spend(self.width, start)?;
             }
             block.end(cursor)?;
         }
@@ -141,13 +140,12 @@ impl Entries {
             return Err(no_record(schema, id));
         };
         let step = FieldStep::compile(schema, *own, values, 0, !values.nullable)?;
-        let width = width(&values.field_type);
+        let width = width(values);
         Ok(Self { step, width })
     }
 
     pub(super) fn run(&self, cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Fault> {
         let (keys, values) = column.entries()?;
-        let mut budget = Budget::new(self.width);
         while let Some(block) = block(cursor)? {
             for _ in 0..block.count {
                 let start = cursor.at();
@@ -155,7 +153,7 @@ impl Entries {
                 if self.step.run(cursor, values)? {
                     return Err(null_of(&self.step));
                 }
-                budget.spend(cursor.at() - start)?;
+                cursor.spend(self.width, start)?;
             }
             block.end(cursor)?;
         }

@@ -32,10 +32,16 @@ enum Node {
     Bytes,
     Fixed(usize),
     Enum(usize),
-    Array { items: usize, empty: bool },
+    Array {
+        items: usize,
+        empty: bool,
+    },
     Map(usize),
     Union(Vec<usize>),
+    /// Its fields that take bytes.
     Record(Vec<usize>),
+    /// A record whose fields are being added.
+    Open,
 }
 
 impl SkipPlan {
@@ -71,12 +77,16 @@ impl SkipPlan {
             Kind::Double => Node::Fixed(8),
             Kind::String => Node::Text,
             Kind::Bytes => Node::Bytes,
+            Kind::Fixed { size: 0, .. } => Node::Null,
             Kind::Fixed { size, .. } => Node::Fixed(*size),
             Kind::Enum { symbols, .. } => Node::Enum(symbols.len()),
-            Kind::Array(items) => Node::Array {
-                empty: is_empty(schema, *items, 0),
-                items: self.node(schema, *items, depth + 1)?,
-            },
+            Kind::Array(items) => {
+                let items = self.node(schema, *items, depth + 1)?;
+                Node::Array {
+                    empty: self.is_empty(items),
+                    items,
+                }
+            }
             Kind::Map(values) => Node::Map(self.node(schema, *values, depth + 1)?),
             Kind::Union(branches) => {
                 let branches = branches.iter();
@@ -87,26 +97,39 @@ impl SkipPlan {
         Ok(self.push(node))
     }
 
-    /// A record's place is taken before its fields are known: they may refer to it.
+    /// A record's place is taken before its fields are known: they may refer to it. Fields that
+    /// take no bytes are left out: records of nothing in one another, each twice in the next, would
+    /// keep us busy for years.
     fn record(
         &mut self,
         schema: &AvroSchema,
         id: NodeId,
         depth: usize,
     ) -> Result<usize, SchemaMismatch> {
-        let place = self.push(Node::Record(Vec::new()));
+        let place = self.push(Node::Open);
         self.known.insert(id, place);
         let (_, _, own) = schema
             .record(id)
             .unwrap_or((schemas::avro::Nulls::Never, id, &[]));
         let mut fields = Vec::with_capacity(own.len());
         for field in own {
-            fields.push(self.node(schema, field.node, depth + 1)?);
+            let field = self.node(schema, field.node, depth + 1)?;
+            if !self.is_empty(field) {
+                fields.push(field);
+            }
         }
         if let Some(node) = self.nodes.get_mut(place) {
-            *node = Node::Record(fields);
+            *node = match fields.is_empty() {
+                true => Node::Null,
+                false => Node::Record(fields),
+            };
         }
         Ok(place)
+    }
+
+    /// Whether values of this type take no bytes.
+    fn is_empty(&self, place: usize) -> bool {
+        matches!(self.nodes.get(place), None | Some(Node::Null))
     }
 
     fn push(&mut self, node: Node) -> usize {
@@ -124,7 +147,7 @@ impl SkipPlan {
             return Err(cursor.error(format!("values more than {DEPTH_MAX} deep in one another")));
         }
         match self.nodes.get(place).unwrap_or(&Node::Null) {
-            Node::Null => Ok(()),
+            Node::Null | Node::Open => Ok(()),
             Node::Boolean => cursor.boolean().map(drop),
             Node::Int => cursor.int().map(drop),
             Node::Long => cursor.long().map(drop),
@@ -212,17 +235,5 @@ impl Block {
             return Err(cursor.error("a block of another size than it says"));
         }
         Ok(())
-    }
-}
-
-/// Whether values of this type take no bytes.
-fn is_empty(schema: &AvroSchema, id: NodeId, depth: usize) -> bool {
-    match &schema.node(id).kind {
-        Kind::Null => true,
-        Kind::Fixed { size, .. } => *size == 0,
-        Kind::Record { fields, .. } if depth < DEPTH_MAX => fields
-            .iter()
-            .all(|field| is_empty(schema, field.node, depth + 1)),
-        _ => false,
     }
 }

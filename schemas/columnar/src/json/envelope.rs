@@ -5,6 +5,7 @@ use schemas::Shape;
 use super::fields::{FieldNames, for_each_field};
 use super::parts::{Part, Parts, of_kind};
 use super::reader::Reader;
+use super::unknown::UnknownFields;
 use crate::entity::Entity;
 use crate::error::{Fault, invalid};
 use crate::schema::ChangeSchema;
@@ -25,7 +26,7 @@ pub(crate) struct JsonDecoder {
 }
 
 impl JsonDecoder {
-    pub(crate) fn new(shape: Shape, schema: &ChangeSchema) -> Self {
+    pub(crate) fn new(shape: Shape, schema: &ChangeSchema, unknown: UnknownFields) -> Self {
         let is_column = |name: &str| {
             let mut fields = schema.contract().fields().iter();
             fields.any(|field| field.is_known_as(name))
@@ -34,7 +35,7 @@ impl JsonDecoder {
             shape,
             outer: FieldNames::new(Part::ALL),
             inner: FieldNames::new(Part::ALL.into_iter().take(4)),
-            parts: Parts::new(schema),
+            parts: Parts::new(schema, unknown),
             may_wrap: !is_column("schema") && !is_column("payload"),
             scratch: String::new(),
         }

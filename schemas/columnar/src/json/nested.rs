@@ -4,8 +4,9 @@ use schemas::{Field, FieldType, Meaning, matching};
 
 use super::fields::{FieldNames, for_each_field};
 use super::reader::Reader;
+use super::unknown::UnknownFields;
 use super::value::{ValueRead, null_of, twice};
-use crate::budget::{Budget, width};
+use crate::budget::width;
 use crate::column::Column;
 use crate::default::Filler;
 use crate::error::{Fault, type_mismatch};
@@ -18,6 +19,7 @@ pub(super) struct Record {
     name: Box<str>,
     /// It stands for a union: exactly one field has a value.
     is_union: bool,
+    unknown: UnknownFields,
 }
 
 #[derive(Debug)]
@@ -98,6 +100,18 @@ impl Record {
             names: names_of(own, columns),
             name: table.name.as_str().into(),
             is_union: table.meaning == Meaning::Union,
+            unknown: UnknownFields::default(),
+        }
+    }
+
+    /// Says what becomes of fields that the table lacks. (Of a union they are no type.)
+    pub(super) fn set_unknown(&mut self, unknown: UnknownFields) {
+        self.unknown = match self.is_union {
+            true => UnknownFields::Ignore,
+            false => unknown,
+        };
+        for part in &mut self.parts {
+            part.value.set_unknown(unknown);
         }
     }
 
@@ -107,7 +121,8 @@ impl Record {
         column: &mut Column,
         scratch: &mut String,
     ) -> Result<(), Fault> {
-        let (rows, parts) = (column.len(), &mut self.parts);
+        let (rows, parts, unknown, name) =
+            (column.len(), &mut self.parts, self.unknown, &*self.name);
         let columns = column.record()?;
         let mut values = 0;
         for_each_field(
@@ -118,7 +133,7 @@ impl Record {
                 let part =
                     place.and_then(|place| Some((parts.get_mut(place)?, columns.get_mut(place)?)));
                 let Some((part, column)) = part else {
-                    return reader.skip();
+                    return unknown.pass(reader, name);
                 };
                 if column.len() > rows {
                     return Err(twice(&part.value.name));
@@ -147,6 +162,10 @@ impl Record {
 }
 
 impl Items {
+    pub(super) fn set_unknown(&mut self, unknown: UnknownFields) {
+        self.item.set_unknown(unknown);
+    }
+
     pub(super) fn new(writer: &Field, items: &Field) -> Self {
         let own = match &writer.field_type {
             FieldType::Array(own) => own,
@@ -154,7 +173,7 @@ impl Items {
         };
         Self {
             item: ValueRead::new(own, items, !items.nullable),
-            width: width(&items.field_type),
+            width: width(items),
         }
     }
 
@@ -166,13 +185,12 @@ impl Items {
     ) -> Result<(), Fault> {
         let items = column.items()?;
         let mut more = reader.open(b'[', b']')?;
-        let mut budget = Budget::new(self.width);
         while more {
             let start = reader.place();
             if self.item.run(reader, items, scratch)? {
                 return Err(null_of(&self.item));
             }
-            budget.spend(reader.place() - start)?;
+            reader.spend(self.width, start)?;
             more = reader.more(b']')?;
         }
         column.close_nested()
@@ -180,6 +198,10 @@ impl Items {
 }
 
 impl Entries {
+    pub(super) fn set_unknown(&mut self, unknown: UnknownFields) {
+        self.value.set_unknown(unknown);
+    }
+
     pub(super) fn new(writer: &Field, values: &Field) -> Self {
         let own = match &writer.field_type {
             FieldType::Map(own) => own,
@@ -187,7 +209,7 @@ impl Entries {
         };
         Self {
             value: ValueRead::new(own, values, !values.nullable),
-            width: width(&values.field_type),
+            width: width(values),
             key: String::new(),
         }
     }
@@ -200,7 +222,6 @@ impl Entries {
     ) -> Result<(), Fault> {
         let (keys, values) = column.entries()?;
         let mut more = reader.open(b'{', b'}')?;
-        let mut budget = Budget::new(self.width);
         while more {
             let start = reader.place();
             keys.push_text(reader.text(&mut self.key)?)?;
@@ -208,7 +229,7 @@ impl Entries {
             if self.value.run(reader, values, scratch)? {
                 return Err(null_of(&self.value));
             }
-            budget.spend(reader.place() - start)?;
+            reader.spend(self.width, start)?;
             more = reader.more(b'}')?;
         }
         column.close_nested()

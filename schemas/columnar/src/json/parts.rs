@@ -4,6 +4,7 @@ use super::fields::{FieldNames, for_each_field};
 use super::reader::Reader;
 use super::row::JsonRow;
 use super::typed::TypedRows;
+use super::unknown::UnknownFields;
 use crate::entity::Entity;
 use crate::error::{Fault, invalid, type_mismatch};
 use crate::schema::ChangeSchema;
@@ -58,11 +59,11 @@ impl Part {
 }
 
 impl Parts {
-    pub(super) fn new(schema: &ChangeSchema) -> Self {
+    pub(super) fn new(schema: &ChangeSchema, unknown: UnknownFields) -> Self {
         Self {
             source: FieldNames::new(SourceField::ALL),
-            plain: JsonRow::new(schema),
-            typed: TypedRows::default(),
+            plain: JsonRow::new(schema, unknown),
+            typed: TypedRows::new(unknown),
             is_typed: false,
             seen: 0,
         }

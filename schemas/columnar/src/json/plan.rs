@@ -12,6 +12,10 @@ pub(super) fn expected(table: &Field) -> &'static str {
     match table.meaning {
         Meaning::Time(_) if !table.as_written() => "time",
         Meaning::WallClock(_) if !table.as_written() => "local timestamp",
+        Meaning::Enum => "a symbol of the enum",
+        Meaning::UuidBytes => "uuid",
+        Meaning::Int if table.field_type == FieldType::Long => "int",
+        Meaning::Float if table.field_type == FieldType::Double => "float",
         _ => table.field_type.name(),
     }
 }
@@ -22,8 +26,10 @@ pub(super) fn read_of(writer: &Field, table: &Field) -> Read {
         (FieldType::Boolean, _) => Read::Boolean,
         (FieldType::Int, _) => Read::Int,
         (FieldType::Float, _) => Read::Float,
+        (FieldType::Double, Meaning::Int) => Read::IntDouble,
+        (FieldType::Double, Meaning::Float) => Read::FloatDouble,
         (FieldType::Double, _) => Read::Double,
-        (FieldType::Long, Meaning::Date) => Read::Days,
+        (FieldType::Long, Meaning::Date | Meaning::Int) => Read::IntLong,
         (FieldType::Long, Meaning::Time(unit)) if !table.as_written() => Read::Time(unit),
         (FieldType::Long, Meaning::WallClock(unit)) if !table.as_written() => Read::WallClock(unit),
         (FieldType::Long, _) => Read::Long,
@@ -43,6 +49,8 @@ pub(super) fn read_of(writer: &Field, table: &Field) -> Read {
             scale: 0,
             base64: false,
         },
+        (FieldType::String, Meaning::Enum) => Read::Enum(writer.symbols().into()),
+        (FieldType::String, Meaning::UuidBytes) => Read::Uuid,
         (FieldType::String, _) => Read::Text,
         (FieldType::Bytes, Meaning::Fixed(size)) => Read::Bytes(Some(size)),
         (FieldType::Bytes, _) => Read::Bytes(None),

@@ -1,5 +1,6 @@
 //! A place in a JSON text, and the steps from there.
 
+use crate::budget::Budget;
 use crate::error::{DecodeError, Fault, invalid, truncated};
 
 /// How deep values may lie in one another.
@@ -11,13 +12,18 @@ pub(crate) struct Reader<'a> {
     pub(super) text: &'a str,
     /// Always at a character's start.
     pub(super) at: usize,
+    budget: Budget,
 }
 
 impl<'a> Reader<'a> {
     /// A reader of a whole body, which must be UTF-8.
     pub(crate) fn new(body: &'a [u8]) -> Result<Self, Fault> {
         match std::str::from_utf8(body) {
-            Ok(text) => Ok(Self { text, at: 0 }),
+            Ok(text) => Ok(Self {
+                text,
+                at: 0,
+                budget: Budget::default(),
+            }),
             Err(error) if error.error_len().is_none() => Err(truncated(body.len())),
             Err(error) => Err(invalid(format!(
                 "not JSON: invalid UTF-8 at byte {}",
@@ -29,6 +35,13 @@ impl<'a> Reader<'a> {
     /// Bytes taken so far.
     pub(crate) fn place(&self) -> usize {
         self.at
+    }
+
+    /// Notes an item of an array or a map that fills so many columns, and has the bytes since
+    /// `start`.
+    #[inline]
+    pub(super) fn spend(&mut self, width: usize, start: usize) -> Result<(), Fault> {
+        self.budget.spend(width, self.at - start)
     }
 
     /// Goes to a place where it has been.
@@ -194,6 +207,23 @@ impl<'a> Reader<'a> {
             }
             _ => self.literal(),
         }
+    }
+
+    /// The name of the field whose value comes next: only the colon and blanks are in between.
+    #[cold]
+    pub(super) fn field_name(&self) -> String {
+        let before = self.text.get(..self.at).unwrap_or_default().trim_end();
+        let before = before.strip_suffix(':').unwrap_or(before).trim_end();
+        let end = before.len().saturating_sub(1);
+        // Of the quotes in a text each has an odd number of backslashes before it.
+        let is_start = |at: &usize| {
+            let slashes = before.get(..*at).unwrap_or_default().bytes().rev();
+            slashes.take_while(|byte| *byte == b'\\').count() % 2 == 0
+        };
+        let quotes = before.get(..end).unwrap_or_default().rmatch_indices('"');
+        let start = quotes.map(|(at, _)| at).find(is_start).unwrap_or(end);
+        let name = before.get(start..).unwrap_or_default();
+        serde_json::from_str(name).unwrap_or_else(|_| name.to_owned())
     }
 
     /// What kind of value starts with this byte.

@@ -5,6 +5,7 @@ use schemas::Field;
 use super::fields::{FieldNames, for_each_field};
 use super::nested::{names_of, pairs};
 use super::reader::Reader;
+use super::unknown::UnknownFields;
 use super::value::{ValueRead, twice};
 use crate::entity::Entity;
 use crate::error::Fault;
@@ -15,34 +16,39 @@ use crate::schema::ChangeSchema;
 pub(crate) struct JsonRow {
     names: FieldNames<usize>,
     values: Vec<ValueRead>,
+    unknown: UnknownFields,
 }
 
 impl JsonRow {
     /// Rows as the contract itself says.
-    pub(crate) fn new(schema: &ChangeSchema) -> Self {
-        Self::of(schema.contract().fields(), schema)
+    pub(crate) fn new(schema: &ChangeSchema, unknown: UnknownFields) -> Self {
+        Self::of(schema.contract().fields(), schema, unknown)
     }
 
     /// Rows of a writer's fields.
-    pub(crate) fn of(writer: &[Field], schema: &ChangeSchema) -> Self {
+    pub(crate) fn of(writer: &[Field], schema: &ChangeSchema, unknown: UnknownFields) -> Self {
         let table = schema.contract().fields();
         let pairs = pairs(writer, table).zip(schema.columns());
+        let values = pairs.map(|((writer, table), plan)| {
+            let mut value = ValueRead::new(writer, table, plan.required);
+            value.set_unknown(unknown);
+            value
+        });
         Self {
             names: names_of(writer, table),
-            values: pairs
-                .map(|((writer, table), plan)| ValueRead::new(writer, table, plan.required))
-                .collect(),
+            values: values.collect(),
+            unknown,
         }
     }
 
-    /// The key's fields only.
+    /// The key's fields only; what else is in a key is in the row too.
     pub(crate) fn of_key(schema: &ChangeSchema) -> Self {
-        let mut row = Self::new(schema);
+        let mut row = Self::new(schema, UnknownFields::Ignore);
         row.names.retain(|place| schema.key().contains(&place));
         row
     }
 
-    /// Reads an object into the open row. Unknown fields are passed over.
+    /// Reads an object into the open row.
     #[inline]
     pub(crate) fn run(
         &mut self,
@@ -50,14 +56,18 @@ impl JsonRow {
         entity: &mut Entity,
         scratch: &mut String,
     ) -> Result<(), Fault> {
-        let Self { names, values } = self;
+        let Self {
+            names,
+            values,
+            unknown,
+        } = self;
         for_each_field(
             reader,
             names,
             scratch,
             |reader, position, scratch| match position {
                 Some(position) => fill(values, position, reader, entity, scratch),
-                None => reader.skip(),
+                None => unknown.pass(reader, ""),
             },
         )
     }

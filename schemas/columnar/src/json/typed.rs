@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::reader::Reader;
 use super::row::JsonRow;
+use super::unknown::UnknownFields;
 use crate::avro::check;
 use crate::contract::row_of;
 use crate::error::{DecodeError, Fault, SchemaMismatch, invalid};
@@ -15,10 +16,12 @@ const SCHEMAS_MAX: usize = 8;
 
 /// The schemas of records, by their text. One producer writes the same text again and again, so
 /// that it is found by one comparison and not read again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TypedRows {
     /// The last used comes first.
     known: Vec<Typed>,
+    /// What becomes of fields that a record has beyond its own schema.
+    unknown: UnknownFields,
 }
 
 #[derive(Debug)]
@@ -28,6 +31,11 @@ struct Typed {
 }
 
 impl TypedRows {
+    pub(super) fn new(unknown: UnknownFields) -> Self {
+        let known = Vec::new();
+        Self { known, unknown }
+    }
+
     /// Takes a schema, after which [`Self::row`] answers its rows; false if it is null.
     pub(super) fn take(
         &mut self,
@@ -53,7 +61,7 @@ impl TypedRows {
         self.known.truncate(SCHEMAS_MAX - 1);
         let typed = Typed {
             text: text.as_bytes().into(),
-            row: row(&json, shape, schema),
+            row: row(&json, shape, schema, self.unknown),
         };
         self.known.insert(0, typed);
         Ok(true)
@@ -70,7 +78,12 @@ impl TypedRows {
 }
 
 /// How rows of a schema are read.
-fn row(json: &Value, shape: Shape, schema: &ChangeSchema) -> Result<JsonRow, SchemaMismatch> {
+fn row(
+    json: &Value,
+    shape: Shape,
+    schema: &ChangeSchema,
+    unknown: UnknownFields,
+) -> Result<JsonRow, SchemaMismatch> {
     let refused = |error: schemas::ContractError| SchemaMismatch::Incompatible {
         why: error.to_string(),
     };
@@ -83,5 +96,5 @@ fn row(json: &Value, shape: Shape, schema: &ChangeSchema) -> Result<JsonRow, Sch
         Some(writer.describe(field.node))
     };
     check(&own, schema, told)?;
-    Ok(JsonRow::of(own.fields(), schema))
+    Ok(JsonRow::of(own.fields(), schema, unknown))
 }

@@ -8,11 +8,13 @@ use super::nested::{Entries, Items, Record};
 use super::number::Number;
 use super::plan::{expected, read_of};
 use super::reader::Reader;
+use super::unknown::UnknownFields;
 use super::variable_decimal::VariableDecimal;
 use crate::column::Column;
 use crate::decimal::{DecimalRead, decimal_text};
 use crate::error::{Fault, invalid, truncated, type_mismatch};
 use crate::time::{parse_date, parse_instant, parse_time, parse_wall_clock};
+use crate::uuid::parse_uuid;
 
 /// How a field's values are written, and which column takes them.
 #[derive(Debug)]
@@ -37,8 +39,16 @@ pub(super) enum Read {
     /// Base64, of so many bytes if that is fixed.
     Bytes(Option<usize>),
     Date,
-    /// Days into a column of longs.
-    Days,
+    /// A whole number of 32 bits into a column of longs.
+    IntLong,
+    /// The same into a column of doubles.
+    IntDouble,
+    /// A number in the range of 32 bits into a column of doubles.
+    FloatDouble,
+    /// One of these names.
+    Enum(Box<[String]>),
+    /// A UUID, in lower case.
+    Uuid,
     Instant(Unit),
     Time(Unit),
     WallClock(Unit),
@@ -103,6 +113,16 @@ impl ValueRead {
         Ok(false)
     }
 
+    /// Says what becomes of fields that records within lack.
+    pub(super) fn set_unknown(&mut self, unknown: UnknownFields) {
+        match &mut self.read {
+            Read::Record(record) => record.set_unknown(unknown),
+            Read::Items(items) => items.set_unknown(unknown),
+            Read::Entries(entries) => entries.set_unknown(unknown),
+            _ => {}
+        }
+    }
+
     fn nested(
         &mut self,
         token: u8,
@@ -143,7 +163,16 @@ impl ValueRead {
             Read::Int => column.push_int(i32::try_from(long()?).map_err(|_| refused())?),
             Read::Float => column.push_float(number.float().ok_or_else(refused)?),
             Read::Date => column.push_date(i32::try_from(long()?).map_err(|_| refused())?),
-            Read::Days => column.push_long(i32::try_from(long()?).map_err(|_| refused())?.into()),
+            Read::IntLong => {
+                column.push_long(i32::try_from(long()?).map_err(|_| refused())?.into())
+            }
+            Read::IntDouble => {
+                column.push_double(i32::try_from(long()?).map_err(|_| refused())?.into())
+            }
+            Read::FloatDouble => {
+                number.float().ok_or_else(refused)?;
+                column.push_double(number.double().ok_or_else(refused)?)
+            }
             Read::Decimal(read) | Read::DecimalBytes(read) => {
                 column.push_decimal(read.digits_of_text(number.text()).ok_or_else(refused)?)
             }
@@ -173,7 +202,12 @@ impl ValueRead {
                 }
                 column.push_bytes(&bytes)
             }
+            Read::Enum(symbols) if symbols.iter().any(|symbol| symbol == text) => {
+                column.push_text(text)
+            }
+            Read::Uuid => column.push_text(&parse_uuid(text).ok_or_else(refused)?),
             Read::Date => column.push_date(parse_date(text).ok_or_else(refused)?),
+            Read::Enum(_) => Err(refused()),
             Read::Time(_) => column.push_long(parse_time(text).ok_or_else(refused)?),
             Read::WallClock(_) => column.push_long(parse_wall_clock(text).ok_or_else(refused)?),
             Read::Decimal(read) => {

@@ -88,7 +88,9 @@ fn few_bytes_do_not_fill_many_columns() {
     });
     let error = many.unwrap_err();
     assert!(
-        error.to_string().contains("fill 2002 columns each"),
+        error
+            .to_string()
+            .contains("fill 2002 columns each with fewer bytes"),
         "{error}"
     );
 }
@@ -139,4 +141,48 @@ fn json_that_lies_deep_is_refused() {
         code(format!(r#"{{"a":{}"#, "[".repeat(100_000))),
         Err("invalid")
     );
+}
+
+#[test]
+fn arrays_in_one_another_share_one_budget() {
+    let fields: Vec<Value> = (0..2000)
+        .map(|n| json!({"name": format!("n{n}"), "type": ["null", "long"], "default": null}))
+        .collect();
+    let item = json!({"type": "record", "name": "Item", "fields": fields});
+    let items = json!({"type": "array", "items": {"type": "array", "items": ["null", item]}});
+    let schema = ChangeSchema::new(&contract(&record(&items)));
+    // A thousand arrays of a thousand items: each array by itself is small.
+    let inner = format!("[{}null]", "null,".repeat(999));
+    let body = format!(r#"{{"a":[{}{inner}]}}"#, format!("{inner},").repeat(999));
+    let mut rows = buffer(&schema);
+    let mut decoder = ChangeDecoder::json(Shape::Append, &schema);
+    let error = decoder
+        .decode(&meta(0), Some(body.as_bytes()), None, &mut rows)
+        .unwrap_err();
+    assert!(error.to_string().contains("columns each"), "{error}");
+    // The same in Avro: two blocks in one another, an item of one byte each.
+    let (outer, inner) = (
+        vec![0xd0, 0x0f],
+        [&[0xd0, 0x0f][..], &[0; 1000], &[0]].concat(),
+    );
+    let body = [outer, inner.repeat(1000), vec![0]].concat();
+    let many = run(&items, &items, &body, |rows| assert_eq!(rows.rows(), 0));
+    assert_eq!(many.unwrap_err().code(), "invalid");
+}
+
+#[test]
+fn long_defaults_are_not_multiplied() {
+    let own = json!({"name": "x", "type": "boolean"});
+    let long = json!({"name": "y", "type": "string", "default": "y".repeat(100_000)});
+    let items = |fields: Value| json!({"type": "array", "items": {"type": "record", "name": "Item", "fields": fields}});
+    let (table, writer) = (items(json!([own, long])), items(json!([own])));
+    let body = |count: u8| [&[count * 2][..], &vec![1; count.into()], &[0]].concat();
+    let few = run(&table, &writer, &body(30), |rows| {
+        assert_eq!(rows.rows(), 1)
+    });
+    assert_eq!(few, Ok(Decoded::Row));
+    let many = run(&table, &writer, &body(60), |rows| {
+        assert_eq!(rows.rows(), 0)
+    });
+    assert_eq!(many.unwrap_err().code(), "invalid");
 }

@@ -9,8 +9,8 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
-use columnar::{ChangeBuffer, ChangeSchema, RecordMeta};
-use schemas::{Contract, TopicPartition};
+use columnar::{ChangeBuffer, ChangeDecoder, ChangeSchema, RecordMeta, UnknownFields};
+use schemas::{Contract, Shape, TopicPartition};
 
 /// What a cell holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,11 @@ pub(crate) fn contract(text: &str) -> Contract {
 
 pub(crate) fn buffer(schema: &Arc<ChangeSchema>) -> ChangeBuffer {
     ChangeBuffer::new(Arc::clone(schema), TopicPartition::new("topic", 3))
+}
+
+/// A decoder of JSON that passes over fields that the table lacks.
+pub(crate) fn lenient(shape: Shape, schema: &ChangeSchema) -> ChangeDecoder {
+    ChangeDecoder::json_with(shape, schema, UnknownFields::Ignore)
 }
 
 pub(crate) fn meta(offset: i64) -> RecordMeta<'static> {

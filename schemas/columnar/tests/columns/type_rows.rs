@@ -63,7 +63,7 @@ pub(crate) const AVRO: &[Row] = &[
         r#""int""#,
         || Value::Int(-7),
         &["-7", "-7.0", "-7e0"],
-        "every whole number of 64 bits in JSON",
+        "a whole number of 32 bits",
     ),
     row(
         "`long`",
@@ -77,7 +77,7 @@ pub(crate) const AVRO: &[Row] = &[
         r#""float""#,
         || Value::Float(0.5),
         &["0.5"],
-        "exact: every float is a double",
+        "exact: every float is a double; in JSON the double nearest to the number, which must be in a float's range",
     ),
     row(
         "`double`",
@@ -106,7 +106,7 @@ pub(crate) const AVRO: &[Row] = &[
         r#"{"type":"enum","name":"E","symbols":["RED","BLUE"]}"#,
         || Value::Enum(1, "BLUE".to_owned()),
         &[r#""BLUE""#],
-        "the symbol's name; new symbols need no change",
+        "the symbol's name, in JSON too; a schema with new symbols needs no change",
     ),
     row(
         "`decimal(p, s)` of bytes or fixed, p up to 38",
@@ -134,7 +134,7 @@ pub(crate) const AVRO: &[Row] = &[
         r#"{"type":"fixed","name":"U","size":16,"logicalType":"uuid"}"#,
         || Value::Uuid(uuid_of(UUID_BYTES)),
         &[r#""0fdb4a7a-1d2e-4b8c-9c3f-5a6b7c8d9e0f""#],
-        "its text in lower case",
+        "its text in lower case; in JSON 36 characters with hyphens",
     ),
     row(
         "`date`",
@@ -389,7 +389,7 @@ pub(crate) const DEBEZIUM: &[Row] = &[
         "the connector rounds, not the lake",
     ),
     row(
-        "`io.debezium.data.Json`, `Xml`, `Ltree`",
+        "`io.debezium.data.Json`, `Xml`, `Ltree`, `Tsvector`",
         r#"{"type":"string","connect.name":"io.debezium.data.Json"}"#,
         || text("{\"a\": 1}"),
         &[r#""{\"a\": 1}""#],
@@ -408,6 +408,24 @@ pub(crate) const DEBEZIUM: &[Row] = &[
         || text("a,b"),
         &[r#""a,b""#],
         "the text as it is",
+    ),
+    row(
+        "`io.debezium.data.DoubleVector`, `FloatVector`",
+        r#"{"type":"array","items":"float","connect.name":"io.debezium.data.FloatVector"}"#,
+        || Value::Array(vec![Value::Float(0.5), Value::Float(-1.0)]),
+        &["[0.5,-1.0]"],
+        "a float is a double",
+    ),
+    row(
+        "`io.debezium.data.SparseDoubleVector`, in Avro",
+        r#"{"type":"record","name":"SparseDoubleVector","namespace":"io.debezium.data","connect.name":"io.debezium.data.SparseDoubleVector","fields":[{"name":"dimensions","type":{"type":"int","connect.type":"int16"}},{"name":"vector","type":{"type":"array","items":{"type":"record","name":"MapEntry","namespace":"io.confluent.connect.avro","fields":[{"name":"key","type":{"type":"int","connect.type":"int16"}},{"name":"value","type":"double"}]}}}]}"#,
+        || {
+            let entry = vec![("key", Value::Int(2)), ("value", Value::Double(0.5))];
+            let vector = Value::Array(vec![record(entry)]);
+            record(vec![("dimensions", Value::Int(9)), ("vector", vector)])
+        },
+        &[r#"{"dimensions":9,"vector":[{"key":2,"value":0.5}]}"#],
+        "Connect writes a map whose keys are not strings as an array of entries",
     ),
     row(
         "`io.debezium.data.Bits`",
@@ -481,6 +499,12 @@ pub(crate) const ASKED: &[Row] = &[
         "the text as it is",
     ),
 ];
+
+/// Types in Kafka Connect's own form, which JSON records bring.
+pub(crate) const REFUSED_CONNECT: &[(&str, &str)] = &[(
+    "in JSON, a map whose keys are not strings (`io.debezium.data.SparseDoubleVector`)",
+    r#"{"type":"map","keys":{"type":"int16"},"values":{"type":"double"}}"#,
+)];
 
 pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("`null` alone", r#""null""#),

@@ -11,7 +11,7 @@ use columnar::{ChangeDecoder, ChangeSchema, Decoded};
 use schemas::{AvroSchema, Contract, Shape};
 
 use crate::table::{buffer, encode, finish, meta};
-use crate::type_rows::{ASKED, AVRO, DEBEZIUM, REFUSED, Row};
+use crate::type_rows::{ASKED, AVRO, DEBEZIUM, REFUSED, REFUSED_CONNECT, Row};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/types.md");
 
@@ -33,6 +33,9 @@ contract or the writer's schema is read.
   Debezium's `MicroTime`.
 - In JSON, numbers stand for what the contract (or the schema that comes with the record) says;
   texts of dates, times and numbers are read where they are given in the example.
+- In JSON, a field that the contract lacks makes its record a dead letter (`unknown_field`), unless it
+  is null, or the topic says `unknown_fields = \"ignore\"`, or its columns are inferred
+  (deploy/configuration.md).
 - A Debezium placeholder for a value that the database did not send (`__debezium_unavailable_value`)
   is a text like any other: set the table's replica identity to full.
 ";
@@ -129,6 +132,11 @@ fn refused(out: &mut String) {
         let error = record(avro).parse::<Contract>().unwrap_err();
         writeln!(out, "| {title} | {error} |").unwrap();
     }
+    for (title, connect) in REFUSED_CONNECT {
+        let json = serde_json::from_str(connect).unwrap();
+        let error = AvroSchema::from_connect(&json).unwrap_err();
+        writeln!(out, "| {title} | {error} |").unwrap();
+    }
 }
 
 #[test]
@@ -175,7 +183,21 @@ fn what_a_column_does_not_hold_exactly_is_a_dead_letter() {
         "\"long\"",
         &["1.5", "\"1\"", "9223372036854775808", "true", "[1]", "{}"],
     );
+    dead("\"int\"", &["2147483648", "-2147483649", "0.5", "\"1\""]);
+    dead("\"float\"", &["1e39", "-1e39", "\"NaN\""]);
     dead("\"string\"", &["1", "true", "{}", "[]"]);
+    dead(
+        r#"["null",{"type":"enum","name":"E","symbols":["RED","BLUE"]}]"#,
+        &["\"GREEN\"", "\"red\"", "\"\"", "0", "true"],
+    );
+    dead(
+        r#"{"type":"array","items":{"type":"enum","name":"E","symbols":["RED"]}}"#,
+        &["[\"BLUE\"]", "[\"RED\",null]"],
+    );
+    dead(
+        r#"{"type":"fixed","name":"U","size":16,"logicalType":"uuid"}"#,
+        &["\"0fdb4a7a1d2e4b8c9c3f5a6b7c8d9e0f\"", "\"x\"", "\"\""],
+    );
     dead("\"boolean\"", &["1", "\"true\"", "null"]);
     dead("\"double\"", &["1e999", "\"1\"", "\"NaN\""]);
     dead(
@@ -225,5 +247,14 @@ fn what_a_column_does_not_hold_exactly_is_a_dead_letter() {
         &["[]", r#"{"a":null}"#, r#"{"a":"b"}"#],
     );
     let inner = r#"{"type":"record","name":"I","fields":[{"name":"x","type":"int"}]}"#;
-    dead(inner, &["{}", r#"{"x":null}"#, r#"{"x":"a"}"#, "[]"]);
+    dead(
+        inner,
+        &[
+            "{}",
+            r#"{"x":null}"#,
+            r#"{"x":"a"}"#,
+            r#"{"x":2147483648}"#,
+            "[]",
+        ],
+    );
 }
