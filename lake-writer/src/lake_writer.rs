@@ -111,6 +111,7 @@ pub struct LakeWriter<L> {
     room: Arc<Notify>,
     forget_at: Instant,
     waiting_told_at: Instant,
+    nothing_told: bool,
 }
 
 impl<L> std::fmt::Debug for LakeWriter<L> {
@@ -156,6 +157,7 @@ impl<L: RecordLog> LakeWriter<L> {
             room: Arc::new(Notify::new()),
             forget_at: Instant::now() + FORGET_INTERVAL,
             waiting_told_at: Instant::now(),
+            nothing_told: false,
         }
     }
 
@@ -272,14 +274,21 @@ impl<L: RecordLog> LakeWriter<L> {
         Ok(notice)
     }
 
-    /// A member that died holds its partitions until its session ends; nothing else says so.
+    /// A member that died holds its partitions until its session ends; nothing else says so. That
+    /// no topic is there yet is told once: it may be so for long, and for good reason.
     fn tell_of_waiting(&mut self) {
-        if !self.assigned_once && self.waiting_told_at.elapsed() >= WAITING_TOLD_INTERVAL {
-            self.waiting_told_at = Instant::now();
+        if self.assigned_once || self.waiting_told_at.elapsed() < WAITING_TOLD_INTERVAL {
+            return;
+        }
+        self.waiting_told_at = Instant::now();
+        if !self.lanes.is_empty() {
             info!(
                 "still waiting for partitions: a topic may not exist yet, or the group waits for a \
                  member that died (session.timeout.ms)"
             );
+        } else if !self.nothing_told {
+            self.nothing_told = true;
+            info!("no topic is there that is to be copied; waiting for one");
         }
     }
 

@@ -53,6 +53,12 @@ impl<L: RecordLog> LakeWriter<L> {
     }
 
     async fn start_reading(&mut self) -> Result<(), WriterError> {
+        let reading = self.partitions.iter();
+        let reading: Vec<_> = reading.map(|open| open.partition.clone()).collect();
+        if !reading.is_empty() {
+            // Every question below would wait for a fetch. What is assigned then is read on.
+            self.log.pause(&reading)?;
+        }
         self.drop_buffers();
         for index in 0..self.lanes.len() {
             match self.open(index, self.assigned_to(index)).await {

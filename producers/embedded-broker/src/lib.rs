@@ -1,9 +1,9 @@
 //! A Kafka broker inside the program, for `lakehead demo` and for development: nothing to install,
 //! durable in one local directory, reachable by any Kafka client on a loopback port.
 //!
-//! The protocol and consumer groups are those of [tansu](tansu_broker); everything is kept
-//! in a SlateDB database of local files. The making of topics is ours (`topic.rs` says why), and so is
-//! the log itself (produce, fetch, offsets, idempotent producers), because tansu 0.6, by its source,
+//! The protocol is that of [tansu](tansu_broker); everything is kept in a SlateDB database of local
+//! files. The making of topics and consumer groups are ours (`topic.rs` and `groups.rs` say why), and
+//! so is the log itself (produce, fetch, offsets, idempotent producers), because tansu 0.6, by its source,
 //! does not keep what Lakehead stands on:
 //!
 //! - a fetch from an offset inside a batch starts with the *next* batch, so a consumer that
@@ -43,19 +43,25 @@
 
 mod batch;
 mod broker;
+mod commits;
 mod directory;
 mod durability;
 mod error;
 mod fetch;
+mod group;
+mod groups;
 mod key;
 mod listener;
 mod log;
+mod member;
+mod membership;
 mod offsets;
 mod partition;
 mod produce;
 mod producer;
 mod protocol;
 mod recent;
+mod roster;
 mod settings;
 mod store;
 mod tail;
@@ -70,7 +76,7 @@ pub use settings::Settings;
 /// by this crate's tests.
 pub const LIMITS: &[&str] = &[
     "transactions: refused when a producer initialises them",
-    "groups: the first member has every partition; the next one gets them when it leaves or times out",
+    "groups: Kafka's classic protocol only; after a restart members join again, and a static member that is started again makes the others join again",
     "security: no TLS, no authentication, no ACLs; it listens on 127.0.0.1 only",
     "replication: one broker, every topic has one replica, however many are asked for",
     "retention and compaction: records are kept until their topic is deleted; deleting records is refused",

@@ -7,6 +7,7 @@ use tansu_sans_io::produce_response::{PartitionProduceResponse, TopicProduceResp
 use tansu_sans_io::{
     ErrorCode, InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse,
 };
+use tracing::warn;
 
 use crate::log::Log;
 use crate::partition::{Appended, Partition};
@@ -110,7 +111,14 @@ pub(crate) async fn init_producer_id(
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
     let id = match request.transactional_id {
-        Some(_) => Err(ErrorCode::TransactionalIdAuthorizationFailed),
+        Some(id) => {
+            // The answer has no place for words.
+            warn!(
+                transactional_id = id,
+                "transactions are not served: produce without transactional.id, or use a real Kafka"
+            );
+            Err(ErrorCode::TransactionalIdAuthorizationFailed)
+        }
         None => log.next_producer_id().await,
     };
     let code = id.err().unwrap_or(ErrorCode::None);

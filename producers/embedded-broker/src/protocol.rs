@@ -1,7 +1,7 @@
 //! From the bytes of a request to the bytes of its answer.
 //!
-//! The data path (produce, fetch, offsets, producer ids) and the making of topics are ours; their
-//! metadata, configurations and consumer groups are tansu's.
+//! The data path (produce, fetch, offsets, producer ids), the making of topics and consumer groups
+//! are ours; metadata, configurations and committed offsets are tansu's.
 
 use std::sync::Arc;
 
@@ -16,8 +16,9 @@ use tansu_storage::slate::Engine;
 use tokio::sync::Mutex;
 
 use crate::error::Source;
+use crate::groups::Groups;
 use crate::log::Log;
-use crate::{fetch, offsets, produce, topic, versions};
+use crate::{commits, fetch, membership, offsets, produce, roster, topic, versions};
 
 type Route = FrameRouteService<(), tansu_broker::Error>;
 
@@ -27,6 +28,8 @@ pub(crate) type Reply = BoxFuture<'static, Result<Option<Bytes>, Source>>;
 /// Everything that answers requests, shared by all connections.
 pub(crate) struct Protocol {
     log: Arc<Log>,
+    engine: Engine,
+    groups: Groups,
     tansu: Route,
     topics: Topics,
     /// Tansu keeps all topics under one key and gives up when two changes meet there.
@@ -50,7 +53,9 @@ impl Protocol {
     ) -> Result<Self, tansu_broker::Error> {
         Ok(Self {
             log,
-            tansu: tansu_route(engine)?,
+            groups: Groups::default(),
+            tansu: tansu_route(engine.clone())?,
+            engine,
             topics,
             topic_change: Mutex::default(),
         })
@@ -118,6 +123,40 @@ impl Protocol {
                 self.forget(request).await?;
                 self.pass_on(frame).await?
             }
+            Body::JoinGroupRequest(_)
+            | Body::SyncGroupRequest(_)
+            | Body::HeartbeatRequest(_)
+            | Body::LeaveGroupRequest(_)
+            | Body::OffsetCommitRequest(_)
+            | Body::ListGroupsRequest(_)
+            | Body::DescribeGroupsRequest(_)
+            | Body::DeleteGroupsRequest(_) => self.answer_of_group(frame).await?,
+            _ => self.pass_on(frame).await?,
+        };
+        Ok(body)
+    }
+
+    async fn answer_of_group(&self, frame: Frame) -> Result<Body, Source> {
+        let version = frame.api_version()?;
+        let client = frame.client_id()?.unwrap_or("consumer").to_owned();
+        let (groups, engine) = (&self.groups, &self.engine);
+        let body = match frame.body {
+            Body::JoinGroupRequest(request) => membership::join(groups, request, &client, version)
+                .await
+                .into(),
+            Body::SyncGroupRequest(request) => membership::sync(groups, request).await.into(),
+            Body::HeartbeatRequest(request) => membership::heartbeat(groups, request).into(),
+            Body::LeaveGroupRequest(request) => membership::leave(groups, request).into(),
+            Body::OffsetCommitRequest(request) => {
+                commits::commit(groups, engine, request).await.into()
+            }
+            Body::ListGroupsRequest(request) => roster::list(groups, engine, request).await.into(),
+            Body::DescribeGroupsRequest(request) => {
+                roster::describe(groups, engine, request).await.into()
+            }
+            Body::DeleteGroupsRequest(request) => {
+                roster::delete(groups, engine, request).await.into()
+            }
             _ => self.pass_on(frame).await?,
         };
         Ok(body)
@@ -159,16 +198,13 @@ impl Answer {
 fn tansu_route(engine: Engine) -> Result<Route, tansu_broker::Error> {
     let groups = Controller::with_storage(engine.clone())?;
     let builder = FrameRouteService::builder();
-    let builder = storage::delete_groups(builder, engine.clone())?;
     let builder = storage::delete_topics(builder, engine.clone())?;
     let builder = storage::describe_cluster(builder, engine.clone())?;
     let builder = storage::describe_configs(builder, engine.clone())?;
-    let builder = storage::describe_groups(builder, engine.clone())?;
     let builder = storage::describe_topic_partitions(builder, engine.clone())?;
     let builder = storage::find_coordinator(builder, engine.clone())?;
     let builder = storage::incremental_alter_configs(builder, engine.clone())?;
-    let builder = storage::list_groups(builder, engine.clone())?;
     let builder = storage::metadata(builder, engine)?;
-    let builder = coordinator::services(builder, groups)?;
+    let builder = coordinator::offset_fetch(builder, groups)?;
     Ok(builder.build()?)
 }

@@ -52,10 +52,52 @@ pub(crate) async fn two_members_share_the_partitions(servers: String) {
     let topic = create_topic(&servers, "shared", 4).await;
     let group = unique("shared");
     let members = [(); 2].map(|()| member(&servers, &topic, &group));
+    share(&members.each_ref(), &[2, 2]);
+    // Each reads its own partitions, and commits them as a member.
+    let producer = producer(&servers);
+    for partition in 0..4 {
+        send_numbers(&producer, &topic, partition, 0..10).await;
+    }
+    for member in &members {
+        receive(member, 20);
+        member.commit_consumer_state(CommitMode::Sync).unwrap();
+    }
+}
+
+pub(crate) async fn the_members_that_stay_share_what_one_left(servers: String) {
+    let topic = create_topic(&servers, "left", 4).await;
+    let group = unique("left");
+    let [first, second, third] = [(); 3].map(|()| member(&servers, &topic, &group));
+    share(&[&first, &second, &third], &[1, 1, 2]);
+    drop(first);
+    share(&[&second, &third], &[2, 2]);
+    drop(third);
+    share(&[&second], &[4]);
+}
+
+pub(crate) async fn a_member_that_vanishes_is_replaced(servers: String) {
+    let topic = create_topic(&servers, "vanished", 2).await;
+    let group = unique("vanished");
+    let settings = [("group.instance.id", "one"), ("group.id", &group)];
+    let vanishing = consumer_with(&servers, &settings);
+    vanishing.subscribe(&[&topic]).unwrap();
+    share(&[&vanishing], &[2]);
+    // A static member does not leave when it ends: the next of its name takes its place.
+    drop(vanishing);
+    let again = consumer_with(&servers, &settings);
+    again.subscribe(&[&topic]).unwrap();
+    let started = Instant::now();
+    share(&[&again], &[2]);
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+/// Waits until so many partitions are with these members, in any order.
+fn share(members: &[&BaseConsumer], expected: &[usize]) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let counts = members.each_ref().map(partitions);
-        if counts == [2, 2] {
+        let mut counts: Vec<_> = members.iter().map(|member| partitions(member)).collect();
+        counts.sort_unstable();
+        if counts == expected {
             break;
         }
         assert!(Instant::now() < deadline, "partitions: {counts:?}");
@@ -88,7 +130,7 @@ pub(crate) async fn offsets_are_committed_without_a_subscription(servers: String
     assert_eq!(offset(1), Offset::Offset(7));
 }
 
-pub(crate) fn member(servers: &str, topic: &str, group: &str) -> BaseConsumer {
+fn member(servers: &str, topic: &str, group: &str) -> BaseConsumer {
     let settings = [("group.id", group), ("session.timeout.ms", "6000")];
     let consumer = consumer_with(servers, &settings);
     consumer.subscribe(&[topic]).unwrap();
@@ -96,7 +138,7 @@ pub(crate) fn member(servers: &str, topic: &str, group: &str) -> BaseConsumer {
 }
 
 /// How many partitions a member has, after it was given a moment.
-pub(crate) fn partitions(member: &BaseConsumer) -> usize {
+fn partitions(member: &BaseConsumer) -> usize {
     let _ = member.poll(Duration::from_millis(100));
     member.assignment().unwrap().count()
 }

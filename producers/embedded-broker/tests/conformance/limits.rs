@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use embedded_broker::{EmbeddedBroker, Error, LIMITS, Settings};
 use rdkafka::producer::{FutureProducer, Producer as _};
 
-use crate::client::{PATIENCE, create_topic, producer_with};
-use crate::groups::{member, partitions};
+use crate::client::{PATIENCE, producer_with};
 
 fn is_listed(start: &str) -> bool {
     LIMITS.iter().any(|limit| limit.starts_with(start))
@@ -24,31 +23,6 @@ async fn transactions_are_refused() {
     let started = Instant::now();
     let error = producer.init_transactions(PATIENCE).unwrap_err();
     assert!(started.elapsed() < Duration::from_secs(10), "{error}");
-    broker.stop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_next_member_of_a_group_has_all_when_the_first_leaves() {
-    assert!(is_listed("groups"));
-    let place = tempfile::tempdir().unwrap();
-    let broker = EmbeddedBroker::start(Settings::new(place.path()))
-        .await
-        .unwrap();
-    let servers = broker.bootstrap_servers();
-    let topic = create_topic(servers, "waits", 4).await;
-    let has_all = |consumer: &_| {
-        // A member whose leaving goes unheard is missed when its session ends, after 45 s.
-        let deadline = Instant::now() + 3 * PATIENCE;
-        while partitions(consumer) != 4 {
-            assert!(Instant::now() < deadline);
-        }
-    };
-    let first = member(servers, &topic, "group");
-    has_all(&first);
-    let second = member(servers, &topic, "group");
-    drop(first);
-    has_all(&second);
-    drop(second);
     broker.stop().await.unwrap();
 }
 

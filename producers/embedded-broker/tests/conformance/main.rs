@@ -70,15 +70,9 @@ conformance! {
     offsets::offsets_are_found_by_time,
     groups::a_group_resumes_where_it_committed,
     groups::offsets_are_committed_without_a_subscription,
-}
-
-/// A real Kafka only: for what the embedded broker does instead see `limits`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_members_share_the_partitions() {
-    on_kafka("two_members_share_the_partitions", |servers| {
-        Box::pin(groups::two_members_share_the_partitions(servers))
-    })
-    .await;
+    groups::two_members_share_the_partitions,
+    groups::the_members_that_stay_share_what_one_left,
+    groups::a_member_that_vanishes_is_replaced,
 }
 
 async fn on_embedded(check: Check) {
