@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lake_store::LakeStore;
@@ -16,18 +16,17 @@ use tracing::{info, warn};
 use crate::config::Http;
 use crate::failure::Failure;
 
+mod exposition;
 mod metrics;
 mod readiness;
 
+use exposition::Exposition;
 use readiness::Readiness;
 pub(crate) use readiness::{Report, Stopped};
 
 /// How long the reading thread may give no sign of life, in milliseconds. It gives one every
 /// second, and one question to Kafka, during which it gives none, takes five seconds at most.
 const SILENCE_MAX_MS: u64 = 60_000;
-
-/// What OpenMetrics asks a scraper to be told.
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What a running writer is known by.
 #[derive(Debug)]
@@ -91,10 +90,14 @@ async fn readyz(State(service): State<Service>) -> Response {
     (status, axum::Json(report)).into_response()
 }
 
-async fn metrics(State(service): State<Service>) -> Response {
+async fn metrics(State(service): State<Service>, headers: HeaderMap) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &service.metrics) {
-        Ok(()) => ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Ok(()) => {
+            let exposition = Exposition::asked_for(&headers);
+            let text = exposition.of(text);
+            ([(CONTENT_TYPE, exposition.content_type())], text).into_response()
+        }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -30,7 +30,7 @@ does not mention stay in the current state: see docs/operations.md before you ac
 with updates.
 
 Exit codes: 0 nothing is missing, or accepted; 1 failed, 2 usage or configuration, 3 the lake or
-Kafka cannot be reached, 5 something is missing and was not accepted.")]
+Kafka cannot be reached, 5 something is missing, a topic too, and was not accepted.")]
 pub(crate) struct ResumeArgs {
     /// The configuration file of the writer
     #[arg(long, value_name = "FILE")]
@@ -99,15 +99,24 @@ pub(crate) async fn run(args: ResumeArgs) -> Result<(), Failure> {
 }
 
 async fn show(observer: &Observer, feeds: &[Feed]) -> Result<(), Failure> {
-    let mut missing = Vec::new();
+    let (mut missing, mut absent) = (Vec::new(), 0);
     for feed in feeds {
-        let (_, gaps) = look(observer, feed, None).await?;
+        let (stand, gaps) = look(observer, feed, None).await?;
+        if !exists(&stand) {
+            absent += 1;
+            write(&format!("{}: {}\n", feed.table, absence(feed)))?;
+        }
         for gap in &gaps {
             write(&format!("{}: {gap}\n", feed.table))?;
         }
         if !gaps.is_empty() {
             missing.push(feed.table.to_string());
         }
+    }
+    if missing.is_empty() && absent > 0 {
+        return Err(Failure::partly(format!(
+            "topics that do not exist: {absent}"
+        )));
     }
     if missing.is_empty() {
         return write("nothing is missing\n");
@@ -120,6 +129,9 @@ async fn show(observer: &Observer, feeds: &[Feed]) -> Result<(), Failure> {
 
 async fn accept(observer: &Observer, feed: &Feed, args: &ResumeArgs) -> Result<(), Failure> {
     let (stand, mut gaps) = look(observer, feed, args.from.map(Restart::from)).await?;
+    if !exists(&stand) {
+        return Err(Failure::failed(anyhow::anyhow!(absence(feed))));
+    }
     if args.partition.is_some() {
         gaps.retain(|gap| gap.partition == args.partition);
     }
@@ -159,6 +171,17 @@ fn warn_of_updates(feed: &Feed, gaps: &[Gap]) -> Result<(), Failure> {
     ))
 }
 
+fn exists(stand: &Stand) -> bool {
+    stand.partitions_now != Some(0)
+}
+
+fn absence(feed: &Feed) -> String {
+    format!(
+        "topic {} does not exist; its table stays as it is, and goes on when the topic is there",
+        feed.topic
+    )
+}
+
 async fn look(
     observer: &Observer,
     feed: &Feed,
@@ -167,12 +190,6 @@ async fn look(
     let stand = observer.look(feed).await?;
     if let Some(error) = &stand.kafka_error {
         return Err(Failure::unreachable(anyhow::anyhow!("{error}")));
-    }
-    if stand.partitions_now == Some(0) {
-        return Err(Failure::failed(anyhow::anyhow!(
-            "topic {} does not exist; its table stays as it is, and goes on when the topic is there",
-            feed.topic
-        )));
     }
     let gaps = observer.with_recorded(&stand, stand.gaps(restart)).await?;
     Ok((stand, gaps))

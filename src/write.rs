@@ -22,6 +22,9 @@ use crate::stop;
 /// Longest wait for Kafka's first answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Longest wait for leaving Kafka's group.
+const LEAVE_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// How often the reading thread gives a sign of life.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -53,8 +56,6 @@ pub(crate) async fn run(args: WriteArgs) -> Result<(), Failure> {
     let stop = stop::on_signal()?;
     let resolved = Config::read(&args.config)?.resolve(&args.config)?;
     let lake = resolved.lake.open(true)?;
-    lake.check().await?;
-    lake.check_exclusive_create().await?;
     let until = if args.once {
         Until::CaughtUp
     } else {
@@ -62,7 +63,7 @@ pub(crate) async fn run(args: WriteArgs) -> Result<(), Failure> {
     };
     let registry = resolved.registry;
     let mut work = Work {
-        lake,
+        lake: lake.clone(),
         kafka: resolved.kafka,
         writer: resolved.writer,
         routes: resolved.routes,
@@ -73,7 +74,21 @@ pub(crate) async fn run(args: WriteArgs) -> Result<(), Failure> {
     if let Some(settings) = &resolved.http {
         work.watch(settings).await?;
     }
+    let mut stopped = stop.clone();
+    tokio::select! {
+        biased;
+        _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+        // Nothing reads yet, and whoever asks whether it lives is told that it does.
+        () = beat(Arc::clone(&work.progress)) => {}
+        checked = check(&lake) => checked?,
+    }
     work.run(stop).await
+}
+
+/// Whether the lake can be written to.
+async fn check(lake: &LakeStore) -> Result<(), Failure> {
+    lake.check().await?;
+    Ok(lake.check_exclusive_create().await?)
 }
 
 /// A lake-writer about to start.
@@ -116,11 +131,15 @@ impl Work {
     pub(crate) async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Failure> {
         let tables = Handle::current();
         let (ended, end) = oneshot::channel();
+        let (leaves, left) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("lake-writer".to_owned());
         thread
             .spawn(move || {
+                let mut writer = None;
                 // Nobody waits any more if the program is ending.
-                ended.send(self.block(tables, stop)).ok();
+                ended.send(self.block(&mut writer, tables, stop)).ok();
+                drop(writer);
+                drop(leaves);
             })
             .map_err(Failure::failed)?;
         let died = || {
@@ -128,10 +147,19 @@ impl Work {
                 "the lake-writer died; see the message above"
             ))
         };
-        end.await.map_err(|_| died())?
+        let result = end.await.map_err(|_| died())?;
+        // Who does not take leave holds its partitions until its session ends, and no longer.
+        tokio::time::timeout(LEAVE_WAIT_MAX, left).await.ok();
+        result
     }
 
-    fn block(self, tables: Handle, stop: watch::Receiver<bool>) -> Result<(), Failure> {
+    /// Runs a writer, which is left in `place`: to drop it may take long.
+    fn block(
+        self,
+        place: &mut Option<LakeWriter<KafkaLog>>,
+        tables: Handle,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -161,6 +189,7 @@ impl Work {
             progress: self.progress,
         };
         let writer = LakeWriter::new(log, self.writer, self.routes, self.until, parts);
+        let writer = place.insert(writer);
         runtime.block_on(writer.run(stop)).map_err(Failure::from)
     }
 }

@@ -287,9 +287,12 @@ impl RecordLog for KafkaLog {
             list.add_partition_offset(topic, partition.partition, offset)
                 .map_err(refused)?;
         }
-        self.consumer.assign(&list).map_err(refused)?;
-        // librdkafka remembers a pause across assignments.
-        self.consumer.resume(&list).map_err(refused)
+        // librdkafka remembers a pause across assignments. Never after assigning: fetchers start on
+        // a thread of its own by then, each such step has a number that must be the highest so far,
+        // and two threads that take numbers at once may hand them in in the wrong order. What is
+        // fetched under the lower one is dropped for ever, and nothing says so.
+        self.consumer.resume(&list).map_err(refused)?;
+        self.consumer.assign(&list).map_err(refused)
     }
 
     async fn unassign(&mut self) -> Result<(), WriterError> {

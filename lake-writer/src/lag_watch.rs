@@ -40,7 +40,7 @@ pub struct KafkaSeen {
 }
 
 impl LagWatch {
-    /// Starts to watch the topics.
+    /// Starts to watch the topics that are named, and those that `progress` meets.
     ///
     /// # Errors
     /// librdkafka refuses the settings, or the system another thread.
@@ -107,7 +107,11 @@ fn look(
         for topic in topics {
             there += usize::from(kafka.partition_count(topic)? > 0);
         }
-        return Ok(there);
+        if topics.is_empty() {
+            kafka.topics()?;
+        }
+        // What patterns found is there.
+        return Ok(there + progress.topics().saturating_sub(topics.len()));
     }
     let tables = progress.tables();
     let mut answered = false;
@@ -125,13 +129,16 @@ fn look(
         _ if answered => {}
         // One topic that is gone says nothing of Kafka, and is told elsewhere.
         Some(error) => return Err(error),
-        None => {
-            for topic in topics.iter().take(1) {
+        None => match topics.first() {
+            Some(topic) => {
                 kafka.partition_count(topic)?;
             }
-        }
+            None => {
+                kafka.topics()?;
+            }
+        },
     }
-    Ok(topics.len())
+    Ok(progress.topics())
 }
 
 /// Whether the table's topic was there when the writer last looked. One that is not costs each

@@ -162,10 +162,11 @@ impl<L: RecordLog> LakeWriter<L> {
     }
 
     /// Runs until `stop` says so, the end is reached or an error makes going on wrong. What was
-    /// read by then is committed.
+    /// read by then is committed. To be called once. Dropping the writer leaves Kafka's group, which
+    /// takes as long as the group's session when Kafka does not answer.
     ///
     /// With [`crate::KafkaLog`] this blocks: give it a thread with a runtime of its own.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), WriterError> {
+    pub async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<(), WriterError> {
         self.find_topics().await?;
         if self.until == Until::CaughtUp {
             self.check_topics().await?;

@@ -22,6 +22,7 @@ use schemas::{RegistryError, SchemaId, SchemaRegistry};
 pub struct Meter {
     requests: AtomicU64,
     failures: AtomicU64,
+    conflicts: AtomicU64,
 }
 
 impl Meter {
@@ -33,6 +34,12 @@ impl Meter {
     /// Requests that were not answered as they must be.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Writes of what must not be there yet that found it there: somebody else was first, or an
+    /// attempt of our own had landed though its answer was lost.
+    pub fn conflicts(&self) -> u64 {
+        self.conflicts.load(Ordering::Relaxed)
     }
 
     fn count(&self, failed: bool) {
@@ -50,6 +57,9 @@ impl Meter {
             )
         });
         self.count(failed);
+        if let Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) = &result {
+            self.conflicts.fetch_add(1, Ordering::Relaxed);
+        }
         result
     }
 }

@@ -23,6 +23,7 @@ pub struct WriterProgress {
     commits: AtomicU64,
     fenced: AtomicU64,
     buffered_bytes: AtomicU64,
+    topics: AtomicU64,
     /// Partitions read, or a negative number while there is no assignment.
     partitions: AtomicI64,
     /// Milliseconds after the start; 0 before the first time.
@@ -43,6 +44,7 @@ impl Default for WriterProgress {
             commits: AtomicU64::default(),
             fenced: AtomicU64::default(),
             buffered_bytes: AtomicU64::default(),
+            topics: AtomicU64::default(),
             partitions: AtomicI64::new(-1),
             turned_ms: AtomicU64::default(),
             beat_ms: AtomicU64::default(),
@@ -87,6 +89,11 @@ impl WriterProgress {
         self.buffered_bytes.load(Ordering::Relaxed)
     }
 
+    /// Topics that are to be read: those that are named, there or not, and those that were found.
+    pub fn topics(&self) -> usize {
+        usize::try_from(self.topics.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
     /// Partitions that are read; `None` while none have been given to this process.
     pub fn partitions(&self) -> Option<u64> {
         u64::try_from(self.partitions.load(Ordering::Relaxed)).ok()
@@ -121,6 +128,10 @@ impl WriterProgress {
     pub(crate) fn turned(&self) {
         let now = self.since_start_ms();
         self.turned_ms.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reading(&self, topics: usize) {
+        self.topics.store(topics as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn assigned(&self, partitions: usize) {

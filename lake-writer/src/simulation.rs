@@ -120,12 +120,12 @@ impl World {
             progress: Arc::new(WriterProgress::default()),
         };
         let routes = Routes::of(vec![route]).unwrap();
-        let writer = LakeWriter::new(log, settings, routes, until, parts);
+        let mut writer = LakeWriter::new(log, settings, routes, until, parts);
         let (stop, stopping) = watch::channel(false);
         Writer {
             member,
             stop,
-            task: tokio::spawn(writer.run(stopping)),
+            task: tokio::spawn(async move { writer.run(stopping).await }),
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a table stands against its topic, told from outside of any running writer: from the table's
 //! Delta log and from Kafka. Nothing here writes but [`Observer::accept`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use lake_store::LakeStore;
@@ -109,16 +109,23 @@ impl Observer {
     }
 
     /// The topics that are to be copied, each with its table: those that the configuration names, and
-    /// those that its patterns find. One that cannot be read is told and left out.
+    /// those that its patterns find. One that cannot be read is told and left out, and so are those
+    /// that Kafka would have to tell when it does not answer; [`Observer::look`] says that it does not.
     ///
     /// # Errors
-    /// There are patterns, and Kafka does not tell its topics.
+    /// There are only patterns, and Kafka does not tell its topics.
     pub fn feeds(&self, routes: &mut Routes) -> Result<Vec<Feed>, StandError> {
         let mut topics: Vec<String> = routes.names().map(str::to_owned).collect();
         if routes.discovers() {
-            let found = self.kafka.topics()?.into_iter();
-            let fresh: Vec<String> = found.filter(|topic| !topics.contains(topic)).collect();
-            topics.extend(fresh);
+            match self.kafka.topics() {
+                Ok(found) => topics.extend(found),
+                Err(error) if topics.is_empty() => return Err(error),
+                Err(error) => {
+                    self.kafka_away.get_or_init(|| error.to_string());
+                }
+            }
+            let mut seen = HashSet::new();
+            topics.retain(|topic| seen.insert(topic.clone()));
         }
         let mut feeds = Vec::with_capacity(topics.len());
         for topic in topics {

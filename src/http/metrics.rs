@@ -70,6 +70,11 @@ impl Metrics {
                 store.failures(),
             ),
             (
+                "store_conflicts",
+                "Commits and other writes to the lake's store that came second and are tried again",
+                store.conflicts(),
+            ),
+            (
                 "registry_requests",
                 "Requests to the schema registry",
                 registry.requests(),

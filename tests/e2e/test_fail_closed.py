@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
-
 import shop
 from kafka_topic import Record, Topic
 from oracle import judge_purchases
@@ -31,41 +29,6 @@ def healthy(road: Road) -> tuple[Topic, shop.Avro]:
     avro = shop.Avro(road.registry, other.name)
     other.produce(avro.records(0, 100))
     return other, avro
-
-
-def remade(road: Road, topic: Topic) -> Topic:
-    """The topic deleted and created again under its name."""
-    admin = AdminClient({"bootstrap.servers": road.bootstrap})
-    admin.delete_topics([topic.name])[topic.name].result(30)
-    wait_until("the topic is gone", lambda: topic.name not in admin.list_topics(timeout=10).topics, 30)
-    return road.topic(topic.partitions)
-
-
-def test_a_topic_made_again_with_more_records(road: Road) -> None:
-    topic, (other, other_avro) = road.topic(partitions=1), healthy(road)
-    avro = shop.Avro(road.registry, topic.name)
-    topic.produce(avro.records(0, 100))
-    road.configure(shop_topic(topic), shop_topic(other, table=OTHER), assignment="all")
-    road.write_once()
-    before = rows(road, shop.TABLE)
-    topic = remade(road, topic)
-    topic.produce(avro.records(10_000, 10_300))
-    writer = road.writer()
-    stopped_with(writer, "is not the one that was copied", road, other, other_avro)
-    assert rows(road, shop.TABLE) == before, "records of another topic were taken for the old one's"
-    assert writer.end() == 1
-
-
-def test_partitions_added(road: Road) -> None:
-    topic, (other, other_avro) = road.topic(partitions=1), healthy(road)
-    avro = shop.Avro(road.registry, topic.name)
-    topic.produce(avro.records(0, 100))
-    road.configure(shop_topic(topic), shop_topic(other, table=OTHER))
-    road.write_once()
-    admin = AdminClient({"bootstrap.servers": road.bootstrap})
-    admin.create_partitions([NewPartitions(topic.name, 4)])[topic.name].result(30)
-    writer = road.writer()
-    stopped_with(writer, "has 4 partitions, the table was written from 1", road, other, other_avro)
 
 
 def test_records_deleted_before_they_were_copied(road: Road) -> None:

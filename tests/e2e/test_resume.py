@@ -2,112 +2,20 @@
 
 from __future__ import annotations
 
-import pathlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
 import facts
-import parts
 from kafka_topic import Record, Topic
-from lake import Lake
-from program import Program, wait_until
+from pair import GOES_ON, HEALTHY, LOST, Pair, assert_ends_well
 from road import Road
-from writer_http import WriterHttp
-
-LOST, HEALTHY = "shop.lost", "shop.healthy"
-# A retry comes 5, 10, 20, … seconds after the one before.
-GOES_ON = 120.0
-
-
-@dataclass
-class Pair:
-    """Two topics and their tables: one that will lose records, one that must not notice."""
-
-    road: Road
-    lost: Topic
-    healthy: Topic
-    http: WriterHttp
-    numbers: int = 0
-
-    @classmethod
-    def make(cls, road: Road, partitions: int = 2) -> Pair:
-        pair = cls(road, road.topic(partitions, "-lost"), road.topic(2, "-healthy"), WriterHttp.choose())
-        road.configure(facts.settings(road, pair.lost, LOST), facts.settings(road, pair.healthy, HEALTHY), http=pair.http.address)
-        return pair
-
-    def produce(self, topic: Topic, count: int) -> range:
-        """Records of numbers that no record had before."""
-        numbers = range(self.numbers, self.numbers + count)
-        self.numbers += count
-        facts.produce(topic, numbers)
-        return numbers
-
-    def copied(self, count: int = 200) -> range:
-        """Records in both topics, copied; the writer has ended."""
-        numbers = self.produce(self.lost, count)
-        self.produce(self.healthy, count)
-        self.road.write_once("before")
-        return numbers
-
-    def assert_healthy_goes_on(self) -> None:
-        self.produce(self.healthy, 100)
-        facts.wait_caught_up(self.road, self.healthy, HEALTHY)
-
-    def stopped_by(self, *codes: str) -> str:
-        """Waits until the table is stopped, and sees that the other one is not and that `status` says the same."""
-        code = self.http.wait_stopped(LOST, *codes)
-        self.assert_healthy_goes_on()
-        assert self.http.ready()["ready"], "a stopped table does not make the writer unready"
-        assert self.http.metrics()[f'lakehead_table_stopped{{table="{HEALTHY}"}}'] == 0
-        status = self.road.run("status", "--config", "lakehead.toml")
-        assert status.returncode == 5 and HEALTHY in status.stdout, (status.returncode, status.stdout, status.stderr)
-        return code
-
-    def resume(self, *arguments: str, config: str = "lakehead.toml") -> str:
-        """Shows first, which must change nothing; then accepts."""
-        before = files(self.road.lake)
-        shown = self.road.run("resume", "--config", config)
-        assert shown.returncode == 5 and LOST in shown.stdout and HEALTHY not in shown.stdout, (shown.stdout, shown.stderr)
-        assert {path for path in files(self.road.lake) - before if "lost" in path or "gaps" in path} == set()
-        accepted = self.road.run("resume", "--config", config, "--accept-gap", LOST, *arguments)
-        assert accepted.returncode == 0, (accepted.stdout, accepted.stderr)
-        return accepted.stdout
-
-    def flows_again(self, expected: set[int], topic: Topic | None = None) -> None:
-        """The running writer goes on by itself, and every record is in its table once."""
-        lost = topic or self.lost
-        expected |= set(self.produce(lost, 50))
-        facts.wait_caught_up(self.road, lost, LOST, GOES_ON)
-        facts.wait_caught_up(self.road, self.healthy, HEALTHY)
-        facts.assert_landed_once(self.road.lake, LOST, expected)
-        facts.assert_landed_once(self.road.lake, HEALTHY, facts.kept(self.healthy))
-        wait_until("nothing is stopped", lambda: not self.http.ready()["stopped"], 30)
-
-    def texts(self, *numbers: int) -> list[str]:
-        """The current rows of these numbers."""
-        ids = ", ".join(str(number) for number in numbers)
-        return [row["text"] for row in self.road.sql(f"SELECT text FROM {LOST} WHERE id IN ({ids}) ORDER BY id")]
-
-    def gaps(self) -> list[dict[str, str]]:
-        return self.road.sql('SELECT topic, partition, from_offset, to_offset, reason FROM system.gaps WHERE "table" = \'shop.lost\' '
-                             "ORDER BY partition, accepted_at")
-
-
-def files(lake: Lake) -> set[str]:
-    return {str(path) for path in pathlib.Path(lake.url).rglob("*") if path.is_file()}
 
 
 @pytest.fixture
 def pair(road: Road) -> Iterator[Pair]:
     yield Pair.make(road)
-
-
-def assert_ends_well(writer: Program) -> None:
-    code = writer.end(60)
-    assert code == 0, f"the writer ended with {code}:\n{writer.text[-3000:]}"
 
 
 def test_retention_passed_the_progress(pair: Pair) -> None:
@@ -129,7 +37,11 @@ def test_retention_passed_the_progress(pair: Pair) -> None:
 @pytest.mark.parametrize("records", [40, 900], ids=["fewer", "more"])
 @pytest.mark.parametrize("running", [False, True], ids=["down", "running"])
 def test_topic_made_again(pair: Pair, running: bool, records: int) -> None:
-    """Deleted and made again under its name, with fewer and with more records than were copied, while the writer is down or reads it."""
+    """Deleted and made again under its name, with fewer and with more records than were copied, while the writer is down or reads it;
+    in a group, and for a writer that takes all partitions."""
+    road = pair.road
+    road.configure(facts.settings(road, pair.lost, LOST), facts.settings(road, pair.healthy, HEALTHY), http=pair.http.address,
+                   assignment="all" if records > 200 else "group")
     copied = set(pair.copied())
     if running:
         writer = pair.road.writer()
@@ -173,13 +85,17 @@ def test_topic_that_is_gone_keeps_its_table(pair: Pair, assignment: str) -> None
     assert_ends_well(writer)
 
 
-def test_partitions_added(pair: Pair) -> None:
+@pytest.mark.parametrize("running", [False, True], ids=["down", "running"])
+def test_partitions_added(pair: Pair, running: bool) -> None:
     copied = set(pair.copied())
-    copied_first = min(copied)
+    if running:
+        writer = pair.road.writer()
+        pair.http.wait_ready()
     wider = pair.lost.add_partitions(5)
-    more = set(pair.produce(wider, 100))
-    writer = pair.road.writer()
+    if not running:
+        writer = pair.road.writer()
     pair.stopped_by("partitions_changed")
+    more = set(pair.produce(wider, 100))
     said = pair.resume()
     assert "has 5 partitions, the table was written from 2" in said, said
     pair.flows_again(copied | more, wider)
@@ -236,48 +152,6 @@ def test_offsets_regressed(road: Road) -> None:
     assert_ends_well(writer)
 
 
-def test_another_cluster_behind_the_address(road: Road, tmp_path: pathlib.Path) -> None:
-    """Two brokers, one after the other, on one port. While there is none the writer lives and says what it lacks."""
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder in folders:
-        folder.mkdir()
-    broker, road.bootstrap = parts.start_kafka(folders[0])
-    port = int(road.bootstrap.rpartition(":")[2])
-    try:
-        broker.wait_ready()
-        pair = Pair.make(road)
-        copied = set(pair.copied())
-        healthy = set(facts.landed(road.lake, HEALTHY))
-        writer = road.writer()
-        pair.http.wait_ready()
-        broker.stop()
-        wait_until("the writer says that kafka is away", lambda: any("kafka" in what for what in pair.http.ready()["missing"]), 90)
-        alive = pair.http.get("livez")
-        assert alive is not None and alive.status_code == 200
-        away = road.run("status", "--config", "lakehead.toml")
-        assert away.returncode == 3 and LOST in away.stdout, (away.returncode, away.stdout, away.stderr)
-        assert_ends_well(writer)
-        broker, _ = parts.start_kafka(folders[1], port)
-        broker.wait_ready()
-        lost = Topic.create(road.bootstrap, pair.lost.name, 2)
-        pair.produce(lost, 500)
-        # What the other cluster has never had is a new topic to it, and its table a new one.
-        pair.healthy = Topic.create(road.bootstrap, "elsewhere", 2)
-        road.configure(facts.settings(road, lost, LOST), facts.settings(road, pair.healthy, "shop.elsewhere"), http=pair.http.address)
-        pair.produce(pair.healthy, 100)
-        writer = road.writer("writer-two")
-        pair.http.wait_stopped(LOST, "topic_replaced", "offset_out_of_range")
-        facts.wait_caught_up(road, pair.healthy, "shop.elsewhere")
-        pair.resume()
-        expected = copied | facts.kept(lost) | set(pair.produce(lost, 50))
-        facts.wait_caught_up(road, lost, LOST, GOES_ON)
-        facts.assert_landed_once(road.lake, LOST, expected)
-        facts.assert_landed_once(road.lake, HEALTHY, healthy)
-        assert_ends_well(writer)
-    finally:
-        broker.stop()
-
-
 def test_resume_killed_after_the_row(pair: Pair) -> None:
     """Between the row of the gap and the move of the progress; run again, there is one row."""
     copied = set(pair.copied())
@@ -290,5 +164,22 @@ def test_resume_killed_after_the_row(pair: Pair) -> None:
     pair.resume()
     assert pair.gaps() == [gap]
     writer = pair.road.writer()
+    pair.flows_again(copied | facts.kept(pair.lost))
+    assert_ends_well(writer)
+
+
+def test_two_resumes_at_once(pair: Pair) -> None:
+    """Any number of people may accept a gap while the writer tries to go on: one row, and each is told that it is done, by whom not."""
+    copied = set(pair.copied())
+    pair.produce(pair.lost, 100)
+    pair.lost.delete_up_to(0, pair.lost.end_offsets()[0] - 5)
+    writer = pair.road.writer()
+    pair.http.wait_stopped(LOST, "offset_out_of_range")
+    resumes = [pair.road.start(f"resume-{number}", "resume", "--config", "lakehead.toml", "--accept-gap", LOST) for number in range(4)]
+    codes = [resume.wait(60) for resume in resumes]
+    assert 0 in codes, [resume.text for resume in resumes]
+    for code, resume in zip(codes, resumes, strict=True):
+        assert code == 0 or code == 1 and "somebody moved its progress meanwhile" in resume.text, (code, resume.text)
+    assert len(pair.gaps()) == 1
     pair.flows_again(copied | facts.kept(pair.lost))
     assert_ends_well(writer)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import requests
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
+from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 import parts
 from program import wait_until
+
+# The stated bound of a stop.
+STOP_SECONDS = 45.0
 
 
 @dataclass(frozen=True)
@@ -56,15 +61,24 @@ class WriterHttp:
         wait_until(f"{table} is stopped by one of {codes}", is_stopped, seconds)
         return found[0]
 
+    def families(self, plain: bool = False) -> list[Metric]:
+        """What a scraper reads, which is an error to it if it is not as the format says."""
+        accept = "*/*" if plain else "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        answer = requests.get(f"http://{self.address}/metrics", headers={"Accept": accept}, timeout=15)
+        expected = "text/plain; version=0.0.4; charset=utf-8" if plain else accept
+        assert (answer.status_code, answer.headers["content-type"]) == (200, expected)
+        return list((parse_plain if plain else parse_open_metrics)(answer.text))
+
     def metrics(self) -> dict[str, float]:
         """Every sample by its name and labels."""
-        answer = self.get("metrics")
-        assert answer is not None and answer.status_code == 200
-        assert answer.headers["content-type"].startswith("application/openmetrics-text"), answer.headers
-        samples = {}
-        for line in answer.text.splitlines():
-            if not line.startswith("#"):
-                name, value = re.fullmatch(r"(\S+(?:\{.*\})?) (\S+)", line).groups()  # type: ignore[union-attr]
-                samples[name] = float(value)
-        assert answer.text.endswith("# EOF\n")
-        return samples
+        return samples(self.families())
+
+
+def samples(families: list[Metric]) -> dict[str, float]:
+    """Every sample by its name and labels, as in the text."""
+    found: dict[str, float] = {}
+    for family in families:
+        for sample in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+            found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return found

@@ -157,11 +157,12 @@ def start_kafka(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
     return part, f"127.0.0.1:{port}"
 
 
-def start_s3(folder: pathlib.Path) -> tuple[Part, str]:
-    port = free_port()
+def start_s3(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
+    """MinIO on one drive; returns it and its endpoint. A folder used before keeps its objects."""
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     # To MinIO a folder of its drive is a bucket.
-    (folder / "s3" / S3_BUCKET).mkdir(parents=True)
+    (folder / "s3" / S3_BUCKET).mkdir(parents=True, exist_ok=True)
     command = [str(place("MINIO_FOLDER") / "minio"), "server", str(folder / "s3"), "--address", f"127.0.0.1:{port}"]
     part = Part("minio", command, folder, lambda: page_answers(f"{url}/minio/health/ready"),
                 MINIO_ROOT_USER=S3_ACCESS_KEY, MINIO_ROOT_PASSWORD=S3_SECRET_KEY)

@@ -55,10 +55,12 @@ impl KafkaLog {
     }
 
     /// The names of all topics of the cluster that this user may see, in order; those that Kafka
-    /// keeps for itself too.
+    /// keeps for itself too. Asks once: who looks for new topics looks again anyhow, and must not
+    /// keep those that are known waiting.
     pub(super) async fn cluster_topics(&self) -> Result<Vec<String>, WriterError> {
-        let all = || self.consumer.fetch_metadata(None, REQUEST_TIMEOUT);
-        let metadata = self.ask(("topics", "*"), all).await?;
+        tokio::task::yield_now().await;
+        let metadata = self.consumer.fetch_metadata(None, REQUEST_TIMEOUT);
+        let metadata = metadata.map_err(|error| WriterError::Kafka(format!("topics: {error}")))?;
         let there = metadata.topics().iter();
         let there = there.filter(|topic| topic.error().is_none());
         let mut names: Vec<String> = there.map(|topic| topic.name().to_owned()).collect();

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::LakeWriter;
+use super::{LakeWriter, Until};
 use crate::error::WriterError;
 use crate::lane::{Lane, Outlet};
 use crate::record_log::RecordLog;
@@ -23,11 +23,18 @@ impl<L: RecordLog> LakeWriter<L> {
         if self.discover_at.is_some_and(|at| Instant::now() < at) {
             return Ok(());
         }
-        self.discover_at = Some(Instant::now() + DISCOVERY_INTERVAL);
         let mut topics: Vec<String> = self.routes.names().map(str::to_owned).collect();
         if self.routes.discovers() {
-            topics.extend(self.log.topics().await?);
+            match self.log.topics().await {
+                Ok(found) => topics.extend(found),
+                // What is read already goes on; new topics can wait.
+                Err(error @ WriterError::Kafka(_)) if self.until == Until::Stopped => {
+                    warn!(%error, "cannot look for new topics; trying again");
+                }
+                Err(error) => return Err(error),
+            }
         }
+        self.discover_at = Some(Instant::now() + DISCOVERY_INTERVAL);
         let known = self.lanes.len();
         for topic in topics {
             if self.lanes.iter().any(|lane| *lane.topic == *topic) || self.refused.contains(&topic)
@@ -46,6 +53,7 @@ impl<L: RecordLog> LakeWriter<L> {
         if self.lanes.len() == known {
             return Ok(());
         }
+        self.progress.reading(self.lanes.len());
         info!(topics = self.lanes.len(), "reading these many topics");
         let names = self.lanes.iter().map(|lane| lane.topic.to_string());
         self.log.read_topics(names.collect())

@@ -12,6 +12,8 @@ use crate::action::{self, Action, Txn};
 use crate::clock::SystemClock;
 use crate::layout;
 
+mod kills;
+
 const TABLE: &str = "shop.purchase";
 const TOPIC: &str = "purchases";
 
