@@ -98,7 +98,7 @@ proptest! {
         prop_assert_eq!(rows.rows(), usize::from(decoded == Ok(Decoded::Row)));
         prop_assert!(rows.bytes() <= UNSAID_BYTES_MAX + BYTES_PER_BYTE_MAX * body.len(), "{} bytes", rows.bytes());
         // What comes out is whole.
-        let batches = rows.finish().unwrap();
+        let batches = rows.finish(0).unwrap();
         prop_assert_eq!(batches.len(), usize::from(decoded.is_ok()));
     }
 
