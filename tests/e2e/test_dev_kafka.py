@@ -165,3 +165,16 @@ def test_what_the_serializer_wrote_the_deserializer_reads(running: Dev) -> None:
     reader.close()
     purchase = AvroDeserializer(service.client)(value, SerializationContext(TABLE, MessageField.VALUE))
     assert purchase == {"id": 1, "item": "lamp", "quantity": 2}
+
+
+def test_a_new_topic_is_read_soon_among_many_idle_ones(running: Dev) -> None:
+    """A question to a broker waits for the fetch under way, half a second where nothing arrives: it must not be asked for each topic."""
+    many = [f"shop.idle{number}" for number in range(40)]
+    producer = Producer({"bootstrap.servers": running.bootstrap})
+    for topic in many:
+        producer.produce(topic, value="no row")
+    assert producer.flush(60) == 0
+    wait_until("all are read", lambda: running.count("system.dead_letters") == len(many), 120)
+    producer.produce("shop.late", value="no row either")
+    assert producer.flush(30) == 0
+    wait_until("the late one is read too", lambda: running.count("system.dead_letters") == len(many) + 1, 25)
