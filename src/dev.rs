@@ -38,7 +38,8 @@ shell. Killed at any moment and started again, it goes on where it stopped.
 
 Examples:
   lakehead dev                                    everything below ./lakehead-dev
-  lakehead dev --topic shop.order:avro:debezium --topic shop.click:json:append
+  lakehead dev --topic shop.order:avro:debezium --topic shop.click:json
+  lakehead dev --topic shop.cart:json:upsert:cart
   lakehead dev --config lakehead.toml             [writer] and [[topic]] of a configuration
   lakehead dev --kafka-port 0 --registry-port 0 --dir try
 
@@ -64,9 +65,10 @@ pub(crate) struct DevArgs {
     partitions: i32,
 
     /// How a topic is read; may be given several times. FORMAT is avro (the default) or json, whose
-    /// columns are those of its first records; SHAPE is upsert (the default: the value is the row,
-    /// null deletes), debezium or append
-    #[arg(long = "topic", value_name = "NAME[:FORMAT[:SHAPE]]")]
+    /// columns are those of its first records; SHAPE is upsert (the value is the row, null deletes;
+    /// avro's default), append (json's) or debezium; KEY is the fields of the key, FIELD[,FIELD],
+    /// where the records' keys do not say them
+    #[arg(long = "topic", value_name = "NAME[:FORMAT[:SHAPE[:KEY]]]")]
     topics: Vec<NamedTopic>,
 
     /// Take [writer] and [[topic]] from this configuration, and copy what it names; the rest of it

@@ -26,7 +26,7 @@ pub(super) struct Road {
     contracts_from: PathBuf,
 }
 
-/// `NAME[:FORMAT[:SHAPE]]`.
+/// `NAME[:FORMAT[:SHAPE[:KEY]]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NamedTopic(TopicSettings);
 
@@ -115,16 +115,29 @@ impl FromStr for NamedTopic {
             Some("json") => Format::Json,
             Some(other) => return Err(format!("{other:?} is not a format; one of avro, json")),
         };
-        let shape = match parts.next() {
-            None => Shape::Upsert,
-            Some(shape) => Shape::from_str(shape).map_err(|error| error.to_string())?,
+        let shape = match (parts.next(), format) {
+            // Nothing in plain JSON says which of its fields are the key.
+            (None, Format::Json) => Shape::Append,
+            (None, _) => Shape::Upsert,
+            (Some(shape), _) => Shape::from_str(shape).map_err(|error| error.to_string())?,
         };
+        let key = parts
+            .next()
+            .map(|fields| fields.split(',').map(str::to_owned).collect());
+        if key.is_none() && (format, shape) == (Format::Json, Shape::Upsert) {
+            return Err(format!(
+                "plain JSON does not say which fields are its key; write {name}:json:upsert:FIELD[,FIELD]"
+            ));
+        }
         if let Some(more) = parts.next() {
-            return Err(format!("{more:?} is too much; write NAME[:FORMAT[:SHAPE]]"));
+            return Err(format!(
+                "{more:?} is too much; write NAME[:FORMAT[:SHAPE[:KEY]]]"
+            ));
         }
         Ok(Self(TopicSettings {
             format,
             shape,
+            key,
             // Its columns are those of its first records.
             infer: format == Format::Json,
             ..TopicSettings::named(name)
@@ -137,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_is_named_in_one_to_three_parts() {
+    fn a_topic_is_named_in_one_to_four_parts() {
         let named = |text: &str| text.parse::<NamedTopic>().map(|topic| topic.0);
         let shape = |text: &str| named(text).map(|settings| settings.shape);
         assert_eq!(shape("shop.order"), Ok(Shape::Upsert));
@@ -146,11 +159,15 @@ mod tests {
         let json = named("shop.order:json:append").unwrap();
         assert_eq!((json.format, json.infer), (Format::Json, true));
         assert_eq!(json.name.as_deref(), Some("shop.order"));
+        assert_eq!(shape("shop.order:json"), Ok(Shape::Append));
+        let keyed = named("shop.cart:json:upsert:shop,cart").unwrap();
+        assert_eq!(keyed.key, Some(vec!["shop".to_owned(), "cart".to_owned()]));
         for (text, why) in [
             ("", "missing"),
             ("a.b:xml", "not a format"),
             ("a.b:avro:heap", "not a shape"),
-            ("a.b:avro:append:more", "too much"),
+            ("a.b:json:upsert", "a.b:json:upsert:FIELD"),
+            ("a.b:avro:upsert:id:more", "too much"),
         ] {
             let error = named(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

@@ -15,6 +15,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).p
 
 import parts  # noqa: E402
 from demo import Demo  # noqa: E402
+from dev import Dev  # noqa: E402
 from lake import Bucket, Lake  # noqa: E402
 from listeners import Listeners  # noqa: E402
 from road import Road  # noqa: E402
@@ -135,3 +136,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if CI and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def dev(binary: pathlib.Path, tmp_path: pathlib.Path) -> Dev:
+    return Dev.at(binary, tmp_path)
+
+
+@pytest.fixture
+def running(dev: Dev) -> Iterator[Dev]:
+    program = dev.start()
+    yield dev
+    program.kill()

@@ -70,6 +70,12 @@ class Dev:
         assert answer.returncode == 0, answer.stderr
         return list(csv.DictReader(io.StringIO(answer.stdout)))
 
+    def count(self, table: str) -> int:
+        return int(self.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"])
+
+    def changes(self) -> int:
+        return self.count(f"{TABLE}_changes") if self.lake.exists(TABLE) else 0
+
 
 class Service:
     """Publishes purchases by Confluent's serializers, and remembers what was acknowledged: (partition, offset) and purchase."""

@@ -1,29 +1,22 @@
-"""`lakehead dev`, by the page of the docs and by stock clients; killed, and refused."""
+"""`lakehead dev`, by the page of the docs and by services; killed, and refused."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pathlib
-import pty
 import random
-import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-import termios
 import time
-from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
-from confluent_kafka.serialization import MessageField, SerializationContext
 
 from dev import ROW, TABLE, Dev, Service
 from page import Reader
@@ -31,18 +24,6 @@ from program import Program, wait_until
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "dev.md"
 KILLS = int(os.environ.get("LAKEHEAD_TEST_DEV_KILLS", 8))
-
-
-@pytest.fixture
-def dev(binary: pathlib.Path, tmp_path: pathlib.Path) -> Dev:
-    return Dev.at(binary, tmp_path)
-
-
-@pytest.fixture
-def running(dev: Dev) -> Iterator[Dev]:
-    program = dev.start()
-    yield dev
-    program.kill()
 
 
 def stock_client(name: str) -> None:
@@ -112,7 +93,7 @@ def test_killed_and_started_again(dev: Dev) -> None:
     service.flush()
     try:
         assert len(service.acknowledged) == number
-        wait_until("every record is committed", lambda: changes(dev) >= number, 120)
+        wait_until("every record is committed", lambda: dev.changes() >= number, 120)
         assert_whole(dev, service)
         for kill, schema_id in ids.items():
             kept = SchemaRegistryClient({"url": dev.registry}).get_schema(schema_id)
@@ -126,19 +107,14 @@ def test_killed_and_started_again(dev: Dev) -> None:
 
 def publish(service: Service, dice: random.Random, number: int) -> None:
     purchase = {"id": dice.randrange(200)}
-    if dice.random() > 0.1:
+    # The first one is a row: where none was yet, a null value deletes nothing, and is no change.
+    if number == 0 or dice.random() > 0.1:
         purchase |= {"item": f"item-{number}", "quantity": number}
     try:
         service.publish(purchase)
     except BufferError:
         service.producer.poll(1)
         service.publish(purchase)
-
-
-def changes(dev: Dev) -> int:
-    if not dev.lake.exists(TABLE):
-        return 0
-    return int(dev.rows(f"SELECT count(*) AS n FROM {TABLE}_changes")[0]["n"])
 
 
 def assert_whole(dev: Dev, service: Service) -> None:
@@ -185,72 +161,46 @@ def test_the_registry_by_confluents_client(running: Dev) -> None:
     assert (missing.value.http_status_code, missing.value.error_code) == (404, 40401)
 
 
-def test_kafka_by_confluents_clients(running: Dev) -> None:
-    admin = AdminClient({"bootstrap.servers": running.bootstrap})
-    admin.create_topics([NewTopic("wide", 4)])["wide"].result(30)
-    with pytest.raises(KafkaException) as refusal:
-        admin.create_topics([NewTopic("wide", 4)])["wide"].result(30)
-    assert refusal.value.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
-    assert len(admin.list_topics(timeout=30).topics["wide"].partitions) == 4
-    producer = Producer({"bootstrap.servers": running.bootstrap, "enable.idempotence": True})
+def test_plain_json_lands_with_the_columns_of_its_first_records(dev: Dev) -> None:
+    program = dev.start("dev", "--topic", "shop.click:json", "--topic", "shop.cart:json:upsert:cart")
+    producer = Producer({"bootstrap.servers": dev.bootstrap, "enable.idempotence": True})
     for number in range(100):
-        producer.produce("wide", value=str(number), partition=number % 4, timestamp=1_700_000_000_000 + number * 1000)
-    # A topic that nobody made: with the partitions that dev was told, one.
-    producer.produce("made.on.demand", value="first")
+        producer.produce("shop.click", value=json.dumps({"page": f"/{number % 5}", "ms": number, "ratio": number / 4, "first": number == 0}))
+        producer.produce("shop.cart", key=json.dumps({"cart": number % 10}), value=json.dumps({"cart": number % 10, "total": number}))
+    producer.produce("shop.cart", key=json.dumps({"cart": 3}), value=None)
     assert producer.flush(30) == 0
-    assert len(admin.list_topics(timeout=30).topics["made.on.demand"].partitions) == 1
-
-    earliest = consumer(running, "group-1", "earliest")
-    earliest.subscribe(["wide"])
-    assert read(earliest, 100) == {str(number).encode() for number in range(100)}
-    earliest.commit(asynchronous=False)
-    earliest.close()
-    latest = consumer(running, "group-1", "earliest")
-    latest.subscribe(["wide"])
-    wait_until("the group has its partitions", lambda: latest.poll(0.1) or latest.assignment(), 30)
-    producer.produce("wide", value="new", partition=1)
-    assert producer.flush(30) == 0
-    assert read(latest, 1) == {b"new"}, "the group goes on where it committed"
-    latest.close()
-
-    place = TopicPartition("wide", 2)
-    ends = admin.list_offsets({place: OffsetSpec.latest()})[place].result(30)
-    assert ends.offset == 25
-    by_time = consumer(running, "group-2", "error")
-    [found] = by_time.offsets_for_times([TopicPartition("wide", 2, 1_700_000_000_000 + 50_000)], timeout=30)
-    assert found.offset == 12, "the records of partition 2 are numbers 2, 6, … and 50 is the thirteenth"
-    by_time.close()
-    admin.delete_topics(["wide"])["wide"].result(30)
-    assert "wide" not in admin.list_topics(timeout=30).topics
+    try:
+        wait_until("the clicks are rows", lambda: dev.lake.exists("shop.click") and dev.count("shop.click") == 100, 60)
+        [sums] = dev.rows("SELECT sum(ms) AS ms, sum(ratio) AS ratio, count(*) FILTER (WHERE first) AS first FROM shop.click")
+        assert (int(sums["ms"]), float(sums["ratio"]), int(sums["first"])) == (4950, 1237.5, 1)
+        wait_until("the carts are rows", lambda: dev.lake.exists("shop.cart") and dev.count("shop.cart") == 9, 60)
+        carts = dev.rows("SELECT cart, total FROM shop.cart")
+        assert {int(row["cart"]): int(row["total"]) for row in carts} == {cart: 90 + cart for cart in range(10) if cart != 3}
+        # What comes among the first records would stop the table instead: its columns could not be told.
+        producer.produce("shop.click", value=json.dumps({"page": "/", "ms": "long", "ratio": 1.5, "first": False}))
+        assert producer.flush(30) == 0
+        wait_until("what does not fit is told", lambda: dev.count("system.dead_letters") == 1, 60)
+        [dead] = dev.rows("SELECT _topic, _offset, error FROM system.dead_letters")
+        assert (dead["_topic"], dead["_offset"]) == ("shop.click", "100") and '"ms"' in dead["error"]
+        assert program.end() == 0, program.text[-3000:]
+    finally:
+        program.kill()
 
 
-def consumer(dev: Dev, group: str, reset: str) -> Consumer:
-    return Consumer({"bootstrap.servers": dev.bootstrap, "group.id": group, "auto.offset.reset": reset, "enable.auto.commit": False})
-
-
-def read(of: Consumer, count: int) -> set[bytes]:
-    values: list[bytes] = []
-    deadline = time.monotonic() + 60
-    while len(values) < count:
-        assert time.monotonic() < deadline, f"{len(values)} of {count} records came"
-        message = of.poll(1)
-        if message is not None:
-            assert message.error() is None, message.error()
-            values.append(message.value())
-    assert len(set(values)) == count
-    return set(values)
-
-
-def test_what_the_serializer_wrote_the_deserializer_reads(running: Dev) -> None:
-    service = Service(running)
+def test_ctrl_c_commits_and_a_directory_that_cannot_be_is_named(dev: Dev) -> None:
+    (dev.folder / "file").write_text("")
+    refused = dev.launch("refused", "--dir", "file/below")
+    assert refused.wait(60) == 1 and "cannot make file/below" in refused.text, refused.text
+    program = dev.start()
+    service = Service(dev)
     service.publish({"id": 1, "item": "lamp", "quantity": 2})
     service.flush()
-    reader = consumer(running, "reader", "earliest")
-    reader.subscribe([TABLE])
-    [value] = read(reader, 1)
-    reader.close()
-    purchase = AvroDeserializer(service.client)(value, SerializationContext(TABLE, MessageField.VALUE))
-    assert purchase == {"id": 1, "item": "lamp", "quantity": 2}
+    program.wait_for_line("partitions assigned", 60)
+    program.signal(signal.SIGINT)
+    assert program.wait(60) == 0, program.text[-3000:]
+    again = dev.start("again")
+    wait_until("the record is a row", lambda: dev.changes() == 1, 60)
+    assert again.end() == 0
 
 
 def test_a_directory_and_ports_are_had_by_one(dev: Dev, binary: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -282,6 +232,7 @@ def launched(binary: pathlib.Path, folder: pathlib.Path, name: str, *arguments: 
 @pytest.mark.parametrize("arguments, named", [
     (["--topic", "nodot"], "nodot"),
     (["--topic", "shop.purchase:xml"], "xml"),
+    (["--topic", "shop.cart:json:upsert"], "shop.cart:json:upsert:FIELD"),
     (["--config", "missing.toml"], "missing.toml"),
     (["--topic", TABLE, "--partitions", "0"], "--partitions"),
 ])
@@ -289,65 +240,3 @@ def test_wrong_usage_is_said_before_anything_starts(binary: pathlib.Path, tmp_pa
     refused = launched(binary, tmp_path, "wrong", "dev", *arguments)
     assert refused.wait(60) == 2 and named in refused.text, refused.text
     assert not (tmp_path / "lakehead-dev").exists()
-
-
-def controlled() -> None:
-    """Makes the terminal that a process reads from its own, so that Ctrl-C reaches it."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
-class Terminal:
-    """A program that believes that somebody types."""
-
-    def __init__(self, dev: Dev, *arguments: str):
-        self.screen, theirs = pty.openpty()
-        self.process = subprocess.Popen([dev.binary, "dev", *dev.ports, *arguments], cwd=dev.folder, stdin=theirs, stdout=theirs, stderr=theirs,
-                                        env=os.environ | {"NO_COLOR": "1"}, start_new_session=True, preexec_fn=controlled)
-        os.close(theirs)
-        self.seen = ""
-
-    def type(self, text: str) -> None:
-        os.write(self.screen, text.encode())
-
-    def wait_for(self, text: str, seconds: float = 60) -> None:
-        """Waits for a text that comes after everything waited for before."""
-        deadline = time.monotonic() + seconds
-        while text not in self.seen:
-            assert time.monotonic() < deadline, f"{text!r} did not come:\n{self.seen}"
-            if select.select([self.screen], [], [], 0.2)[0]:
-                try:
-                    self.seen += os.read(self.screen, 65536).decode(errors="replace")
-                except OSError:
-                    raise AssertionError(f"it ended before {text!r}:\n{self.seen}") from None
-        self.seen = self.seen.split(text, 1)[1]
-
-
-def test_the_prompt(dev: Dev) -> None:
-    terminal = Terminal(dev)
-    try:
-        terminal.wait_for("lakehead> ")
-        service = Service(dev)
-        service.publish({"id": 7, "item": "lamp", "quantity": 2})
-        service.flush()
-        wait_until("the record is committed", lambda: changes(dev) == 1, 60)
-        terminal.type("select item, quantity + 40 as n\n")
-        terminal.wait_for("..> ")
-        terminal.type(f"from {TABLE};\n")
-        terminal.wait_for("| lamp | 42 |")
-        terminal.wait_for("lakehead> ")
-        terminal.type("selec 1;\n")
-        terminal.wait_for("error: ")
-        terminal.wait_for("lakehead> ")
-        # Ctrl-C drops what was typed, and nothing else.
-        terminal.type("select 'never\n")
-        terminal.wait_for("..> ")
-        terminal.type("\x03")
-        terminal.wait_for("lakehead> ")
-        terminal.type("\\d\n")
-        terminal.wait_for("purchase_changes")
-        terminal.wait_for("lakehead> ")
-        terminal.type("\x04")
-        assert terminal.process.wait(60) == 0
-    finally:
-        terminal.process.kill()
-        terminal.process.wait()
