@@ -36,8 +36,10 @@ mod contracts;
 mod outcome;
 mod pace;
 mod topics;
+mod warmth;
 
 use pace::Flow;
+use warmth::Warmth;
 
 /// Longest time one poll lasts, so that stops, schemas and flushes are seen in time.
 const POLL_WAIT_MAX: Duration = Duration::from_millis(100);
@@ -107,6 +109,7 @@ pub struct LakeWriter<L> {
     assigned: Vec<TopicPartition>,
     assigned_once: bool,
     flow: Flow,
+    warmth: Warmth,
     /// Told when a table's writer has made room.
     room: Arc<Notify>,
     forget_at: Instant,
@@ -154,6 +157,7 @@ impl<L: RecordLog> LakeWriter<L> {
             assigned: Vec::new(),
             assigned_once: false,
             flow: Flow::Free,
+            warmth: Warmth::default(),
             room: Arc::new(Notify::new()),
             forget_at: Instant::now() + FORGET_INTERVAL,
             waiting_told_at: Instant::now(),

@@ -24,6 +24,7 @@ use crate::entropy::Entropy;
 use crate::error::WriterError;
 
 mod assignment;
+mod dated_rows;
 mod evolution;
 mod flush;
 mod held;
@@ -218,6 +219,8 @@ impl TableWriter {
                     if outcome.is_err() {
                         self.disown();
                     }
+                    // Who hears of it counts what is held anew.
+                    self.parts.held.set_files(0);
                     outcomes.send((self.parts.table.clone(), outcome)).ok();
                 }
             }

@@ -21,14 +21,23 @@ group_id = "bench-{topic}"
 assignment = "all"
 [registry]
 url = "{registry}"
+[writer]
+{writer}
 [[topic]]
-name = "{topic}"
-table = "bench.flight"
+{topics}
 format = "{format}"
 shape = "{shape}"
 key = ["flight_id"]
 contract = "{contract}"
 """
+
+
+def config(lake, topic, form="json", topics=None, writer=""):
+    """The configuration of a writer of `topic`; `topics` are the lines that say which topics and tables, `writer` its settings."""
+    return CONFIG.format(
+        lake=lake, kafka=os.environ["LAKEHEAD_TEST_KAFKA"], registry=os.environ.get("LAKEHEAD_TEST_REGISTRY", "http://127.0.0.1:1"), topic=topic,
+        topics=topics or f'name = "{topic}"\ntable = "bench.flight"', writer=writer, format="avro" if form == "avro" else "json",
+        shape="debezium" if form == "debezium" else "append", contract=pathlib.Path(__file__).with_name("flight.avsc"))
 
 
 def main():
@@ -38,12 +47,10 @@ def main():
     args.add_argument("--lake", type=pathlib.Path, required=True)
     args.add_argument("--records", type=int, required=True)
     args = args.parse_args()
-    config = args.lake.with_suffix(".toml")
-    config.write_text(CONFIG.format(
-        lake=args.lake, kafka=os.environ["LAKEHEAD_TEST_KAFKA"], registry=os.environ["LAKEHEAD_TEST_REGISTRY"], topic=args.topic,
-        format="avro" if args.format == "avro" else "json", shape="debezium" if args.format == "debezium" else "append", contract=pathlib.Path(__file__).with_name("flight.avsc")))
+    path = args.lake.with_suffix(".toml")
+    path.write_text(config(args.lake, args.topic, args.format))
     print(f"MARK start_1 {time.time()}", flush=True)
-    code = subprocess.run([os.environ["LAKEHEAD_BIN"], "write", "--config", config, "--once"]).returncode
+    code = subprocess.run([os.environ["LAKEHEAD_BIN"], "write", "--config", path, "--once"]).returncode
     print(f"MARK end_1 {time.time()}", flush=True)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"FACT cpu_s_1 {used.ru_utime + used.ru_stime}")

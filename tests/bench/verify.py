@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Count what a writer left behind, from the files that the newest version of its Delta table names.
 
-    verify.py TABLE_DIR --topic TOPIC_REPORT.json
+    verify.py TABLE_DIR... --topic TOPIC_REPORT.json
+
+Several tables are those of one report's topics.
 
 Prints one JSON object: rows, distinct (partition, offset), gaps, nulls, files, bytes, codec, commits and the sums that workload.py
 printed. Exit 1 when rows are missing or double, or a sum is not the producer's.
@@ -24,21 +26,21 @@ FIELDS = ["flight_id", "carrier", "flight", "origin", "dest", "sched_dep", "dep_
 
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("table")
+    args.add_argument("tables", nargs="+")
     args.add_argument("--topic", type=pathlib.Path, required=True, help="the report that workload.py printed")
     args = args.parse_args()
     produced = json.loads(args.topic.read_text())
 
-    table = DeltaTable(args.table)
-    names = [unquote(urlparse(uri).path) for uri in table.file_uris()]
+    tables = [DeltaTable(path) for path in args.tables]
+    names = [(number, unquote(urlparse(uri).path)) for number, table in enumerate(tables) for uri in table.file_uris()]
     places, flight_sum, delay_sum, nulls, codecs, types = [], 0, 0.0, 0, set(), {}
-    for name in names:
+    for number, name in names:
         # One file's own columns only: partition columns of its path are not part of what is counted.
         file = pq.ParquetFile(name)
         codecs.add(file.metadata.row_group(0).column(0).compression)
         part = file.read(columns=["_partition", "_offset", *FIELDS])
         partition, offset = part["_partition"].to_numpy().astype(np.int64), part["_offset"].to_numpy().astype(np.int64)
-        places.append(partition << 48 | offset)
+        places.append(number << 56 | partition << 48 | offset)
         flight_sum += pc.sum(part["flight"]).as_py()
         delay_sum += pc.sum(part["dep_delay"]).as_py()
         nulls += sum(part[column].null_count for column in part.column_names)
@@ -51,7 +53,7 @@ def main():
         gaps += int(mine.max() - mine.min() + 1 - len(mine)) + int(mine.min())
     out = {
         "rows": len(all_places), "distinct": len(distinct), "gaps": gaps, "nulls": nulls, "files": len(names),
-        "bytes": sum(os.path.getsize(name) for name in names), "commits": table.version() + 1, "codec": sorted(codecs), "types": types,
+        "bytes": sum(os.path.getsize(name) for _, name in names), "commits": sum(table.version() + 1 for table in tables), "codec": sorted(codecs), "types": types,
         "sum_flight": flight_sum, "sum_dep_delay": delay_sum,
     }
     out["whole"] = (out["rows"] == out["distinct"] == produced["records"] and not gaps and not nulls

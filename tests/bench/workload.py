@@ -8,7 +8,11 @@
 Format `json` is plain JSON; `debezium` the same rows in Debezium's JSON envelope (without schema); `avro` is the Confluent wire format: magic byte 0, schema id (big endian), Avro body of flight.avsc, which is
 registered first under the topic's name.
 Key: the 16-byte flight id. Partition: CRC32 of the key modulo the partition count, so that events of one flight stay in order.
-Every flight gets four events. Records are uncompressed and carry the time of producing. The topic is created, and must not exist.
+Every flight gets four events. Records are uncompressed and carry the time of producing; with `--days N` they carry times of N days, which
+alternate from flight to flight: the most that a writer of one file per day can be asked. With `--topics N` the flights are spread over topics
+TOPIC_000, TOPIC_001 and so on; `--rate N` paces them to N records a second and
+`--note N` makes records larger. Topics are created, and must not
+exist, unless `--more` adds to them.
 Prints one JSON object: records per partition, mean key and value size, and sums that a reader can check its table against.
 """
 import argparse
@@ -36,6 +40,7 @@ STATUS = ["scheduled", "boarding", "departed", "arrived"]
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 NOTE_TABLE = bytes(ALPHABET[i & 63] for i in range(256))
 YEAR_START = datetime.datetime(2013, 1, 1, tzinfo=datetime.timezone.utc)
+YEAR_START_MS, DAY_MS = int(YEAR_START.timestamp()) * 1000, 86_400_000
 EVENTS_PER_FLIGHT = 4
 
 
@@ -47,7 +52,7 @@ def micros(minute):
     return (int(YEAR_START.timestamp()) + minute * 60) * 1_000_000
 
 
-def events(records, seed):
+def events(records, seed, note_bytes=40):
     """Yields tuples in the field order of flight.avsc; times are minutes since 2013-01-01T00:00Z."""
     flights = records // EVENTS_PER_FLIGHT or 1
     rng = random.Random(seed)
@@ -61,6 +66,8 @@ def events(records, seed):
         minute = mixed % (364 * 24 * 60)
         bits = rng.getrandbits(352)
         note = (bits & ((1 << 320) - 1)).to_bytes(40, "little").translate(NOTE_TABLE).decode()
+        if note_bytes > 40:
+            note = (note * (note_bytes // 40 + 1))[:note_bytes]
         noise = bits >> 320
         yield (
             f"{mixed:016x}", CARRIERS[mixed >> 8 & 15], (mixed >> 16) % 8500 + 1, ORIGINS[(mixed >> 32) % 3],
@@ -108,6 +115,17 @@ def avro_encoder(registry, topic):
     return encode
 
 
+def topic_names(topic, count):
+    return [topic] if count == 1 else [f"{topic}_{number:03}" for number in range(count)]
+
+
+def create(bootstrap, names, partitions):
+    topics = [NewTopic(name, partitions, 1, config={"retention.ms": "-1", "retention.bytes": "-1"}) for name in names]
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for made in admin.create_topics(topics).values():
+        made.result(60)
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--bootstrap", default=os.environ["LAKEHEAD_TEST_KAFKA"])
@@ -117,11 +135,16 @@ def main():
     args.add_argument("--partitions", type=int, default=4)
     args.add_argument("--format", choices=["json", "avro", "debezium"], default="json")
     args.add_argument("--seed", type=int, default=20130101)
+    args.add_argument("--topics", type=int, default=1)
+    args.add_argument("--days", type=int, default=0)
+    args.add_argument("--rate", type=int, default=0)
+    args.add_argument("--note", type=int, default=40, help="bytes of each record's note")
+    args.add_argument("--more", action="store_true", help="add to topics that exist")
     args = args.parse_args()
+    names = topic_names(args.topic, args.topics)
 
-    admin = AdminClient({"bootstrap.servers": args.bootstrap})
-    topic = NewTopic(args.topic, args.partitions, 1, config={"retention.ms": "-1", "retention.bytes": "-1"})
-    admin.create_topics([topic])[args.topic].result(30)
+    if not args.more:
+        create(args.bootstrap, names, args.partitions)
 
     failures = []
     producer = Producer({
@@ -147,13 +170,16 @@ def main():
     value_bytes = flight_sum = 0
     delay_sum = 0.0
     started = time.monotonic()
-    for number, event in enumerate(events(args.records, args.seed)):
+    for number, event in enumerate(events(args.records, args.seed, args.note)):
         key = event[0].encode()
         value = encode(event, cached)
-        partition = zlib.crc32(key) % args.partitions
+        spread = zlib.crc32(key)
+        partition, name = spread % args.partitions, names[spread // args.partitions % args.topics]
+        # 0: the time of producing.
+        timestamp = YEAR_START_MS + spread // args.partitions // args.topics % args.days * DAY_MS if args.days else 0
         while True:
             try:
-                producer.produce(args.topic, value, key, partition, on_delivery=delivered)
+                producer.produce(name, value, key, partition, on_delivery=delivered, timestamp=timestamp)
                 break
             except BufferError:
                 producer.poll(0.1)
@@ -163,11 +189,13 @@ def main():
         delay_sum += event[6]
         if number % 2000 == 0:
             producer.poll(0)
+            if args.rate:
+                time.sleep(max(0, started + number / args.rate - time.monotonic()))
     producer.flush(120)
     if failures or len(producer):
         sys.exit(f"{args.topic}: {len(failures)} failed, {len(producer)} undelivered; first: {failures[:1]}")
     print(json.dumps({
-        "topic": args.topic, "format": args.format, "records": args.records, "seed": args.seed,
+        "topic": args.topic, "topics": args.topics, "days": args.days, "format": args.format, "records": args.records, "seed": args.seed,
         "per_partition": per_partition, "mean_value_bytes": round(value_bytes / args.records, 1), "key_bytes": 16,
         "sum_flight": flight_sum, "sum_dep_delay": delay_sum, "seconds": round(time.monotonic() - started, 1),
     }))

@@ -28,11 +28,14 @@ impl<L: RecordLog> LakeWriter<L> {
         index: usize,
         outcome: Result<Outcome, WriterError>,
     ) -> Result<(), WriterError> {
-        self.lanes[index].outlet.answered();
+        let bytes = self.lanes[index].outlet.answered();
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => return self.stop_table(index, error),
         };
+        if outcome.version.is_some() {
+            self.warmth.committed(bytes);
+        }
         let now_us = self.clock.now_us();
         let table = &self.lanes[index].table;
         self.progress.add_committed(table, &outcome, now_us);

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{LakeWriter, POLL_WAIT_MAX};
 use crate::error::WriterError;
+use crate::lane::Outlet;
 use crate::partition::Partition;
 use crate::record_log::RecordLog;
 
@@ -20,6 +21,10 @@ const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 64 << 10..=4 << 20;
 /// Longest time the log is not polled for want of room. After that partitions are paused and the
 /// log is polled again, or the group would take us for dead.
 const HOLD_MAX: Duration = Duration::from_secs(5);
+
+/// Longest time the first record of a table waits after a start: whoever starts a writer sees that
+/// it works, and one that keeps being killed gets on.
+const FIRST_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// How far reading is held back.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -40,7 +45,8 @@ impl<L: RecordLog> LakeWriter<L> {
     }
 
     fn budget_bytes(&self) -> usize {
-        usize::try_from(self.settings.buffer_bytes_max.as_u64()).unwrap_or(usize::MAX)
+        let most = usize::try_from(self.settings.buffer_bytes_max.as_u64()).unwrap_or(usize::MAX);
+        self.warmth.share_of(most)
     }
 
     /// Commits every table whose rows, bytes or age have come far enough.
@@ -64,10 +70,14 @@ impl<L: RecordLog> LakeWriter<L> {
                     .min();
             }
             let Some(opened_at) = opened_at else { continue };
+            let age_max = match self.lanes[index].outlet.has_flushed() {
+                true => self.settings.flush_age_max,
+                false => self.settings.flush_age_max.min(FIRST_AGE_MAX),
+            };
             if at_end
                 || rows >= self.settings.flush_rows_max
                 || bytes as u64 >= self.settings.flush_bytes_max.as_u64()
-                || now.saturating_duration_since(opened_at) >= self.settings.flush_age_max
+                || now.saturating_duration_since(opened_at) >= age_max
             {
                 self.flush(index);
             }
@@ -92,7 +102,8 @@ impl<L: RecordLog> LakeWriter<L> {
         let waiting: usize = outlets().map(|outlet| outlet.held.waiting_bytes()).sum();
         self.progress.set_buffered_bytes(held as u64);
         let most = self.budget_bytes();
-        if held > most / 2 {
+        let staying = buffered + outlets().map(Outlet::staying_bytes).sum::<usize>();
+        if staying > most / 2 {
             self.flush_largest();
         }
         let is_full = held > most || waiting > WAITING_BYTES_MAX.min(most / 4);
@@ -114,13 +125,14 @@ impl<L: RecordLog> LakeWriter<L> {
         Ok(())
     }
 
-    /// Commits the table that holds most, unless its last flushes are still on their way.
+    /// Commits the table that holds most beyond what is on its way already, unless too many of its
+    /// flushes are.
     fn flush_largest(&mut self) {
         let lanes = self.lanes.iter().enumerate();
         let free = lanes.filter(|(_, lane)| lane.outlet.takes_flush());
         let held = |index: usize| {
             let buffers: usize = self.partitions_of(index).map(Partition::bytes).sum();
-            buffers + self.lanes[index].outlet.held.bytes()
+            buffers + self.lanes[index].outlet.staying_bytes()
         };
         if let Some(index) = free
             .map(|(index, _)| index)

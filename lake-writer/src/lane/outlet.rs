@@ -1,5 +1,6 @@
 //! The way from a lane to its table's writer, and what has gone it since the last flush.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use columnar::ChangeSchema;
@@ -25,7 +26,12 @@ pub(crate) struct Outlet {
     pub(crate) bytes: usize,
     /// When the oldest record of the next flush was read.
     pub(crate) opened_at: Option<Instant>,
-    in_flight: usize,
+    /// Bytes of rows of each flush on its way.
+    in_flight: VecDeque<usize>,
+    /// Bytes that the flushes on their way will give back.
+    leaving: usize,
+    /// Whether anything was ever flushed.
+    has_flushed: bool,
 }
 
 impl Outlet {
@@ -36,7 +42,9 @@ impl Outlet {
             rows: 0,
             bytes: 0,
             opened_at: None,
-            in_flight: 0,
+            in_flight: VecDeque::with_capacity(IN_FLIGHT_MAX),
+            leaving: 0,
+            has_flushed: false,
         }
     }
 
@@ -65,31 +73,49 @@ impl Outlet {
 
     /// Whether another flush may be on its way.
     pub(crate) fn takes_flush(&self) -> bool {
-        self.in_flight < IN_FLIGHT_MAX
+        self.in_flight.len() < IN_FLIGHT_MAX
     }
 
     /// Commits what was handed over, if there is anything.
     pub(crate) fn flush(&mut self) {
         if let Some(opened_at) = self.opened_at {
-            self.in_flight += 1;
+            self.in_flight.push_back(self.bytes);
+            self.leaving = self.held.bytes();
+            self.has_flushed = true;
             self.requests.send(Request::Flush { opened_at }).ok();
         }
         self.forget();
     }
 
-    /// A flush was answered.
-    pub(crate) fn answered(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    /// The oldest flush on its way was answered; the bytes of its rows.
+    pub(crate) fn answered(&mut self) -> usize {
+        let bytes = self.in_flight.pop_front().unwrap_or_default();
+        // Of two flushes the later one is left, which is no more than what is held.
+        self.leaving = match self.in_flight.is_empty() {
+            true => 0,
+            false => self.leaving.min(self.held.bytes()),
+        };
+        bytes
+    }
+
+    /// Bytes held that no flush on its way will give back.
+    pub(crate) fn staying_bytes(&self) -> usize {
+        self.held.bytes().saturating_sub(self.leaving)
+    }
+
+    /// Whether anything was flushed since the process started.
+    pub(crate) fn has_flushed(&self) -> bool {
+        self.has_flushed
     }
 
     /// Whether everything that was handed over is answered.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.opened_at.is_none()
+        self.in_flight.is_empty() && self.opened_at.is_none()
     }
 
     /// Whether a flush waits for its answer.
     pub(crate) fn waits(&self) -> bool {
-        self.in_flight > 0
+        !self.in_flight.is_empty()
     }
 
     /// Drops what was handed over and not flushed; requests belong to this assignment from now on.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use columnar::{ChangeBuffer, ChangeSchema};
+use columnar::ChangeSchema;
 use parquet::errors::ParquetError;
 use schemas::TopicPartition;
 
@@ -56,23 +56,10 @@ impl OpenFlush {
         let Some(rows) = chunk.rows else {
             return Ok(());
         };
-        encode(rows, chunk.generation, &mut self.files, entropy)
+        let batch = rows.finish(chunk.generation);
+        batch
+            .map_err(ParquetError::from)
+            .and_then(|batch| self.files.append(batch, entropy))
             .map_err(|error| format!("cannot encode a data file: {error}"))
     }
-}
-
-fn encode(
-    rows: ChangeBuffer,
-    generation: i32,
-    files: &mut OpenFiles,
-    entropy: &Entropy,
-) -> Result<(), ParquetError> {
-    let (count, bytes) = (rows.rows().max(1), rows.bytes());
-    let days = rows.finish(generation)?;
-    let shared = days.len() > 1;
-    for (day, batch) in days {
-        let bytes = bytes / count * batch.num_rows();
-        files.append(day, batch, (bytes, shared), entropy)?;
-    }
-    Ok(())
 }

@@ -64,11 +64,9 @@ pub(crate) fn encode(schema: &Schema, value: Value) -> Vec<u8> {
         .unwrap()
 }
 
-/// The one batch of a buffer whose rows have one date.
+/// The rows of a buffer.
 pub(crate) fn finish(buffer: ChangeBuffer) -> RecordBatch {
-    let mut batches = buffer.finish(2).unwrap();
-    assert_eq!(batches.len(), 1);
-    batches.remove(0).1
+    buffer.finish(2).unwrap()
 }
 
 /// A cell of a column, which may be `_source.name` and the like.

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""What the writer keeps within, measured through the shipped binary against a real Kafka:  bounds.py [CHECK...]
+
+Every check prints lines `CHECK what: figure (bound)`. CPU time is user + system of the writer's process, memory its peak RSS.
+"""
+import glob
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from lakehead_once import config
+from writer_run import WriterRun
+
+HERE = pathlib.Path(__file__).parent
+SCALE = float(os.environ.get("SCALE", 1))
+RESULTS = pathlib.Path(os.environ.get("RESULTS") or tempfile.mkdtemp(prefix="lakehead-bounds-"))
+# What is not a buffer of rows: code, Kafka's queue and fetches, encoders, the allocator's slack.
+OUTSIDE_BUDGET_MIB = 144
+failed = []
+
+
+def say(check, what, figure, bound, kept):
+    print(f"{check:8} {what}: {figure} ({bound}) {'' if kept else 'NOT KEPT'}", flush=True)
+    if not kept:
+        failed.append(f"{check} {what}")
+
+
+def produce(topic, records, wait=True, **options):
+    """Fills topics; returns the report that tables are checked against, once it is there. Topics that are filled already are left."""
+    report = RESULTS / f"topic-{topic}.json"
+    if report.exists() and report.stat().st_size:
+        return report
+    flags = [word for name, value in options.items() for word in ([f"--{name}"] if value is True else [f"--{name}", str(value)])]
+    process = subprocess.Popen([sys.executable, HERE / "workload.py", "--topic", topic, "--records", str(int(records)), *flags],
+                               stdout=open(report, "w"))
+    if not wait:
+        return process
+    if process.wait():
+        sys.exit(f"topic {topic} could not be filled")
+    return report
+
+
+def start(name, topic, once=True, memory_max_mib=None, fresh=True, **settings):
+    """Starts a writer of all topics whose names begin with this one, each into its table of a lake of its own."""
+    lake = RESULTS / f"lake-{name}"
+    if fresh:
+        shutil.rmtree(lake, ignore_errors=True)
+    writer = "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
+    path = RESULTS / f"{name}.toml"
+    path.write_text(config(lake, name, topics=f'match = "({topic}(_[0-9]+)?)"\ntable = "bench.$1"', writer=writer))
+    return WriterRun(path, once, memory_max_mib)
+
+
+def whole(check, name, report):
+    """Whether the tables hold what was produced."""
+    tables = sorted(glob.glob(str(RESULTS / f"lake-{name}" / "bench" / "*" / "changes")))
+    checked = subprocess.run([sys.executable, HERE / "verify.py", *tables, "--topic", report], capture_output=True, text=True)
+    if checked.returncode:
+        say(check, f"{name} holds what was produced", checked.stdout or checked.stderr[-300:], "all of it", False)
+    shutil.rmtree(RESULTS / f"lake-{name}")
+
+
+def memory():
+    """One budget, held with 2,000 open (table, date) buffers and a backlog of 2 GB."""
+    shapes = [("many", 7_200_000, {"topics": 100, "days": 20}), ("wide", 2_000_000, {"days": 2000})]
+    for topic, records, options in shapes:
+        report = produce(topic, records * SCALE, **options)
+        for budget in (256, 64):
+            run = start(f"{topic}-{budget}", topic, buffer_bytes_max=f"{budget} MiB", flush_bytes_max="64 MiB", flush_age_max="60s").wait()
+            files = [event["files"] for _, event in run.commits]
+            what = (f"{options.get('topics', 1)} tables x {options['days']} dates, {json.loads(report.read_text())['records']} records, budget {budget} MiB, "
+                    f"{len(files)} commits, {sum(files)} files, {run.cpu_s:.1f} CPU-s: peak RSS")
+            say("memory", what, f"{run.peak_mib:.0f} MiB", f"at most {budget + OUTSIDE_BUDGET_MIB}", run.code == 0 and run.peak_mib <= budget + OUTSIDE_BUDGET_MIB)
+            whole("memory", f"{topic}-{budget}", report)
+
+
+def changes():
+    """Topics whose rate, and then whose records, grow and shrink 100-fold under one running writer."""
+    topic, seconds, produced = "change", 10 * SCALE, 0
+    steps = [("slow", 200, {}), ("100 x the rate", 20_000, {}), ("slow again", 200, {}), ("records 100 x as large", 200, {"note": 28_000}), ("small again", 200, {})]
+    produce(topic + "_none", 10, topics=1)
+    run = None
+    for number, (what, rate, options) in enumerate(steps):
+        feed = produce(f"{topic}", rate * seconds, wait=False, topics=20, rate=rate, more=number > 0, **options)
+        feed.wait()
+        produced += int(rate * seconds)
+        os.replace(RESULTS / f"topic-{topic}.json", RESULTS / f"topic-{topic}-{number}.json")
+        run = run or start(topic, topic, once=False, flush_age_max="1s")
+        ended = time.monotonic()
+        while run.rows() < produced and time.monotonic() < ended + 30:
+            time.sleep(0.02)
+        late = time.monotonic() - ended
+        say("changes", f"{what}: all committed after the last record", f"{late:.1f} s, RSS {run.rss_mib():.0f} MiB", "at most 5 s", late <= 5)
+    run.stop()
+    bound = 256 + OUTSIDE_BUDGET_MIB
+    say("changes", "peak RSS", f"{run.peak_mib:.0f} MiB", f"at most {bound}", run.code == 0 and run.peak_mib <= bound)
+
+
+def restart():
+    """A budget above what the machine has: killed for its memory again and again, the writer still gets through."""
+    report = produce("many", 7_200_000 * SCALE, topics=100, days=20)
+    lives, most = [], 30
+    while len(lives) < most and (not lives or lives[-1].code):
+        lives.append(start("restart", "many", fresh=not lives, memory_max_mib=200, buffer_bytes_max="1 GiB", flush_age_max="60s").wait())
+    idle = sum(life.killed and not life.commits for life in lives)
+    say("restart", f"killed at 200 MiB with a budget of 1 GiB, {len(lives)} lives: lives without a commit", idle, "0, and caught up at last", not idle and not lives[-1].code)
+    whole("restart", "restart", report)
+
+
+def first_commit():
+    """How long the first commit takes, with the settings' defaults."""
+    for topic, records, topics in (("one", 1_000_000, 1), ("hundred", 100_000, 100), ("quiet", 100, 1)):
+        produce(topic, records if topic == "quiet" else records * SCALE, topics=topics)
+        run = start(f"start-{topic}", topic, once=False)
+        while len({event["table"] for _, event in run.commits if event["rows"]}) < topics and time.monotonic() < run.started + 30:
+            time.sleep(0.02)
+        first = next((at for at, event in run.commits if event["rows"]), 99)
+        last = time.monotonic() - run.started
+        run.stop()
+        say("start", f"{topics} topics, {records} records: first commit after start", f"{first:.2f} s", "at most 5", first <= 5)
+        say("start", f"{topics} topics, {records} records: first commits of all", f"{last:.2f} s", "at most 5", last <= 5)
+
+
+def commits():
+    """Commits every second beside commits every minute: two writers read one paced topic at the same time."""
+    records, rate = 3_600_000 * SCALE, 40_000
+    produce("paced", 1)
+    feed = produce("paced_1", records, wait=False, rate=rate)
+    runs = {age: start(f"paced-{age}", "paced", once=False, flush_age_max=age, flush_bytes_max="256 MiB", flush_rows_max=100_000_000) for age in ("1s", "60s")}
+    feed.wait()
+    deadline = time.monotonic() + 70
+    while any(run.rows() <= records for run in runs.values()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    often, seldom = (run.stop() for run in runs.values())
+    ratio = often.cpu_s / seldom.cpu_s
+    say("commits", f"{int(records)} records at {rate} a second, CPU of {len(often.commits)} commits over that of {len(seldom.commits)}",
+        f"{often.cpu_s:.2f} s / {seldom.cpu_s:.2f} s = {ratio:.2f}", "at most 1.3", ratio <= 1.3)
+
+
+def tables():
+    """100 tables beside one of the same volume, in turn, twice each; the better of each."""
+    cpu = {}
+    for topic, count in (("volume", 1), ("spread", 100)):
+        produce(topic, 2_000_000 * SCALE, topics=count, days=1)
+    for attempt in range(2):
+        for topic in ("volume", "spread"):
+            run = start(f"{topic}-{attempt}", topic).wait()
+            cpu[topic] = min(cpu.get(topic, 1e9), run.cpu_s)
+            print(f"tables   {topic}: {run.cpu_s:.2f} CPU-s, {run.wall_s:.1f} s, {len(run.commits)} commits, {run.peak_mib:.0f} MiB", flush=True)
+            whole("tables", f"{topic}-{attempt}", RESULTS / f"topic-{topic}.json")
+    ratio = cpu["spread"] / cpu["volume"]
+    say("tables", "CPU of 100 tables over that of one", f"{cpu['spread']:.2f} s / {cpu['volume']:.2f} s = {ratio:.2f}", "at most 1.2", ratio <= 1.2)
+
+
+CHECKS = {"memory": memory, "changes": changes, "restart": restart, "start": first_commit, "commits": commits, "tables": tables}
+
+
+def main():
+    names = sys.argv[1:] or list(CHECKS)
+    if unknown := set(names) - set(CHECKS):
+        sys.exit(f"no check is named {', '.join(unknown)}; there are {', '.join(CHECKS)}")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        CHECKS[name]()
+    print(f"logs: {RESULTS}", file=sys.stderr)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
