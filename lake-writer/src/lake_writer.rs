@@ -338,7 +338,9 @@ impl<L: RecordLog> LakeWriter<L> {
             }
         }
         let stopped = self.lanes.iter().filter_map(|lane| {
-            let stopped = lane.stopped.as_ref()?;
+            let before = lane.stopped_before.as_ref();
+            let before = before.filter(|before| before.is_unsettled());
+            let stopped = lane.stopped.as_ref().or(before)?;
             Some(format!("{}: {}", lane.topic, stopped.error))
         });
         let stopped: Vec<String> = stopped.collect();

@@ -13,6 +13,9 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 /// A table that went on for so long begins with short waits again.
 const CALM_MIN: Duration = Duration::from_secs(60);
 
+/// What stops a table shows within so long of a new try.
+const SETTLED_MIN: Duration = Duration::from_secs(5);
+
 /// Why a lane is not read, and when it is tried again.
 #[derive(Debug)]
 pub(crate) struct Stopped {
@@ -33,6 +36,11 @@ impl Stopped {
             retry_at: now + wait,
             wait,
         }
+    }
+
+    /// Whether it has been tried again for too short a time to say that it goes on.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        Instant::now() < self.retry_at + SETTLED_MIN
     }
 
     /// How long it waits.
