@@ -88,7 +88,7 @@ fn a_field_that_is_gone_stays_in_the_table() {
 
 #[test]
 fn order_and_names_of_types_do_not_matter() {
-    let (a, b) = (a(r#"{"type":"enum","name":"E","symbols":["X"]}"#), B);
+    let (a, b) = (a(r#"{"type":"enum","name":"E","symbols":["X","Y"]}"#), B);
     let other = self::a(r#"{"type":"enum","name":"F","symbols":["Y","X"]}"#);
     same(&format!("{a},{b}"), &format!("{b},{other}"));
 }
