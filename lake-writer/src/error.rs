@@ -124,6 +124,22 @@ pub enum WriterError {
         /// The topic's shape.
         shape: schemas::Shape,
     },
+    /// Nothing says what the rows of a topic look like.
+    #[error(
+        "table {table}: {topic}/{partition} has JSON without a schema at offset {offset}, and the topic \
+         has neither a contract nor infer = true; nothing was read. Set one of them for the topic, or \
+         let its producer write the schema (Kafka Connect: value.converter.schemas.enable = true)"
+    )]
+    ContractUnknown {
+        /// The table.
+        table: TableName,
+        /// The topic.
+        topic: String,
+        /// The partition's number.
+        partition: i32,
+        /// The record's offset.
+        offset: i64,
+    },
     /// All that could be copied is copied, but some tables are stopped.
     #[error("{} stopped, everything else is committed: {}", tables(.0.len()), .0.join("; "))]
     TablesStopped(
@@ -174,6 +190,7 @@ impl WriterError {
             Self::Table { .. }
                 | Self::KeyUnknown { .. }
                 | Self::TableTaken { .. }
+                | Self::ContractUnknown { .. }
                 | Self::OffsetOutOfRange { .. }
                 | Self::TopicReplaced { .. }
                 | Self::PartitionsChanged { .. }
@@ -199,6 +216,7 @@ impl WriterError {
             Self::Table { .. } => "table",
             Self::KeyUnknown { .. } => "key_unknown",
             Self::TableTaken { .. } => "table_taken",
+            Self::ContractUnknown { .. } => "contract_unknown",
             Self::Incompatible { .. } => "incompatible",
             Self::TablesStopped(_) => "tables_stopped",
             Self::StopTimeout(_) => "stop_timeout",

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use columnar::{ChangeDecoder, ChangeSchema, KeyDecoder};
+use columnar::{ChangeDecoder, ChangeSchema, KeyDecoder, UnknownFields};
 use schemas::{Contract, Evolution, KeyFormat, SchemaId, Shape, TableName};
 
 use crate::dead_letter::Reason;
 use crate::error::WriterError;
 use crate::route::Route;
+use crate::settings;
 
+mod inferring;
 mod learning;
 mod outlet;
 mod reading;
@@ -160,12 +162,22 @@ impl Lane {
             format => Some(KeyDecoder::plain(format, &schema).map_err(|error| mismatch(&error))),
         };
         self.plain = Some(Plain {
-            values: ChangeDecoder::json(self.shape, &schema),
+            values: ChangeDecoder::json_with(self.shape, &schema, self.unknown_fields()),
             keys,
         });
         self.schema = Some(schema);
         self.next_contract = None;
         Ok(())
+    }
+
+    /// What becomes of rows of JSON with fields that the table lacks. A table whose columns are
+    /// inferred takes those with values as new columns ([`Self::infer_more`]).
+    fn unknown_fields(&self) -> UnknownFields {
+        match (self.route.unknown_fields, self.route.infer) {
+            (settings::UnknownFields::Ignore, _) => UnknownFields::Ignore,
+            (settings::UnknownFields::DeadLetter, true) => UnknownFields::RefuseValues,
+            (settings::UnknownFields::DeadLetter, false) => UnknownFields::Refuse,
+        }
     }
 
     fn lacks_key(&self, contract: &Contract) -> bool {

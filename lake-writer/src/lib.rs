@@ -72,6 +72,7 @@ pub use progress::{Lag, StoppedTable, TableProgress, WriterProgress};
 pub use record_log::{Headers, Notice, Position, Record, RecordLog};
 pub use route::{Route, RouteError, Routes};
 pub use settings::{
-    Assignment, Format, KafkaSettings, OnIncompatible, Start, TopicSettings, WriterSettings,
+    Assignment, Format, KafkaSettings, OnIncompatible, Start, TopicSettings, UnknownFields,
+    WriterSettings,
 };
 pub use stand::{Feed, Gap, GapReason, Observer, PartitionStand, Restart, Stand, StandError};

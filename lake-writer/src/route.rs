@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use schemas::{AvroSchema, Contract, KeyFormat, Shape, TableName};
 
-use crate::settings::{Format, OnIncompatible, Start, TopicSettings};
+use crate::settings::{Format, OnIncompatible, Start, TopicSettings, UnknownFields};
 
 mod entry;
 mod internal;
@@ -40,6 +40,8 @@ pub struct Route {
     pub start: Start,
     /// What happens to records under a schema that the table cannot follow.
     pub on_incompatible: OnIncompatible,
+    /// What happens to rows of JSON with fields that the table lacks.
+    pub unknown_fields: UnknownFields,
 }
 
 impl Route {
@@ -57,6 +59,7 @@ impl Route {
             writer_schemas: Vec::new(),
             start: Start::Earliest,
             on_incompatible: OnIncompatible::default(),
+            unknown_fields: UnknownFields::default(),
         }
     }
 }

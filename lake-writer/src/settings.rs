@@ -11,7 +11,7 @@ mod topic;
 
 pub use kafka::{Assignment, KafkaSettings};
 pub use start::Start;
-pub use topic::{Format, OnIncompatible, TopicSettings};
+pub use topic::{Format, OnIncompatible, TopicSettings, UnknownFields};
 
 /// `[writer]`: when to commit and how much to hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

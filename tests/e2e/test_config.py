@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import tomllib
 
+import shop
 from road import Road
 
 SECRET = "hunter2-is-never-shown"
@@ -40,3 +41,35 @@ def test_every_problem_at_once(road: Road) -> None:
         assert said in checked.stderr, (said, checked.stderr)
     written = road.writer()
     assert written.wait(30) == 2 and SECRET not in written.text
+
+
+def test_tables_that_collide_or_are_reserved(road: Road) -> None:
+    """By the names of topics alone, before anything is connected to."""
+    names = ["shop.purchase", "cdc.shop.purchase", "cdc.Shop.Purchase", "system.tables", "cdc.marts.sales", "shop.purchase_changes",
+             "shop.purchase_history", "information_schema.tables", "orders"]
+    road.configure(*({"name": name} for name in names), {"name": "a.b", "table": "shop.purchase"}, {"name": "c.d", "table": "Shop.purchase"},
+                   {"name": "e.f", "format": "json", "infer": True, "contract": road.contract()},
+                   {"name": "g.h", "unknown_fields": "ignore"}, {"name": "i.j", "format": "json", "unknown_fields": "ignore"})
+    checked = asked(road, "check")
+    assert checked.returncode == 2, checked
+    for topic in [*names[1:], "a.b", "c.d", "e.f", "g.h"]:
+        assert f'"{topic}"' in checked.stderr, (topic, checked.stderr)
+    assert '"i.j"' not in checked.stderr
+    assert 'table shop.purchase is already fed by topic "shop.purchase"' in checked.stderr
+
+
+def test_topics_that_are_found_later_collide_alone(road: Road) -> None:
+    """A pattern's topic whose table is another's, or reserved, is refused by name, and the others are read."""
+    topics = [road.topic(partitions=1, suffix=suffix) for suffix in (".a.purchase", ".b.a.purchase", ".a.purchase_changes", ".a.refund")]
+    avro = shop.Avro(road.registry, road.name)
+    for topic in topics:
+        topic.produce(avro.records(0, 8))
+    road.configure({"match": f"{road.name}\\..*"})
+    writer = road.writer()
+    for topic in topics[1:3]:
+        writer.wait_for_line(f'{topic.name}\\b', 60)
+    for table, topic in (("a.purchase", topics[0]), ("a.refund", topics[3])):
+        road.wait_committed(topic, table)
+        assert road.lake.query(f"SELECT count(DISTINCT _topic), min(_topic) FROM {{{table}}}") == [(1, topic.name)]
+    assert writer.end() == 0
+    assert "already fed by" in writer.text and "_changes" in writer.text

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
+
 import shop
 from kafka_topic import Record, Topic
 from lake import Lake
@@ -103,6 +105,101 @@ def test_an_int_becomes_a_double(road: Road) -> None:
     assert reader.to_pyarrow_table().num_rows == 200, "a reader of the version before reads it still"
     assert float(road.sql("select sum(quantity) as s from shop.purchase")[0]["s"]) == sum_before + 150.0 + sum(
         event(number)["after"]["quantity"] for number in range(300, 400))
+
+
+def test_fields_in_another_order_with_defaults_and_by_another_name(road: Road) -> None:
+    """A rename keeps its column by the alias that the writer's schema gives; two names at once are one column."""
+    topic = road.topic(partitions=1)
+    first = producer(road, topic, "1", row())
+    turned = row()
+    turned["fields"].reverse()
+    next(field for field in turned["fields"] if field["name"] == "item").update(name="article", aliases=["item"])
+    turned["fields"].insert(2, {"name": "currency", "type": "string", "default": "EUR"})
+    second = producer(road, topic, "2", turned)
+
+    def renamed(number: int, **values: Any) -> dict[str, Any]:
+        change = event(number, **values)
+        change["after"]["article"] = change["after"].pop("item")
+        return change
+
+    later = [Record(second.value(renamed(number, currency="SEK")), second.key(number)) for number in range(100, 200)]
+    topic.produce(record for pair in zip(records(first, 0, 100), later) for record in pair)
+    topic.produce(records(first, 200, 250))
+    road.configure(shop_topic(topic))
+    road.write_once()
+    lake = road.lake
+    assert "article" not in types(lake)
+    assert not lake.exists("dead_letters")
+    assert lake.query("SELECT count(*), count(item), count(DISTINCT id), sum(quantity) FROM {shop.purchase}") == [
+        (250, 250, 250, sum(event(number)["after"]["quantity"] for number in range(250)))]
+    assert lake.query("SELECT item, quantity, price, placed_at = make_timestamp(%d) AT TIME ZONE 'UTC' FROM {shop.purchase} WHERE id = 150"
+                      % event(150)["after"]["placed_at"]) == [(*(event(150)["after"][name] for name in ("item", "quantity", "price")), True)]
+    # A default stands for a field that its writer does not know; rows that were there before the column have none.
+    found = dict(lake.query("SELECT currency, count(*) FROM {shop.purchase} GROUP BY 1"))
+    assert found.keys() == {"SEK", "EUR", None} - ({None} if None not in found else set()) and found["SEK"] == 100
+    assert lake.query("SELECT DISTINCT currency FROM {shop.purchase} WHERE id >= 200") == [("EUR",)]
+
+
+def test_no_version_is_half_changed(road: Road) -> None:
+    """While columns come and widen and two writers commit, every version of the table reads whole: all rows so far, each once,
+    in one type per column."""
+    topic = road.topic(partitions=2)
+    schemas = (row(), row(colour="string"), row(quantity="double", colour="string"), row(without="note", quantity="double", size="int"))
+    producers = [producer(road, topic, str(version), schema) for version, schema in enumerate(schemas)]
+    road.configure(shop_topic(topic), flush_rows_max=100)
+    writers = [road.writer("one"), road.writer("two")]
+    for first in range(0, 1_200, 400):
+        for version, avro in enumerate(producers):
+            numbers = range(first + 100 * version, first + 100 * (version + 1))
+            values: dict[str, Any] = {"quantity": number_of(version)} | ({"colour": "red"} if version in (1, 2) else {})
+            sent = without(avro, numbers.start, numbers.stop, "note") if version == 3 else records(avro, numbers.start, numbers.stop, **values)
+            topic.produce(sent)
+    road.wait_committed(topic)
+    assert all(writer.end() == 0 for writer in writers)
+    delta = road.lake.delta(shop.TABLE)
+    assert delta is not None
+    counts, kinds = [], []
+    for version in range(delta.version() + 1):
+        delta.load_as_version(version)
+        rows = delta.to_pyarrow_table(columns=["_partition", "_offset", "quantity"])
+        places = set(zip(rows["_partition"].to_pylist(), rows["_offset"].to_pylist(), strict=True))
+        assert len(places) == rows.num_rows and rows["quantity"].null_count == 0, version
+        counts.append(rows.num_rows)
+        kinds.append(str(rows["quantity"].type))
+    assert counts == sorted(counts) and counts[-1] == 1_200, counts
+    assert kinds == sorted(kinds, reverse=True) and set(kinds) == {"int64", "double"}, kinds
+
+
+def number_of(version: int) -> float:
+    """What a schema's quantity holds: an int until it is a double."""
+    return 2 if version < 2 else 2.5
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (row(quantity="string"), ['"quantity"', '"int"', '"string"']),
+    (row(id="double"), ['"id"', '"long"', '"double"', "2^53"]),
+    (row(without="id"), ['"id"', "a key field", "new topic"]),
+    (row(price=["null", "boolean"]), ['"price"', '"double"', '"boolean"']),
+    (row(placed_at="string"), ['"placed_at"', '"string"']),
+], ids=["type swap", "long to double", "dropped key", "double to boolean", "timestamp to string"])
+def test_an_incompatible_change_names_both_schemas(change: dict[str, Any], said: list[str], road: Road) -> None:
+    topic = road.topic(partitions=1)
+    first = producer(road, topic, "1", row())
+    second = producer(road, topic, "2", change)
+    values = {"quantity": "three", "id": 0.5, "price": True, "placed_at": "now"}
+    kept = {field["name"]: field["type"] for field in change["fields"]}
+    differing = {name: value for name, value in values.items() if kept.get(name, "") != {f["name"]: f["type"] for f in row()["fields"]}[name]}
+    bad = event(5, **differing)
+    if "id" not in kept:
+        del bad["after"]["id"]
+    topic.produce([*records(first, 0, 5), Record(second.value(bad), first.key(5)), *records(first, 6, 10)])
+    road.configure(shop_topic(topic))
+    road.write_once()
+    assert road.lake.query("SELECT count(*), sum(id) FROM {shop.purchase}") == [(9, sum(range(10)) - 5)]
+    [(offset, code, schema_id, text)] = road.lake.query("SELECT _offset, error_code, _schema_id, error FROM {dead_letters}")
+    assert (offset, code, schema_id) == (5, "schema_mismatch", second.value_id)
+    for part in [*said, f"schema {second.value_id}", "shop.purchase.Value"]:
+        assert part in text, (part, text)
 
 
 def test_an_incompatible_change_is_a_dead_letter(road: Road) -> None:

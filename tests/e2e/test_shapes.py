@@ -37,3 +37,21 @@ def test_append(road: Road) -> None:
     road.write_once()
     assert road.lake.query(f"SELECT count(*), sum(id), count(DISTINCT (_partition, _offset)) FROM {{{shop.TABLE}}}") == [
         (ROWS, ROWS * shop.purchase(7)["id"], ROWS)]
+
+
+def test_null_values(road: Road) -> None:
+    """A null value deletes a row, follows a Debezium delete, and is no fact; the JSON text null is the same."""
+    topics = {shape: road.topic(partitions=1, suffix=f".{shape}") for shape in ("debezium", "upsert", "append")}
+    row = shop.purchase(4)
+    key = b'{"id":1}'
+    for shape, topic in topics.items():
+        value = shop.debezium_json(shop.change(4)) if shape == "debezium" else json.dumps(row).encode()
+        topic.produce([Record(value, key), Record(None, key), Record(b"null", key), Record(None)])
+    road.configure(*(shop_topic(topic, table=f"shop.{shape}", format="json", shape=shape, contract=road.contract())
+                     for shape, topic in topics.items()))
+    road.write_once()
+    found = {shape: road.lake.query(f"SELECT string_agg(_op, '' ORDER BY _offset) FROM {{shop.{shape}}}")[0][0] for shape in topics}
+    assert found == {"debezium": "c", "upsert": "udd", "append": "c"}
+    letters = road.lake.query("SELECT split_part(_topic, '.', -1), _offset, error_code FROM {dead_letters} ORDER BY 1, 2")
+    assert letters == [("append", 1, "invalid"), ("append", 2, "invalid"), ("append", 3, "invalid"), ("upsert", 3, "missing_key")]
+    assert [road.sql(f"SELECT count(*) AS n FROM shop.{shape}")[0]["n"] for shape in ("debezium", "upsert", "append")] == ["1", "0", "1"]

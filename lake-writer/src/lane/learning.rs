@@ -11,7 +11,7 @@ use crate::dead_letter::Reason;
 use crate::error::WriterError;
 use crate::record_log::Record;
 use crate::schema_cache::SchemaCache;
-use crate::settings::{Format, OnIncompatible};
+use crate::settings::OnIncompatible;
 
 impl Lane {
     /// Makes a decoder of a writer's schema; a verdict if the record must wait or is dead.
@@ -127,57 +127,9 @@ impl Lane {
         }
     }
 
-    /// Finds a contract for JSON without one: the schema that the record brings, or its columns
-    /// together with those of the records after it.
-    pub(super) fn learn_json(
-        &mut self,
-        record: &Record<'_>,
-        value: &[u8],
-    ) -> Result<Option<Verdict>, WriterError> {
-        match columnar::contract_of_json(value, record.key, self.shape, None) {
-            Ok(Some(contract)) => self.begin(contract, record.key.is_none(), None),
-            _ if self.route.infer => {
-                self.sample(value);
-                Ok(Some(Verdict::Waits(Wait::Contract)))
-            }
-            Ok(None) => {
-                let text = "the record brings no schema, and the topic has neither a contract nor \
-                            infer = true";
-                Ok(Some(Verdict::Dead(
-                    None,
-                    Reason::new("unknown_schema", text),
-                )))
-            }
-            Err(error) => {
-                let reason = Reason::new("invalid", error.to_string());
-                Ok(Some(Verdict::Dead(None, reason)))
-            }
-        }
-    }
-
-    /// Keeps a value to infer columns from, if they are to be inferred.
-    pub(super) fn sample(&mut self, value: &[u8]) {
-        if self.schema.is_none() && self.route.infer {
-            self.samples.add(value);
-        }
-    }
-
-    /// Makes the next contract of the samples, if there are any.
-    pub(crate) fn infer(&mut self) -> Result<(), WriterError> {
-        let samples = self.samples.take();
-        if samples.is_empty() || self.route.format != Format::Json {
-            return Ok(());
-        }
-        let values: Vec<&[u8]> = samples.iter().map(Vec::as_slice).collect();
-        let contract = columnar::infer(&values, self.shape)
-            .map_err(|error| self.refuse(format!("its columns cannot be inferred: {error}")))?;
-        self.next_contract = Some(contract);
-        Ok(())
-    }
-
     /// Begins a table's contract. A record without a readable key says nothing of the table's
     /// key; another may.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         contract: Contract,
         keyless: bool,
@@ -193,7 +145,7 @@ impl Lane {
     }
 
     /// What becomes of a record whose schema the table cannot follow.
-    fn cannot_follow(
+    pub(super) fn cannot_follow(
         &mut self,
         writer: Option<WriterSchema>,
         record: &Record<'_>,

@@ -36,7 +36,7 @@ impl Lane {
     pub(crate) fn look_ahead(&mut self, record: &Record<'_>, schemas: &mut SchemaCache) {
         let Some(value) = record.value else { return };
         match WriterSchema::unframe(self.route.format, value) {
-            _ if self.route.format == Format::Json => self.sample(value),
+            _ if self.route.format == Format::Json => self.sample(value, record.key),
             Some((WriterSchema::Id(id), _)) => schemas.ask_ahead(id),
             _ => {}
         }
@@ -100,6 +100,7 @@ impl Lane {
             Ok(Decoded::Passed) => Ok(Verdict::Passed),
             Ok(Decoded::KeyNeeded) => self.read_with_key(record, None, meta, rows, schemas),
             Err(DecodeError::Schema(why)) => self.follow_json(record, value, &why),
+            Err(why @ DecodeError::UnknownField { .. }) => self.infer_more(record, value, &why),
             Err(error) => Ok(unreadable(meta, &error)),
         }
     }

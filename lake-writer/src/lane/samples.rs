@@ -7,22 +7,24 @@ const BYTES_MAX: usize = 4 << 20;
 /// Values of the first records at hand.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
-    values: Vec<Vec<u8>>,
+    pub(super) values: Vec<Vec<u8>>,
+    /// The first key of their records.
+    pub(super) key: Option<Vec<u8>>,
     bytes: usize,
 }
 
 impl Samples {
     /// Keeps a value, unless there are enough.
-    pub(super) fn add(&mut self, value: &[u8]) {
+    pub(super) fn add(&mut self, value: &[u8], key: Option<&[u8]>) {
+        self.key = self.key.take().or_else(|| key.map(<[u8]>::to_vec));
         if self.values.len() < RECORDS_MAX && self.bytes < BYTES_MAX {
             self.bytes += value.len();
             self.values.push(value.to_vec());
         }
     }
 
-    /// Gives up the values.
-    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
-        self.bytes = 0;
-        std::mem::take(&mut self.values)
+    /// Gives up what was kept.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::take(self)
     }
 }

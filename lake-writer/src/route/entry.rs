@@ -8,7 +8,7 @@ use regex::Regex;
 use schemas::{AvroSchema, Contract, KeyFormat, Shape, TableName};
 
 use super::{Route, RouteError, name};
-use crate::settings::{Format, TopicSettings};
+use crate::settings::{Format, TopicSettings, UnknownFields};
 
 /// Which topics an entry takes.
 #[derive(Debug)]
@@ -107,6 +107,7 @@ impl Entry {
             writer_schemas: self.writer_schemas.clone(),
             start: settings.start,
             on_incompatible: settings.on_incompatible,
+            unknown_fields: settings.unknown_fields,
         })
     }
 
@@ -178,6 +179,9 @@ impl Entry {
                  fingerprints stand for"
                     .to_owned(),
             );
+        }
+        if settings.format != Format::Json && settings.unknown_fields == UnknownFields::Ignore {
+            refuse("unknown_fields is for json; what Avro brings becomes columns".to_owned());
         }
         match (settings.format, &settings.contract, settings.infer) {
             (_, Some(_), true) => {

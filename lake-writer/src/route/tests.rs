@@ -99,6 +99,10 @@ fn every_problem_of_the_list_is_told_at_once() {
         infer: true,
         ..TopicSettings::named("a.inferred")
     };
+    let ignored = TopicSettings {
+        unknown_fields: UnknownFields::Ignore,
+        ..TopicSettings::named("a.ignored")
+    };
     let contract = TopicSettings {
         contract: Some("missing.avsc".into()),
         ..json("a.contract")
@@ -123,6 +127,7 @@ fn every_problem_of_the_list_is_told_at_once() {
             ..bare(Some(&["k", "l"]))
         },
         inferred,
+        ignored,
         contract,
     ]);
     for part in [
@@ -138,6 +143,7 @@ fn every_problem_of_the_list_is_told_at_once() {
         "\"a.bare\": a string or integer key needs the name",
         "\"a.bare2\": a string or integer key is one column",
         "\"a.inferred\": infer = true is for json",
+        "\"a.ignored\": unknown_fields is for json",
         "missing.avsc",
     ] {
         assert!(told.contains(part), "{part} is not in:\n{told}");

@@ -51,6 +51,9 @@ pub struct TopicSettings {
     /// What happens to records under a schema that the table cannot follow.
     #[serde(default)]
     pub on_incompatible: OnIncompatible,
+    /// What happens to rows of JSON with fields that the table lacks.
+    #[serde(default)]
+    pub unknown_fields: UnknownFields,
 }
 
 impl TopicSettings {
@@ -84,6 +87,18 @@ impl Format {
             Self::Json => KeyFormat::Json,
         }
     }
+}
+
+/// What happens to rows of JSON with fields that the table lacks. Where columns are inferred, they
+/// become columns instead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownFields {
+    /// The record becomes a dead letter.
+    #[default]
+    DeadLetter,
+    /// The fields are left out.
+    Ignore,
 }
 
 /// What happens to records whose schema the table cannot follow.

@@ -59,7 +59,14 @@ impl<'c> Merge<'c> {
         for (field, place) in writer.iter().zip(&places) {
             let known = place.and_then(|place| Some((table.get(place)?, merged.get_mut(place)?)));
             match known {
-                Some((known, slot)) => *slot = self.field(known, field, path)?,
+                Some((known, slot)) => {
+                    *slot = self.field(known, field, path)?;
+                    let is_other = |alias: &str| {
+                        table.iter().any(|field| field.is_known_as(alias))
+                            || writer.iter().any(|field| field.name == alias)
+                    };
+                    self.take_aliases(slot, field, is_other, path);
+                }
                 None => {
                     let added = self.added(field, &merged, path)?;
                     merged.push(added);
@@ -122,6 +129,25 @@ impl<'c> Merge<'c> {
             relax(&mut merged);
         }
         Ok(merged)
+    }
+
+    /// Other names that the writer's schema, or a new contract, gives a field, unless another field
+    /// has them.
+    fn take_aliases(
+        &mut self,
+        merged: &mut Field,
+        writer: &Field,
+        is_other: impl Fn(&str) -> bool,
+        path: &str,
+    ) {
+        for alias in &writer.aliases {
+            if !merged.is_known_as(alias) && !is_other(alias) {
+                let renamed = (joined(path, &merged.name), alias.clone());
+                self.changes.renamed.push(renamed);
+                merged.aliases.push(alias.clone());
+                merged.json["aliases"] = json!(merged.aliases);
+            }
+        }
     }
 
     /// Makes `merged`, the table's field, hold the writer's values too.

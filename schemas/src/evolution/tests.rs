@@ -23,6 +23,12 @@ fn changes(table: &str, writer: &str) -> Changes {
             assert_eq!(stored.fields(), changes.contract.fields());
             assert_eq!(stored.key(), ["id"]);
             apache_avro::Schema::parse(changes.contract.avro_json()).unwrap();
+            // A table that is told the new contract itself comes to the same one.
+            let Ok(Evolution::Changes(told)) = contract("Table", table).evolve(&changes.contract)
+            else {
+                panic!("the table does not follow {:?}", changes.contract);
+            };
+            assert_eq!(told.contract.difference(&changes.contract), None);
             // And it holds both writers from now on.
             for fields in [table, writer] {
                 let again = changes.contract.evolve(&contract("Again", fields)).unwrap();
@@ -82,7 +88,7 @@ fn a_field_that_is_gone_stays_in_the_table() {
 
 #[test]
 fn order_and_names_of_types_do_not_matter() {
-    let (a, b) = (a(r#"{"type":"enum","name":"E","symbols":["X"]}"#), B);
+    let (a, b) = (a(r#"{"type":"enum","name":"E","symbols":["X","Y"]}"#), B);
     let other = self::a(r#"{"type":"enum","name":"F","symbols":["Y","X"]}"#);
     same(&format!("{a},{b}"), &format!("{b},{other}"));
 }
@@ -94,6 +100,11 @@ fn a_renamed_field_is_the_same_column() {
     assert_eq!(first.renamed, [("a".to_owned(), "c".to_owned())]);
     assert_eq!(first.contract.fields()[1].name, "a");
     assert!(first.contract.fields()[1].is_known_as("c"));
+    // A new contract gives a field another name; one that another field has stays there.
+    let aliased = r#"{"name":"a","type":"string","aliases":["c","id","b"]}"#;
+    let named = changes(&a("\"string\""), aliased);
+    assert!(named.contract.fields()[1].is_known_as("c"));
+    assert!(!named.contract.fields()[1].is_known_as("id"));
     // A table that knows the alias already; and a field that is there by its own name.
     same(
         r#"{"name":"a","type":"string","aliases":["c"]}"#,
