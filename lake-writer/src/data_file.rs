@@ -6,10 +6,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use bytes::Bytes;
 use chrono::NaiveDate;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -21,7 +20,10 @@ use uuid::Uuid;
 use crate::action::Add;
 use crate::layout::{EVENT_DATE, EVENT_ID, EVENT_TIME, OFFSET};
 
+mod pieces;
 mod statistics;
+
+use pieces::Pieces;
 
 /// Encoded bytes that a row group may take in memory before it is closed.
 const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
@@ -30,20 +32,32 @@ const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
 /// Parquet's default: a column that is mostly unique is found out before its dictionary is large.
 const DICTIONARY_BYTES_MAX: usize = 128 << 10;
 
+/// Lineage columns that have one value for long runs of rows, which the differences of a column
+/// say in next to nothing, without a look into a dictionary for each row.
+const STEADY: [&str; 3] = ["_partition", "_schema_id", "_ingest_time"];
+
 /// A file that is encoded and not yet uploaded.
 #[derive(Debug)]
-pub(crate) struct DataFile {
-    bytes: Bytes,
+pub struct DataFile {
+    payload: PutPayload,
     path: Path,
     partition_values: BTreeMap<String, Option<String>>,
     statistics: String,
 }
 
-/// A file that grows in memory, batch by batch.
-pub(crate) struct DataFileWriter {
-    writer: ArrowWriter<Vec<u8>>,
+/// A file that grows in memory, batch by batch: Parquet as the tables of changes have it.
+pub struct DataFileWriter {
+    writer: ArrowWriter<Pieces>,
     path: Path,
     partition_values: BTreeMap<String, Option<String>>,
+}
+
+impl std::fmt::Debug for DataFileWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataFileWriter")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 impl DataFileWriter {
@@ -51,11 +65,7 @@ impl DataFileWriter {
     ///
     /// `name` is to be random: a file belongs to a table only once a commit refers to it, and no
     /// two attempts ever share a name.
-    pub(crate) fn new(
-        name: Uuid,
-        day: Option<i32>,
-        schema: SchemaRef,
-    ) -> Result<Self, ParquetError> {
+    pub fn new(name: Uuid, day: Option<i32>, schema: SchemaRef) -> Result<Self, ParquetError> {
         let date = day.map(date_text).transpose()?;
         let values = date.map(|date| (EVENT_DATE.to_owned(), Some(date)));
         Self::in_partition(name, values.into_iter().collect(), schema)
@@ -81,27 +91,27 @@ impl DataFileWriter {
         path.push_str(&format!("part-{name}.zstd.parquet"));
         let path = Path::from(path);
         Ok(Self {
-            writer: ArrowWriter::try_new_with_options(Vec::new(), schema, options)?,
+            writer: ArrowWriter::try_new_with_options(Pieces::default(), schema, options)?,
             path,
             partition_values,
         })
     }
 
     /// Appends rows.
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         self.writer.write(batch)
     }
 
     /// Memory held, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.writer.memory_size() + self.writer.inner().capacity()
+        self.writer.memory_size() + self.writer.inner().memory_bytes()
     }
 
     /// Ends the file.
-    pub(crate) fn finish(mut self) -> Result<DataFile, ParquetError> {
+    pub fn finish(mut self) -> Result<DataFile, ParquetError> {
         let statistics = statistics::of(&self.writer.finish()?);
         Ok(DataFile {
-            bytes: std::mem::take(self.writer.inner_mut()).into(),
+            payload: std::mem::take(self.writer.inner_mut()).into_payload(),
             path: self.path,
             partition_values: self.partition_values,
             statistics,
@@ -125,6 +135,11 @@ pub(crate) fn encode(
 }
 
 impl DataFile {
+    /// Bytes of the file.
+    pub fn size_bytes(&self) -> usize {
+        self.payload.content_length()
+    }
+
     /// Uploads the file; the action that makes it part of a table.
     pub(crate) async fn upload(
         &self,
@@ -132,11 +147,11 @@ impl DataFile {
         now_us: i64,
     ) -> object_store::Result<Add> {
         // The bytes are shared, not copied, so that an upload that failed can be tried again.
-        store.put(&self.path, self.bytes.clone().into()).await?;
+        store.put(&self.path, self.payload.clone()).await?;
         Ok(Add {
             path: self.path.to_string(),
             partition_values: self.partition_values.clone(),
-            size: i64::try_from(self.bytes.len()).unwrap_or(i64::MAX),
+            size: i64::try_from(self.size_bytes()).unwrap_or(i64::MAX),
             modification_time: now_us / 1000,
             data_change: true,
             stats: Some(self.statistics.clone()),
@@ -151,8 +166,8 @@ fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
         .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX))
         .set_created_by(concat!("lakehead version ", env!("CARGO_PKG_VERSION")).to_owned());
-    // Of these every row has its own: a dictionary would only be built to be thrown away.
-    for column in [OFFSET, EVENT_TIME, EVENT_ID] {
+    // Of the former every row has its own: a dictionary would only be built to be thrown away.
+    for column in [OFFSET, EVENT_TIME, EVENT_ID].into_iter().chain(STEADY) {
         let Ok(field) = schema.field_with_name(column) else {
             continue;
         };

@@ -46,7 +46,7 @@ const MISSING_ATTEMPTS: usize = 4;
 const REQUEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// What librdkafka is told unless the configuration says otherwise.
-const DEFAULTS: [(&str, &str); 5] = [
+const DEFAULTS: [(&str, &str); 6] = [
     // The default of a second halves the rate of a consumer that is faster than the fetcher.
     ("fetch.queue.backoff.ms", "10"),
     ("queued.max.messages.kbytes", "32768"),
@@ -54,6 +54,8 @@ const DEFAULTS: [(&str, &str); 5] = [
     // Tells how far fetching has come, past offsets that hold no records.
     ("statistics.interval.ms", "1000"),
     ("client.id", "lakehead-writer"),
+    // Measures of the client for the brokers' owner cost a lock and a histogram at every record.
+    ("enable.metrics.push", "false"),
 ];
 
 /// What librdkafka is always told; the configuration refuses these names.

@@ -12,6 +12,7 @@ use crate::route::Route;
 use crate::settings;
 
 mod inferring;
+mod known;
 mod learning;
 mod outlet;
 mod reading;
@@ -19,6 +20,7 @@ mod samples;
 mod stopped;
 mod writer_schema;
 
+use known::Known;
 pub(crate) use outlet::Outlet;
 use samples::Samples;
 pub(crate) use stopped::Stopped;
@@ -64,7 +66,7 @@ pub(crate) struct Lane {
     pub(crate) next_contract: Option<Contract>,
     samples: Samples,
     writers: WriterSchemas,
-    values: HashMap<WriterSchema, Result<ChangeDecoder, Reason>>,
+    values: Known<ChangeDecoder>,
     keys: HashMap<WriterSchema, Result<KeyDecoder, Reason>>,
     plain: Option<Plain>,
 }
@@ -90,7 +92,7 @@ impl Lane {
             next_contract: None,
             samples: Samples::default(),
             writers: WriterSchemas::of(&route),
-            values: HashMap::new(),
+            values: Known::new(),
             keys: HashMap::new(),
             plain: None,
             route,

@@ -60,6 +60,7 @@ mod store_conformance;
 mod table_writer;
 
 pub use clock::{Clock, SystemClock};
+pub use data_file::{DataFile, DataFileWriter};
 pub use entropy::Entropy;
 pub use error::WriterError;
 #[cfg(feature = "faults")]

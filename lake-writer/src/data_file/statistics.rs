@@ -209,7 +209,7 @@ mod tests {
     fn statistics_of(columns: Vec<(&str, ArrayRef)>) -> Value {
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let file = crate::data_file::encode(uuid::Uuid::nil(), None, &[batch]).unwrap();
-        let bytes = file.bytes.clone();
+        let bytes = bytes::Bytes::from(file.payload);
         let reader = SerializedFileReader::new(bytes).unwrap();
         assert_eq!(of(reader.metadata()), file.statistics);
         serde_json::from_str(&file.statistics).unwrap()

@@ -54,7 +54,7 @@ impl Lane {
             return Ok(Verdict::Dead(None, not_framed("value", self.route.format)));
         };
         meta.schema_id = writer.id();
-        if !self.values.contains_key(&writer)
+        if self.values.get_mut(writer).is_none()
             && let Some(verdict) = self.learn(writer, record, schemas)?
         {
             return Ok(verdict);
@@ -62,7 +62,7 @@ impl Lane {
         let Some(schema) = &self.schema else {
             return Err(self.no_contract());
         };
-        let decoder = match self.values.get_mut(&writer) {
+        let decoder = match self.values.get_mut(writer) {
             Some(Ok(decoder)) => decoder,
             Some(Err(reason)) => return Ok(Verdict::Dead(meta.schema_id, reason.clone())),
             None => return Ok(Verdict::Waits(Wait::Contract)),
@@ -164,7 +164,7 @@ impl Lane {
             Err(reason) => return dead(reason.clone()),
         };
         let key = KeyBody { decoder, body };
-        let known = written.and_then(|(writer, body)| Some((self.values.get_mut(&writer)?, body)));
+        let known = written.and_then(|(writer, body)| Some((self.values.get_mut(writer)?, body)));
         let (decoder, body) = match known {
             Some((Ok(decoder), body)) => (decoder, Some(body)),
             _ => (&mut plain.values, record.value),

@@ -49,7 +49,7 @@ impl Column {
             self.nulls_before += 1;
             return;
         }
-        self.values.push_empty();
+        self.values.push_empty(1);
         self.validity.append_null();
     }
 
@@ -63,9 +63,7 @@ impl Column {
 
     #[cold]
     fn hold_nulls(&mut self) {
-        for _ in 0..self.nulls_before {
-            self.values.push_empty();
-        }
+        self.values.push_empty(self.nulls_before);
         self.validity.append_n_nulls(self.nulls_before);
         self.nulls_before = 0;
     }
@@ -115,11 +113,17 @@ impl Column {
 
     #[inline]
     pub(crate) fn push_text(&mut self, value: &str) -> Result<(), Fault> {
+        self.push_utf8(value.as_bytes())
+    }
+
+    /// The bytes of a text, which were found to be UTF-8.
+    #[inline]
+    pub(crate) fn push_utf8(&mut self, value: &[u8]) -> Result<(), Fault> {
         self.begin();
         let Values::String(values) = &mut self.values else {
             return Err(misdirected());
         };
-        values.push(value.as_bytes())?;
+        values.push(value)?;
         self.validity.append_non_null();
         Ok(())
     }

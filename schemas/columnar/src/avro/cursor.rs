@@ -145,7 +145,22 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) fn text(&mut self) -> Result<&'a str, Fault> {
         let bytes = self.bytes()?;
-        std::str::from_utf8(bytes).map_err(|_| self.error("a string that is not UTF-8"))
+        std::str::from_utf8(bytes).map_err(|_| self.not_text())
+    }
+
+    /// The bytes of a text. Most texts are short and ASCII, which is seen sooner than UTF-8.
+    #[inline]
+    pub(crate) fn text_bytes(&mut self) -> Result<&'a [u8], Fault> {
+        let bytes = self.bytes()?;
+        if !is_ascii(bytes) && std::str::from_utf8(bytes).is_err() {
+            return Err(self.not_text());
+        }
+        Ok(bytes)
+    }
+
+    #[cold]
+    fn not_text(&self) -> Fault {
+        self.error("a string that is not UTF-8")
     }
 
     /// The index of a branch or a symbol, below `count`.
@@ -166,6 +181,17 @@ impl<'a> Cursor<'a> {
             self.at
         ))
     }
+}
+
+/// Whether no byte has its high bit set, eight at a time.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let words = words
+        .iter()
+        .fold(0, |all, word| all | u64::from_le_bytes(*word));
+    let rest = rest.iter().fold(0, |all, byte| all | byte);
+    (words | u64::from(rest)) & 0x8080_8080_8080_8080 == 0
 }
 
 #[inline]
@@ -211,5 +237,22 @@ mod tests {
             Cursor::new(&[0x02, 0xff]).text().unwrap_err().code(),
             "invalid"
         );
+    }
+
+    #[test]
+    fn a_text_is_utf8_wherever_it_breaks() {
+        for length in 0..40 {
+            for broken in 0..length {
+                let mut body = vec![b'a'; length + 1];
+                body[0] = u8::try_from(2 * length).unwrap();
+                assert_eq!(Cursor::new(&body).text_bytes().unwrap(), &body[1..]);
+                body[1 + broken] = 0xc3;
+                assert!(Cursor::new(&body).text_bytes().is_err());
+                if broken + 1 < length {
+                    body[2 + broken] = 0xa4;
+                    assert_eq!(Cursor::new(&body).text_bytes().unwrap(), &body[1..]);
+                }
+            }
+        }
     }
 }

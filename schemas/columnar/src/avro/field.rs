@@ -107,7 +107,7 @@ impl FieldStep {
     fn value(&self, cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Fault> {
         match &self.read {
             Read::Long => column.push_long(cursor.long()?),
-            Read::Text => column.push_text(cursor.text()?),
+            Read::Text => column.push_utf8(cursor.text_bytes()?),
             Read::Double => column.push_double(cursor.double()?),
             Read::Int => column.push_long(cursor.int()?.into()),
             Read::Float => column.push_double(cursor.float()?.into()),

@@ -33,9 +33,9 @@ impl Ragged {
         Ok(())
     }
 
-    pub(super) fn push_empty(&mut self) {
+    pub(super) fn push_empty(&mut self, count: usize) {
         let end = self.offsets.last().copied().unwrap_or_default();
-        self.offsets.push(end);
+        self.offsets.resize(self.offsets.len() + count, end);
     }
 
     #[inline]

@@ -75,19 +75,19 @@ impl Values {
         }
     }
 
-    /// What stands in a null's place.
-    pub(super) fn push_empty(&mut self) {
+    /// What stands in the place of so many nulls.
+    pub(super) fn push_empty(&mut self, count: usize) {
         match self {
-            Self::Boolean(values) => values.append(false),
-            Self::Long(values) | Self::Timestamp(values) => values.push(0),
-            Self::Double(values) => values.push(0.0),
-            Self::String(values) | Self::Bytes(values) => values.push_empty(),
-            Self::Int(values) | Self::Date(values) => values.push(0),
-            Self::Float(values) => values.push(0.0),
-            Self::Decimal { values, .. } => values.push(0),
-            Self::Record(values) => values.push_empty(),
-            Self::Array(values) => values.push_empty(),
-            Self::Map(values) => values.push_empty(),
+            Self::Boolean(values) => values.append_n(count, false),
+            Self::Long(values) | Self::Timestamp(values) => values.resize(values.len() + count, 0),
+            Self::Double(values) => values.resize(values.len() + count, 0.0),
+            Self::String(values) | Self::Bytes(values) => values.push_empty(count),
+            Self::Int(values) | Self::Date(values) => values.resize(values.len() + count, 0),
+            Self::Float(values) => values.resize(values.len() + count, 0.0),
+            Self::Decimal { values, .. } => values.resize(values.len() + count, 0),
+            Self::Record(values) => (0..count).for_each(|_| values.push_empty()),
+            Self::Array(values) => (0..count).for_each(|_| values.push_empty()),
+            Self::Map(values) => (0..count).for_each(|_| values.push_empty()),
         }
     }
 
