@@ -70,7 +70,8 @@ impl<L: RecordLog> LakeWriter<L> {
                     .min();
             }
             let Some(opened_at) = opened_at else { continue };
-            let age_max = match self.lanes[index].outlet.has_flushed() {
+            // Where nothing was read yet, progress alone may wait for the rows.
+            let age_max = match rows == 0 || self.lanes[index].outlet.has_flushed() {
                 true => self.settings.flush_age_max,
                 false => self.settings.flush_age_max.min(FIRST_AGE_MAX),
             };

@@ -30,7 +30,7 @@ pub(crate) struct Outlet {
     in_flight: VecDeque<usize>,
     /// Bytes that the flushes on their way will give back.
     leaving: usize,
-    /// Whether anything was ever flushed.
+    /// Whether rows were ever flushed.
     has_flushed: bool,
 }
 
@@ -81,7 +81,7 @@ impl Outlet {
         if let Some(opened_at) = self.opened_at {
             self.in_flight.push_back(self.bytes);
             self.leaving = self.held.bytes();
-            self.has_flushed = true;
+            self.has_flushed |= self.rows > 0;
             self.requests.send(Request::Flush { opened_at }).ok();
         }
         self.forget();
@@ -103,7 +103,7 @@ impl Outlet {
         self.held.bytes().saturating_sub(self.leaving)
     }
 
-    /// Whether anything was flushed since the process started.
+    /// Whether rows were flushed since the process started.
     pub(crate) fn has_flushed(&self) -> bool {
         self.has_flushed
     }
