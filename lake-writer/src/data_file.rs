@@ -34,7 +34,7 @@ const DICTIONARY_BYTES_MAX: usize = 128 << 10;
 
 /// Lineage columns that have one value for long runs of rows, which the differences of a column
 /// say in next to nothing, without a look into a dictionary for each row.
-const STEADY: [&str; 3] = ["_partition", "_schema_id", "_ingest_time"];
+const STEADY: [&str; 4] = ["_partition", "_generation", "_schema_id", "_ingest_time"];
 
 /// A file that is encoded and not yet uploaded.
 #[derive(Debug)]

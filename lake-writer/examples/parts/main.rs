@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (decode, ()) = measured(|| chunks.iter().try_for_each(|chunk| rows.of(chunk).map(drop)))?;
     let mut batches = Vec::new();
     for chunk in chunks {
-        batches.extend(rows.of(&chunk)?);
+        batches.push(rows.of(&chunk)?);
     }
     let (encode, bytes) = measured(|| encode(&batches))?;
     let told = json!({
@@ -77,8 +77,8 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// A chunk's records as batches of one event date each, as a table's writer gets them.
-    fn of(&mut self, chunk: &Chunk) -> Result<Vec<(i32, RecordBatch)>, Box<dyn Error>> {
+    /// A chunk's records as a table's writer gets them.
+    fn of(&mut self, chunk: &Chunk) -> Result<RecordBatch, Box<dyn Error>> {
         let place = TopicPartition::new(self.topic, chunk.partition);
         let mut buffer = ChangeBuffer::new(Arc::clone(&self.table), place);
         for record in chunk.records() {
@@ -98,30 +98,30 @@ impl Rows<'_> {
                 return Err("a record gave no row".into());
             }
         }
-        Ok(buffer.finish()?)
+        Ok(buffer.finish(0)?)
     }
 }
 
-/// Encodes the batches into files; the bytes of all files.
-fn encode(batches: &[(i32, RecordBatch)]) -> Result<usize, Box<dyn Error>> {
+/// Encodes the batches into files of one date, as the topics of the benchmark have it; the bytes of
+/// all files.
+fn encode(batches: &[RecordBatch]) -> Result<usize, Box<dyn Error>> {
     let mut bytes = 0;
-    let mut open: Option<(i32, usize, DataFileWriter)> = None;
-    for (day, batch) in batches {
-        let fits = |(of, rows, _): &(i32, usize, _)| of == day && *rows < FILE_ROWS;
-        if let Some((_, _, full)) = open.take_if(|file| !fits(file)) {
+    let mut open: Option<(usize, DataFileWriter)> = None;
+    for batch in batches {
+        if let Some((_, full)) = open.take_if(|(rows, _)| *rows >= FILE_ROWS) {
             bytes += full.finish()?.size_bytes();
         }
-        let (_, rows, writer) = match &mut open {
+        let (rows, writer) = match &mut open {
             Some(file) => file,
             None => {
-                let writer = DataFileWriter::new(uuid::Uuid::nil(), Some(*day), batch.schema())?;
-                open.insert((*day, 0, writer))
+                let writer = DataFileWriter::new(uuid::Uuid::nil(), Some(0), batch.schema())?;
+                open.insert((0, writer))
             }
         };
         writer.write(batch)?;
         *rows += batch.num_rows();
     }
-    if let Some((_, _, last)) = open {
+    if let Some((_, last)) = open {
         bytes += last.finish()?.size_bytes();
     }
     Ok(bytes)
