@@ -1,7 +1,7 @@
 //! [`RecordLog`] over a Kafka consumer.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,6 +78,8 @@ pub struct KafkaLog {
     /// Partitions known so far, when this process reads all of them.
     known: Vec<TopicPartition>,
     metadata_due: Instant,
+    /// Topics of the last assignment.
+    given: HashSet<Arc<str>>,
     /// Problems told lately, and when.
     told: HashMap<String, Instant>,
 }
@@ -104,6 +106,7 @@ impl KafkaLog {
             topics: Vec::new(),
             known: Vec::new(),
             metadata_due: Instant::now(),
+            given: HashSet::new(),
             told: HashMap::new(),
         };
         log.read_topics(topics)?;
@@ -161,7 +164,14 @@ impl KafkaLog {
         let next = waiting
             .map(|mut waiting| waiting.pop_front())
             .unwrap_or_default();
-        next.or_else(|| self.look_for_partitions())
+        let next = next.or_else(|| self.look_for_partitions());
+        if let Some(Notice::Assigned(partitions)) = &next {
+            let topics = partitions.iter();
+            self.given = topics
+                .map(|partition| Arc::clone(&partition.topic))
+                .collect();
+        }
+        next
     }
 
     fn list(&self, partitions: &[TopicPartition]) -> TopicPartitionList {
@@ -180,13 +190,17 @@ impl KafkaLog {
         (what, topic): (&str, &str),
         question: impl Fn() -> KafkaResult<T> + Send,
     ) -> Result<T, WriterError> {
+        // One that others have partitions of, or nobody, was not made a moment ago: who waits for
+        // hundreds that are not there keeps all others waiting.
+        let is_expected = self.given.is_empty() || self.given.contains(topic);
+        let missing_attempts = if is_expected { MISSING_ATTEMPTS } else { 1 };
         let mut attempts = 0;
         loop {
             tokio::task::yield_now().await;
             attempts += 1;
             match question() {
                 Ok(answer) => return Ok(answer),
-                Err(error) if is_missing(&error) && attempts >= MISSING_ATTEMPTS => {
+                Err(error) if is_missing(&error) && attempts >= missing_attempts => {
                     let topic = topic.to_owned();
                     return Err(WriterError::TopicMissing { topic });
                 }
