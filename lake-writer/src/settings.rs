@@ -42,7 +42,7 @@ impl Default for WriterSettings {
             flush_rows_max: 1_000_000,
             flush_bytes_max: ByteSize::mib(64),
             flush_age_max: Duration::from_secs(10),
-            buffer_bytes_max: ByteSize::mib(256),
+            buffer_bytes_max: ByteSize::mib(128),
             record_bytes_max: ByteSize::mib(4),
             checkpoint_interval: 100,
         }

@@ -45,7 +45,7 @@ def test_endpoints(road: Road) -> None:
     expected = {"lakehead_records_read_total": 501, f"lakehead_table_dead_letters_total{label}": 1,
                 f"lakehead_table_repetitions_total{label}": 0, f"lakehead_table_fences_total{label}": 0,
                 f"lakehead_table_stopped{label}": 0, f"lakehead_table_lag_seconds{label}": 0, "lakehead_partitions_assigned": 3,
-                "lakehead_buffer_limit_bytes": 256 << 20, "lakehead_store_retries_total": 0, "lakehead_registry_retries_total": 0}
+                "lakehead_buffer_limit_bytes": 128 << 20, "lakehead_store_retries_total": 0, "lakehead_registry_retries_total": 0}
     assert {name: found.get(name) for name in expected} == expected
     assert found[f"lakehead_table_commits_total{label}"] >= 1 and 0 <= found[f"lakehead_table_last_commit_age_seconds{label}"] < 60
     assert writer.end(60) == 0, writer.text[-2000:]
