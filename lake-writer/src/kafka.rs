@@ -23,9 +23,11 @@ use crate::error::WriterError;
 use crate::record_log::{Headers, Notice, Position, Record, RecordLog};
 use crate::settings::{Assignment, KafkaSettings, Start};
 
+mod client;
 mod cluster;
 mod trouble;
 
+use client::Client;
 use trouble::Trouble;
 
 /// How often missing topics and new partitions are looked for.
@@ -72,8 +74,8 @@ const OWNED: [(&str, &str); 7] = [
 
 /// A Kafka consumer, in a group or by itself.
 pub struct KafkaLog {
-    consumer: BaseConsumer<Context>,
-    assignment: Assignment,
+    consumer: Client,
+    settings: KafkaSettings,
     topics: Vec<String>,
     /// Partitions known so far, when this process reads all of them.
     known: Vec<TopicPartition>,
@@ -95,14 +97,9 @@ impl std::fmt::Debug for KafkaLog {
 impl KafkaLog {
     /// A consumer of these topics, which may be none at first. Does not wait for the brokers.
     pub fn new(settings: &KafkaSettings, topics: Vec<String>) -> Result<Self, WriterError> {
-        let mut config = client_config(settings);
-        watch_topic_ids(&mut config);
-        let consumer = config
-            .create_with_context(Context::default())
-            .map_err(|error| WriterError::Kafka(settings.redact(&told(&error))))?;
         let mut log = Self {
-            consumer,
-            assignment: settings.assignment,
+            consumer: Client::new(settings)?,
+            settings: settings.clone(),
             topics: Vec::new(),
             known: Vec::new(),
             metadata_due: Instant::now(),
@@ -115,7 +112,7 @@ impl KafkaLog {
 
     /// All partitions of the topics, once they are there and whenever they are more.
     fn look_for_partitions(&mut self) -> Option<Notice> {
-        if self.assignment != Assignment::All || Instant::now() < self.metadata_due {
+        if self.settings.assignment != Assignment::All || Instant::now() < self.metadata_due {
             return None;
         }
         self.metadata_due = Instant::now() + METADATA_INTERVAL;
@@ -155,11 +152,24 @@ impl KafkaLog {
         Some(Notice::Assigned(self.known.clone()))
     }
 
-    fn next_notice(&mut self) -> Option<Notice> {
+    /// Begins anew with another client after a topic was made again: the present one remembers
+    /// things of the earlier topic, and now and then hands out nothing more of the new one.
+    fn renew(&mut self) -> Result<Notice, WriterError> {
+        warn!("a topic was made again, or this is another cluster; connecting to kafka anew");
+        let fresh = Client::new(&self.settings)?;
+        std::mem::replace(&mut self.consumer, fresh).leave();
+        self.known.clear();
+        let topics = std::mem::take(&mut self.topics);
+        self.read_topics(topics)?;
+        Ok(Notice::Revoked)
+    }
+
+    fn is_topic_new(&self) -> bool {
         let context = self.consumer.context();
-        if context.topics_changed.swap(false, Ordering::Relaxed) {
-            return Some(Notice::TopicsChanged);
-        }
+        context.topics_changed.load(Ordering::Relaxed)
+    }
+
+    fn next_notice(&mut self) -> Option<Notice> {
         let waiting = self.consumer.context().notices.lock();
         let next = waiting
             .map(|mut waiting| waiting.pop_front())
@@ -238,20 +248,6 @@ impl KafkaLog {
     }
 }
 
-impl Drop for KafkaLog {
-    /// Leaves the group. Closing waits for an answer to the last revocation, and nobody polls any
-    /// more to give it, so from here on rebalances are answered where they are noted.
-    fn drop(&mut self) {
-        self.consumer
-            .context()
-            .closing
-            .store(true, Ordering::Relaxed);
-        if let Err(error) = self.consumer.unassign() {
-            debug!(%error, "partitions could not be given up before closing");
-        }
-    }
-}
-
 #[async_trait]
 impl RecordLog for KafkaLog {
     async fn poll(
@@ -276,11 +272,10 @@ impl RecordLog for KafkaLog {
                 Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
                     // In a topic that was made again one partition may have lost its offset while
                     // another is read on: nothing of either may land.
-                    let changed = &self.consumer.context().topics_changed;
-                    return Ok(Some(match changed.swap(false, Ordering::Relaxed) {
-                        true => Notice::TopicsChanged,
-                        false => Notice::OffsetLost,
-                    }));
+                    return match self.is_topic_new() {
+                        true => self.renew().map(Some),
+                        false => Ok(Some(Notice::OffsetLost)),
+                    };
                 }
                 Some(Err(error)) if is_missing(&error) => {
                     info!(%error, "kafka reports that a topic is not there; looking which");
@@ -288,6 +283,9 @@ impl RecordLog for KafkaLog {
                 }
                 Some(Err(error)) => self.tolerate(error)?,
             }
+        }
+        if self.is_topic_new() {
+            return self.renew().map(Some);
         }
         Ok(self.next_notice())
     }
@@ -303,10 +301,8 @@ impl RecordLog for KafkaLog {
             list.add_partition_offset(topic, partition.partition, offset)
                 .map_err(refused)?;
         }
-        // librdkafka remembers a pause across assignments. Never after assigning: fetchers start on
-        // a thread of its own by then, each such step has a number that must be the highest so far,
-        // and two threads that take numbers at once may hand them in in the wrong order. What is
-        // fetched under the lower one is dropped for ever, and nothing says so.
+        // librdkafka remembers a pause across assignments. Before assigning, as fetchers start on a
+        // thread of its own by then.
         self.consumer.resume(&list).map_err(refused)?;
         self.consumer.assign(&list).map_err(refused)
     }
@@ -361,7 +357,7 @@ impl RecordLog for KafkaLog {
         }
         self.topics = topics;
         self.metadata_due = Instant::now();
-        if self.assignment == Assignment::Group {
+        if self.settings.assignment == Assignment::Group {
             let names: Vec<&str> = self.topics.iter().map(String::as_str).collect();
             self.consumer.subscribe(&names).map_err(refused)?;
         }

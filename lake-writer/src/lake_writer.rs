@@ -269,7 +269,7 @@ impl<L: RecordLog> LakeWriter<L> {
         };
         let notice = log.poll(POLL_WAIT_MAX, POLL_RECORDS_MAX, &mut each).await?;
         progress.add_read(read);
-        if notice == Some(Notice::TopicsChanged) {
+        if matches!(notice, Some(Notice::TopicsChanged | Notice::Revoked)) {
             // All of it is dropped and read again, and a table that stopped would land it first.
             return Ok(notice);
         }
