@@ -141,6 +141,7 @@ impl Partition {
             return Ok(());
         }
         let headers = KnownHeaders::of(record);
+        self.check_source(&headers, record.offset)?;
         if self.is_repetition(&headers) {
             self.repetitions += 1;
         } else {
@@ -170,7 +171,7 @@ impl Partition {
                     self.dead_letters.push(letter);
                 }
             }
-            self.note_sequence(&headers)?;
+            self.note_sequence(&headers);
         }
         self.next_offset = record.offset + 1;
         self.last_mark = Some(record.mark());
@@ -211,25 +212,35 @@ impl Partition {
             .is_some_and(|known| sequence <= known.last)
     }
 
-    fn note_sequence(&mut self, headers: &KnownHeaders<'_>) -> Result<(), WriterError> {
+    /// Refuses a source more than can be remembered, before anything of its event is taken in.
+    fn check_source(&self, headers: &KnownHeaders<'_>, offset: i64) -> Result<(), WriterError> {
+        match (headers.source, headers.sequence) {
+            (Some(source), Some(_))
+                if self.sequences.len() >= SOURCES_MAX && !self.sequences.contains_key(source) =>
+            {
+                Err(WriterError::TooManySources {
+                    partition: self.partition.clone(),
+                    offset,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn note_sequence(&mut self, headers: &KnownHeaders<'_>) {
         let (Some(source), Some(last)) = (headers.source, headers.sequence) else {
-            return Ok(());
+            return;
         };
         let sequence = Sequence {
             last,
             changed: true,
         };
-        if let Some(known) = self.sequences.get_mut(source) {
-            *known = sequence;
-        } else if self.sequences.len() < SOURCES_MAX {
-            self.sequences.insert(source.to_owned(), sequence);
-        } else {
-            return Err(WriterError::TooManySources {
-                partition: self.partition.clone(),
-                offset: self.next_offset,
-            });
+        match self.sequences.get_mut(source) {
+            Some(known) => *known = sequence,
+            None => {
+                self.sequences.insert(source.to_owned(), sequence);
+            }
         }
-        Ok(())
     }
 
     /// Rows and dead letters in the buffer.

@@ -224,7 +224,7 @@ impl TableWriter {
                     outcomes.send((self.parts.table.clone(), outcome)).ok();
                 }
             }
-            self.parts.held.set_files(open.files.memory_bytes());
+            self.parts.held.set_files(open.memory_bytes());
         }
     }
 

@@ -162,7 +162,11 @@ impl<L: RecordLog> LakeWriter<L> {
                 self.lanes[index].set_contract(contract)?;
             }
         }
-        let start = self.lanes[index].route.start;
+        // Partitions that come to a topic that is copied already have nothing to be left out.
+        let start = match partition_count {
+            None => self.lanes[index].route.start,
+            Some(_) => Start::Earliest,
+        };
         let mut opened = Vec::with_capacity(resumes.len());
         for resume in resumes {
             let (kept, end) = self.log.offsets_kept(&resume.partition).await?;

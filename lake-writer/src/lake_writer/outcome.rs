@@ -40,7 +40,8 @@ impl<L: RecordLog> LakeWriter<L> {
         let table = &self.lanes[index].table;
         self.progress.add_committed(table, &outcome, now_us);
         self.log.report_progress(&outcome.committed);
-        if outcome.epoch == self.epoch && !outcome.fenced.is_empty() {
+        let is_read = outcome.epoch == self.epoch && self.lanes[index].stopped.is_none();
+        if is_read && !outcome.fenced.is_empty() {
             return self.read_again(index, outcome.fenced).await;
         }
         Ok(())

@@ -203,9 +203,8 @@ impl PartitionStand {
         if next_offset <= end && !replaced {
             return None;
         }
-        let restart =
-            restart.or((replaced || self.all_is_newer(first, end)).then_some(Restart::Start));
-        Some(match restart {
+        let shown = (replaced || self.all_is_newer(first, end)).then_some(Restart::Start);
+        Some(match shown.or(restart) {
             Some(Restart::Start) => (GapReason::TopicReplaced, Some(first)),
             Some(Restart::End) => (GapReason::OffsetsRegressed, Some(end)),
             None => (GapReason::OffsetsRegressed, None),

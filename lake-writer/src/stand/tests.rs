@@ -79,6 +79,11 @@ fn each_gap_is_told_by_what_is_there() {
     // Another record at the last copied one's place.
     let replaced = Some((TopicReplaced, 10, Some(0)));
     assert_eq!(found(same(mark(6)), None), replaced);
+    assert_eq!(
+        found(same(mark(6)), Some(Restart::End)),
+        replaced,
+        "what is shown is not for people to say"
+    );
     // It ends before, and all that is there is newer than what was copied; or there is nothing.
     let newer = PartitionStand {
         first_mark: Some(mark(6)),

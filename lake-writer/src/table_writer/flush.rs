@@ -42,6 +42,7 @@ impl TableWriter {
             mut parts,
             files,
             repetitions,
+            ..
         } = open;
         let mut outcome = Outcome {
             epoch: self.epoch,

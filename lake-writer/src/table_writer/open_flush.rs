@@ -19,6 +19,7 @@ pub(super) struct OpenFlush {
     pub(super) schema: Option<Arc<ChangeSchema>>,
     pub(super) parts: BTreeMap<TopicPartition, Part>,
     pub(super) files: OpenFiles,
+    letter_bytes: usize,
     pub(super) repetitions: u64,
 }
 
@@ -44,6 +45,11 @@ impl Part {
 }
 
 impl OpenFlush {
+    /// Memory held, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.files.memory_bytes() + self.letter_bytes
+    }
+
     /// Takes a chunk in; an error says what is wrong with its rows.
     pub(super) fn append(&mut self, chunk: Chunk, entropy: &Entropy) -> Result<(), String> {
         self.repetitions += chunk.repetitions;
@@ -51,6 +57,11 @@ impl OpenFlush {
         let part = self.parts.entry(chunk.partition).or_default();
         part.next_offset = chunk.next_offset;
         part.last_mark = chunk.last_mark.or(part.last_mark);
+        self.letter_bytes += chunk
+            .dead_letters
+            .iter()
+            .map(DeadLetter::bytes)
+            .sum::<usize>();
         part.dead_letters.extend(chunk.dead_letters);
         part.sequences.extend(chunk.sequences);
         let Some(rows) = chunk.rows else {
