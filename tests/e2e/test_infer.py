@@ -59,6 +59,25 @@ def test_fields_are_left_out_where_that_is_asked(road: Road) -> None:
     assert road.lake.query("SELECT id, place.x FROM {shop.purchase} ORDER BY 1") == [(0, 1.0), (1, None), (2, 1.0), (3, None), (6, None)]
 
 
+def test_a_new_field_in_the_first_record_of_all_costs_no_record(road: Road) -> None:
+    """Nothing is buffered when the table grows, as on any quiet topic."""
+    topic = road.topic(partitions=1)
+    road.configure(shop_topic(topic, format="json", shape="upsert", infer=True))
+    topic.produce([record(id=1, n=1), record(id=2, n=2)])
+    road.write_once("before")
+    topic.produce([record(id=9, z=1), record(id=10)])
+    road.write_once("grown")
+    writer = road.writer()
+    wait_until("nothing is missing", lambda: road.lake.progress(shop.TABLE, topic.name, 1) == topic.end_offsets(), 60)
+    topic.produce([record(id=1, y="new"), record(id=2, n=3)])
+    wait_until("all is committed", lambda: road.lake.progress(shop.TABLE, topic.name, 1) == topic.end_offsets(), 60)
+    assert writer.end(60) == 0
+    assert letters(road) == []
+    assert road.lake.query("SELECT _offset, id, n, z, y FROM {shop.purchase} ORDER BY 1") == [
+        (0, 1, 1, None, None), (1, 2, 2, None, None), (2, 9, None, 1, None), (3, 10, None, None, None), (4, 1, None, None, "new"),
+        (5, 2, 3, None, None)]
+
+
 def test_a_contract_grows_by_its_owners_hand(road: Road) -> None:
     """A new contract in the configuration brings its columns and symbols; rows of before keep their values."""
     topic = road.topic(partitions=1)

@@ -189,6 +189,8 @@ fn open<'b>(
     topic: &Arc<str>,
     record: &Record<'_>,
 ) -> &'b mut ChangeBuffer {
+    // A record that waited for this contract has left an empty one with the columns of before.
+    rows.take_if(|rows| rows.rows() == 0 && !Arc::ptr_eq(rows.schema(), schema));
     rows.get_or_insert_with(|| {
         let partition = TopicPartition::new(Arc::clone(topic), record.partition);
         ChangeBuffer::new(Arc::clone(schema), partition)
