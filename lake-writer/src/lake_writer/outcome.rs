@@ -36,10 +36,7 @@ impl<L: RecordLog> LakeWriter<L> {
         if outcome.version.is_some() {
             self.warmth.committed(bytes);
         }
-        let now_us = self.clock.now_us();
-        let table = &self.lanes[index].table;
-        self.progress.add_committed(table, &outcome, now_us);
-        self.log.report_progress(&outcome.committed);
+        self.note_committed(index, &outcome);
         let is_read = outcome.epoch == self.epoch && self.lanes[index].stopped.is_none();
         if is_read && !outcome.fenced.is_empty() {
             return self.read_again(index, outcome.fenced).await;
@@ -59,13 +56,23 @@ impl<L: RecordLog> LakeWriter<L> {
         self.lanes[index].outlet.answered();
         match outcome {
             Ok(outcome) => {
-                let now_us = self.clock.now_us();
-                self.progress.add_committed(table, &outcome, now_us);
-                self.log.report_progress(&outcome.committed);
+                self.note_committed(index, &outcome);
                 Ok(())
             }
             Err(error) => self.stop_table(index, error),
         }
+    }
+
+    fn note_committed(&mut self, index: usize, outcome: &Outcome) {
+        let now_us = self.clock.now_us();
+        let lane = &mut self.lanes[index];
+        if outcome.rows > 0
+            && let Some(before) = &mut lane.stopped_before
+        {
+            before.settle();
+        }
+        self.progress.add_committed(&lane.table, outcome, now_us);
+        self.log.report_progress(&outcome.committed);
     }
 
     /// Stops reading for one table; all others go on. An error that is not one table's ends the

@@ -22,6 +22,8 @@ pub(crate) struct Stopped {
     pub(crate) error: WriterError,
     pub(crate) retry_at: Instant,
     wait: Duration,
+    /// Rows were committed after it was tried again.
+    settled: bool,
 }
 
 impl Stopped {
@@ -35,12 +37,18 @@ impl Stopped {
             error,
             retry_at: now + wait,
             wait,
+            settled: false,
         }
     }
 
     /// Whether it has been tried again for too short a time to say that it goes on.
     pub(crate) fn is_unsettled(&self) -> bool {
-        Instant::now() < self.retry_at + SETTLED_MIN
+        !self.settled && Instant::now() < self.retry_at + SETTLED_MIN
+    }
+
+    /// It goes on.
+    pub(crate) fn settle(&mut self) {
+        self.settled = true;
     }
 
     /// How long it waits.
