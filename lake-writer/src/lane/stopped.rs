@@ -32,7 +32,12 @@ impl Stopped {
     pub(crate) fn by(error: WriterError, before: Option<&Self>) -> Self {
         let now = Instant::now();
         let again = before.filter(|before| now < before.retry_at + before.wait.max(CALM_MIN));
-        let wait = again.map_or(RETRY_MIN, |before| (before.wait * 2).min(RETRY_MAX));
+        let wait = match again {
+            None => RETRY_MIN,
+            // All were looked at again meanwhile, which was no try of its own.
+            Some(before) if now < before.retry_at => before.wait,
+            Some(before) => (before.wait * 2).min(RETRY_MAX),
+        };
         Self {
             error,
             retry_at: now + wait,
