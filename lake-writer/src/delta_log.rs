@@ -20,6 +20,9 @@ mod checkpoint;
 
 pub(crate) use checkpoint::write_checkpoint;
 
+/// Times that a log without a beginning is looked at before that is believed.
+const LOOKS_MAX: usize = 3;
+
 /// What the newest version of a table says.
 #[derive(Clone, Debug)]
 pub(crate) struct TableState {
@@ -96,35 +99,35 @@ impl DeltaLog {
 
     /// The state of the newest version; `None` if there is no table yet.
     pub(crate) async fn load(&self) -> Result<Option<TableState>, DeltaLogError> {
-        let mut state = match self.newest_checkpoint().await? {
-            Some(version) => {
-                let actions = self
-                    .checkpoint(version, &["protocol", "metaData", "txn"])
-                    .await?;
-                state_of(version, &actions, &checkpoint_path(version))?
+        let mut looks = 0;
+        let mut state = loop {
+            if let Some(state) = self.beginning().await? {
+                break state;
             }
-            None => match self.entry(0).await? {
-                Some(actions) => state_of(0, &actions, &entry_path(0))?,
-                None => return self.nothing().await,
-            },
+            let log = Path::from("_delta_log");
+            let Some(found) = self.store.list(Some(&log)).try_next().await? else {
+                return Ok(None);
+            };
+            // Somebody may have made the table just now, or cleaned its log up.
+            looks += 1;
+            if looks == LOOKS_MAX {
+                return Err(headless(found.location));
+            }
         };
         self.catch_up(&mut state, |_, _| ()).await?;
         Ok(Some(state))
     }
 
-    /// There is no table, if there is really nothing of it.
-    async fn nothing(&self) -> Result<Option<TableState>, DeltaLogError> {
-        let log = Path::from("_delta_log");
-        let Some(found) = self.store.list(Some(&log)).try_next().await? else {
-            return Ok(None);
+    /// The state from which the log is read on: the newest checkpoint's, or version 0's.
+    async fn beginning(&self) -> Result<Option<TableState>, DeltaLogError> {
+        let Some(version) = self.newest_checkpoint().await? else {
+            let actions = self.entry(0).await?;
+            let state = actions.map(|actions| state_of(0, &actions, &entry_path(0)));
+            return state.transpose();
         };
-        Err(DeltaLogError::Corrupt {
-            path: found.location,
-            why:
-                "the log begins with neither version 0 nor a checkpoint in one file; a table that \
-                  another program has checkpointed in parts cannot be written to"
-                    .to_owned(),
-        })
+        let kinds = ["protocol", "metaData", "txn"];
+        let actions = self.checkpoint(version, &kinds).await?;
+        state_of(version, &actions, &checkpoint_path(version)).map(Some)
     }
 
     /// The data files of the newest version. For small tables: the list is held in memory.
@@ -242,6 +245,15 @@ impl DeltaLog {
             newest = newest.max(meta.location.filename().and_then(checkpoint_version));
         }
         Ok(newest)
+    }
+}
+
+fn headless(path: Path) -> DeltaLogError {
+    let why = "the log begins with neither version 0 nor a checkpoint in one file; a table that \
+               another program has checkpointed in parts cannot be written to";
+    DeltaLogError::Corrupt {
+        path,
+        why: why.to_owned(),
     }
 }
 

@@ -37,10 +37,15 @@ pub(crate) enum Fault {
 
 type Decide = dyn Fn(&Path) -> Fault + Send + Sync;
 
+#[cfg(test)]
+type Missed = dyn Fn(&Path) + Send + Sync;
+
 /// Passes everything on to the store inside, except what `decide` says of a put.
 pub(crate) struct FaultStore {
     inner: Arc<dyn ObjectStore>,
     decide: Box<Decide>,
+    #[cfg(test)]
+    missed: Option<Box<Missed>>,
 }
 
 impl FaultStore {
@@ -51,6 +56,20 @@ impl FaultStore {
         Self {
             inner,
             decide: Box::new(decide),
+            #[cfg(test)]
+            missed: None,
+        }
+    }
+
+    /// A store without faults in which something happens after every get that found nothing.
+    #[cfg(test)]
+    pub(crate) fn after_misses(
+        inner: Arc<dyn ObjectStore>,
+        missed: impl Fn(&Path) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            missed: Some(Box::new(missed)),
+            ..Self::new(inner, |_| Fault::None)
         }
     }
 }
@@ -148,7 +167,12 @@ impl ObjectStore for FaultStore {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(path, options).await
+        let found = self.inner.get_opts(path, options).await;
+        #[cfg(test)]
+        if let (Some(missed), Err(Error::NotFound { .. })) = (&self.missed, &found) {
+            missed(path);
+        }
+        found
     }
 
     async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {

@@ -1,9 +1,11 @@
 //! The log against stores that behave like the real ones, and delta-rs as a second reader.
 
+use futures::FutureExt;
 use object_store::memory::InMemory;
 
 use super::*;
 use crate::action::{CommitInfo, Txn};
+use crate::fault_store::FaultStore;
 
 fn metadata() -> Metadata {
     let schema =
@@ -66,6 +68,28 @@ async fn a_version_is_created_once() {
         Put::Exists
     ));
     assert_eq!(log.load().await.unwrap().unwrap().metadata, metadata());
+}
+
+#[tokio::test]
+async fn a_table_that_is_made_while_it_is_looked_for_is_found() {
+    let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let maker = DeltaLog::new(Arc::clone(&inner));
+    let made = move |missed: &Path| {
+        if *missed == entry_path(0) {
+            let made = put(&maker, 0, &[Protocol::PLAIN.into(), metadata().into()]);
+            made.now_or_never().unwrap();
+        }
+    };
+    let log = DeltaLog::new(Arc::new(FaultStore::after_misses(inner, made)));
+    assert_eq!(log.load().await.unwrap().unwrap().version, 0);
+}
+
+#[tokio::test]
+async fn a_log_without_a_beginning_is_corrupt() {
+    let log = DeltaLog::new(Arc::new(InMemory::new()));
+    put(&log, 3, &[txn("a", 1)]).await;
+    let error = log.load().await.unwrap_err().to_string();
+    assert!(error.contains("begins with neither"), "{error}");
 }
 
 #[tokio::test]
