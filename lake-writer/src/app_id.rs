@@ -30,9 +30,14 @@ impl<'a> AppIds<'a> {
         format!("{}/{partition}", self.pipeline)
     }
 
-    /// The last sequence that landed of one source.
+    /// The last sequence that landed of one source: its first number.
     pub(crate) fn sequence(self, partition: &TopicPartition, source: &str) -> String {
         format!("{}/{partition}/sequence/{source}", self.pipeline)
+    }
+
+    /// The second number of that sequence, if it has one.
+    pub(crate) fn ordinal(self, partition: &TopicPartition, source: &str) -> String {
+        format!("{}/{partition}/ordinal/{source}", self.pipeline)
     }
 
     /// The mark of the record before the next offset.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use columnar::{ChangeBuffer, ChangeSchema, RecordMeta};
-use schemas::{TopicPartition, header};
+use schemas::{Sequence, TopicPartition, header};
 use tokio::time::Instant;
 
 use crate::dead_letter::{DeadLetter, Reason};
@@ -49,7 +49,7 @@ pub(crate) struct Partition {
     record_bytes: usize,
     /// Offsets whose dead letters are committed already.
     dead_lettered: BTreeSet<i64>,
-    sequences: HashMap<String, Sequence>,
+    sequences: HashMap<String, Last>,
     /// Repetitions dropped since the last chunk.
     repetitions: u64,
     /// `next_offset` when a chunk was last cut; `None` until the table knows of the partition.
@@ -59,9 +59,10 @@ pub(crate) struct Partition {
     touched_at: Instant,
 }
 
+/// The last sequence of a source.
 #[derive(Clone, Copy, Debug)]
-struct Sequence {
-    last: i64,
+struct Last {
+    sequence: Sequence,
     changed: bool,
 }
 
@@ -78,7 +79,7 @@ pub(crate) struct Reading {
 struct KnownHeaders<'a> {
     event_id: Option<&'a str>,
     source: Option<&'a str>,
-    sequence: Option<i64>,
+    sequence: Option<Sequence>,
     event_time_us: Option<i64>,
 }
 
@@ -105,14 +106,9 @@ impl Partition {
             record_bytes: 0,
             dead_lettered: resume.dead_lettered,
             sequences: sequences
-                .map(|(source, last)| {
-                    (
-                        source,
-                        Sequence {
-                            last,
-                            changed: false,
-                        },
-                    )
+                .map(|(source, sequence)| {
+                    let changed = false;
+                    (source, Last { sequence, changed })
                 })
                 .collect(),
             repetitions: 0,
@@ -209,7 +205,7 @@ impl Partition {
         };
         self.sequences
             .get(source)
-            .is_some_and(|known| sequence <= known.last)
+            .is_some_and(|last| sequence <= last.sequence)
     }
 
     /// Refuses a source more than can be remembered, before anything of its event is taken in.
@@ -228,17 +224,17 @@ impl Partition {
     }
 
     fn note_sequence(&mut self, headers: &KnownHeaders<'_>) {
-        let (Some(source), Some(last)) = (headers.source, headers.sequence) else {
+        let (Some(source), Some(sequence)) = (headers.source, headers.sequence) else {
             return;
         };
-        let sequence = Sequence {
-            last,
+        let last = Last {
+            sequence,
             changed: true,
         };
         match self.sequences.get_mut(source) {
-            Some(known) => *known = sequence,
+            Some(known) => *known = last,
             None => {
-                self.sequences.insert(source.to_owned(), sequence);
+                self.sequences.insert(source.to_owned(), last);
             }
         }
     }
@@ -298,9 +294,9 @@ impl Partition {
         self.record_bytes = 0;
         let repetitions = std::mem::take(&mut self.repetitions);
         let mut sequences = Vec::new();
-        for (source, sequence) in &mut self.sequences {
-            if std::mem::take(&mut sequence.changed) {
-                sequences.push((source.clone(), sequence.last));
+        for (source, last) in &mut self.sequences {
+            if std::mem::take(&mut last.changed) {
+                sequences.push((source.clone(), last.sequence));
             }
         }
         Some(Chunk {
@@ -347,7 +343,7 @@ impl<'a> KnownHeaders<'a> {
             schema_id: None,
             event_id: self.event_id,
             source: self.source,
-            sequence: self.sequence,
+            sequence: self.sequence.map(|sequence| sequence.major),
             event_time_us: self.event_time_us,
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use columnar::{ChangeBuffer, ChangeSchema};
 use lake_store::{DEAD_LETTERS_PATH, LakeStore};
-use schemas::{Contract, Shape, TableName, TopicPartition};
+use schemas::{Contract, Sequence, Shape, TableName, TopicPartition};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -80,7 +80,7 @@ pub(crate) struct Resume {
     /// How often the partition's offsets began anew.
     pub(crate) generation: i32,
     /// The last sequence that landed, by source.
-    pub(crate) sequences: HashMap<String, i64>,
+    pub(crate) sequences: HashMap<String, Sequence>,
     /// Offsets at or above `next_offset` whose dead letters are committed already.
     pub(crate) dead_lettered: BTreeSet<i64>,
 }
@@ -99,7 +99,7 @@ pub(crate) struct Chunk {
     pub(crate) rows: Option<ChangeBuffer>,
     pub(crate) dead_letters: Vec<DeadLetter>,
     /// Last sequences by source, of the sources seen in this chunk.
-    pub(crate) sequences: Vec<(String, i64)>,
+    pub(crate) sequences: Vec<(String, Sequence)>,
     /// Records dropped because their source had published them before.
     pub(crate) repetitions: u64,
     /// Memory to be given back when it was taken in.

@@ -12,7 +12,7 @@ pub const TYPE: &str = "ce_type";
 pub const TIME: &str = "ce_time";
 /// The version of CloudEvents.
 pub const SPEC_VERSION: &str = "ce_specversion";
-/// The event's place in its source: decimal, strictly rising within a source and topic partition,
-/// and the same when the event is published again. The lake-writer drops what is not above the
+/// The event's place in its source ([`crate::Sequence`]): strictly rising within a source and topic
+/// partition, and the same when the event is published again. The lake-writer drops what is not above the
 /// last one it committed.
 pub const SEQUENCE: &str = "lakehead_sequence";

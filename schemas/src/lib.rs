@@ -18,6 +18,7 @@ mod key_format;
 mod meaning;
 mod name;
 mod registry;
+mod sequence;
 pub mod wire;
 
 pub use avro::AvroSchema;
@@ -31,3 +32,4 @@ pub use name::{NameError, TableName, TopicPartition};
 pub use registry::{
     Credentials, HttpRegistry, RegistryAccess, RegistryError, SchemaId, SchemaRegistry,
 };
+pub use sequence::{NotASequence, Sequence};

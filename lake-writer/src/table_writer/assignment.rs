@@ -97,11 +97,16 @@ impl TableWriter {
         generation.map_or(0, |number| i32::try_from(number).unwrap_or(i32::MAX))
     }
 
-    fn sequences(&self, partition: &TopicPartition) -> HashMap<String, i64> {
+    fn sequences(&self, partition: &TopicPartition) -> HashMap<String, Sequence> {
         let prefix = self.ids().sequence(partition, "");
         let txns = self.changes_state.iter().flat_map(|state| &state.txns);
-        txns.filter_map(|(app_id, sequence)| {
-            Some((app_id.strip_prefix(&prefix)?.to_owned(), *sequence))
+        txns.filter_map(|(app_id, major)| {
+            let source = app_id.strip_prefix(&prefix)?;
+            let sequence = Sequence {
+                major: *major,
+                minor: self.txn(&self.ids().ordinal(partition, source)),
+            };
+            Some((source.to_owned(), sequence))
         })
         .collect()
     }

@@ -217,7 +217,11 @@ impl TableWriter {
                 .map(|mark| (self.ids().last_record(partition), mark));
             txns.extend(mark);
             for (source, sequence) in &part.sequences {
-                txns.push((self.ids().sequence(partition, source), *sequence));
+                txns.push((self.ids().sequence(partition, source), sequence.major));
+                let ordinal = sequence.minor;
+                txns.extend(
+                    ordinal.map(|ordinal| (self.ids().ordinal(partition, source), ordinal)),
+                );
             }
         }
         let topic = parts.keys().next().map(|partition| &partition.topic);

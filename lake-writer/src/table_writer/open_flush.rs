@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use columnar::ChangeSchema;
 use parquet::errors::ParquetError;
-use schemas::TopicPartition;
+use schemas::{Sequence, TopicPartition};
 
 use super::Chunk;
 use super::open_files::OpenFiles;
@@ -30,7 +30,7 @@ pub(super) struct Part {
     pub(super) last_mark: Option<i64>,
     pub(super) dead_letters: Vec<DeadLetter>,
     /// The last sequence of every source seen.
-    pub(super) sequences: HashMap<String, i64>,
+    pub(super) sequences: HashMap<String, Sequence>,
 }
 
 impl Part {

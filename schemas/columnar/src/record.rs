@@ -19,7 +19,7 @@ pub struct RecordMeta<'a> {
     pub event_id: Option<&'a str>,
     /// Who published it (header `ce_source`); takes precedence over the envelope's `source.name`.
     pub source: Option<&'a str>,
-    /// Its place in its source (header `lakehead_sequence`).
+    /// Its place in its source, or its transaction's (first number of the header `lakehead_sequence`).
     pub sequence: Option<i64>,
     /// When the owner committed it (header `ce_time`), unless the envelope says so itself.
     pub event_time_us: Option<i64>,
