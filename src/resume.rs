@@ -151,8 +151,12 @@ async fn accept(observer: &Observer, feed: &Feed, args: &ResumeArgs) -> Result<(
     let version = observer
         .accept(&stand, &gaps, args.forget_sequences)
         .await?;
+    let goes_on = match version {
+        Some(version) => format!("goes on from version {version}"),
+        None => "is not made yet and will begin behind it".to_owned(),
+    };
     write(&format!(
-        "{}: accepted and recorded in system.gaps; the table goes on from version {version}\n",
+        "{}: accepted and recorded in system.gaps; the table {goes_on}\n",
         feed.table
     ))?;
     warn_of_updates(feed, &gaps)

@@ -14,6 +14,9 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+/// How long a slow put takes.
+const SLOW_BY: Duration = Duration::from_secs(7);
+
 /// How long a put that timed out is on its way.
 const LATE_BY: Duration = Duration::from_millis(300);
 
@@ -33,6 +36,9 @@ pub(crate) enum Fault {
     ExistsFalsely,
     /// An error is reported now, and it lands later.
     LandsLate,
+    /// It works, and takes long.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the simulation"))]
+    Slow,
 }
 
 type Decide = dyn Fn(&Path) -> Fault + Send + Sync;
@@ -137,6 +143,10 @@ impl ObjectStore for FaultStore {
         match (self.decide)(path) {
             Fault::None => self.inner.put_opts(path, payload, options).await,
             Fault::FailBefore => Err(injected()),
+            Fault::Slow => {
+                tokio::time::sleep(SLOW_BY).await;
+                self.inner.put_opts(path, payload, options).await
+            }
             Fault::ExistsFalsely => Err(exists(path)),
             Fault::OkThenError => {
                 self.inner.put_opts(path, payload, options).await?;

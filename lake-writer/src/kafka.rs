@@ -341,9 +341,9 @@ impl RecordLog for KafkaLog {
 
     async fn offsets_kept(
         &mut self,
-        partition: &TopicPartition,
-    ) -> Result<(i64, i64), WriterError> {
-        self.kept(partition).await
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Result<(i64, i64), WriterError>>, WriterError> {
+        self.all_kept(partitions).await
     }
 
     async fn topics(&mut self) -> Result<Vec<String>, WriterError> {

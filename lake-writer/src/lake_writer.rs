@@ -29,15 +29,18 @@ use crate::record_log::{Notice, Record, RecordLog};
 use crate::route::Routes;
 use crate::schema_cache::SchemaCache;
 use crate::settings::WriterSettings;
+use crate::starts::Starts;
 use crate::table_writer::Outcome;
 
 mod assignment;
 mod contracts;
+mod opening;
 mod outcome;
 mod pace;
 mod topics;
 mod warmth;
 
+pub(crate) use opening::Opening;
 use pace::Flow;
 use warmth::Warmth;
 
@@ -95,6 +98,7 @@ pub struct LakeWriter<L> {
     /// When topics are looked for next; `None` before the first time.
     discover_at: Option<Instant>,
     lake: LakeStore,
+    starts: Starts,
     lanes: Vec<Lane>,
     partitions: Vec<Partition>,
     schemas: SchemaCache,
@@ -104,8 +108,6 @@ pub struct LakeWriter<L> {
     entropy: Arc<Entropy>,
     runtime: Handle,
     progress: Arc<WriterProgress>,
-    /// Counts assignments; rows of an earlier one are dropped.
-    epoch: u64,
     assigned: Vec<TopicPartition>,
     assigned_once: bool,
     flow: Flow,
@@ -136,14 +138,21 @@ impl<L: RecordLog> LakeWriter<L> {
     ) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
         let entropy = Arc::clone(&parts.entropy);
+        let lake = parts.lake.map_store(crate::faults::wrap);
         Self {
+            starts: Starts::new(
+                &lake,
+                &settings.pipeline,
+                Arc::clone(&parts.clock),
+                Arc::clone(&parts.entropy),
+            ),
             log,
             settings,
             until,
             routes,
             refused: HashSet::new(),
             discover_at: None,
-            lake: parts.lake.map_store(crate::faults::wrap),
+            lake,
             lanes: Vec::new(),
             partitions: Vec::new(),
             schemas: SchemaCache::new(parts.registry, parts.runtime.clone(), entropy),
@@ -153,7 +162,6 @@ impl<L: RecordLog> LakeWriter<L> {
             entropy: parts.entropy,
             runtime: parts.runtime,
             progress: parts.progress,
-            epoch: 0,
             assigned: Vec::new(),
             assigned_once: false,
             flow: Flow::Free,
@@ -212,6 +220,8 @@ impl<L: RecordLog> LakeWriter<L> {
             self.find_topics().await?;
         }
         self.retry_tables().await?;
+        let to_read = self.open_answered(Duration::ZERO).await?;
+        self.read_opened(to_read).await?;
         if matches!(self.flow, Flow::Held(_)) || self.waits_for_commits() {
             self.wait_for_room().await;
         } else {
@@ -308,6 +318,7 @@ impl<L: RecordLog> LakeWriter<L> {
     fn has_read_everything(&self) -> bool {
         self.until == Until::CaughtUp
             && self.assigned_once
+            && self.lanes.iter().all(|lane| lane.opening.is_none())
             && self
                 .partitions
                 .iter()

@@ -8,6 +8,7 @@ use schemas::{Contract, Evolution, KeyFormat, SchemaId, Shape, TableName};
 
 use crate::dead_letter::Reason;
 use crate::error::WriterError;
+use crate::lake_writer::Opening;
 use crate::route::Route;
 use crate::settings;
 
@@ -58,6 +59,8 @@ pub(crate) struct Lane {
     pub(crate) schema: Option<Arc<ChangeSchema>>,
     /// The way to the table's writer.
     pub(crate) outlet: Outlet,
+    /// Where to go on was asked and is not answered yet.
+    pub(crate) opening: Option<Opening>,
     /// Why it is not read, if it is not.
     pub(crate) stopped: Option<Stopped>,
     /// Why it was not read before it was tried again.
@@ -87,6 +90,7 @@ impl Lane {
             shape: route.shape,
             schema: None,
             outlet,
+            opening: None,
             stopped: None,
             stopped_before: None,
             next_contract: None,

@@ -55,6 +55,7 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 mod stand;
+mod starts;
 #[cfg(test)]
 mod store_conformance;
 mod table_writer;

@@ -108,8 +108,16 @@ async fn conforms(brokers: &str, assignment: Assignment) {
     let both = [0, 1].map(|number| TopicPartition::new(topic.as_str(), number));
     assert_eq!(partitions, both);
     let [first, second] = both;
-    assert_eq!(log.offsets_kept(&first).await.unwrap(), (0, RECORDS));
-    assert_eq!(log.offsets_kept(&second).await.unwrap(), (0, 0));
+    let gone = TopicPartition::new(format!("{topic}-gone"), 0);
+    let places = [first.clone(), gone, second.clone()];
+    for places in [&places[..], &places[2..], &[]] {
+        let kept = log.offsets_kept(places).await.unwrap();
+        let kept = kept
+            .into_iter()
+            .map(|kept| kept.map_err(|error| error.code()));
+        let expected = [Ok((0, RECORDS)), Err("topic_missing"), Ok((0, 0))];
+        assert_eq!(kept.collect::<Vec<_>>(), expected[3 - places.len()..]);
+    }
     let at = |partition: &TopicPartition, next_offset| Position {
         partition: partition.clone(),
         next_offset,

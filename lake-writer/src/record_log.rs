@@ -141,9 +141,12 @@ pub trait RecordLog: Send {
     /// Hands out records of paused partitions again.
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), WriterError>;
 
-    /// Earliest offset kept and next offset to be written.
-    async fn offsets_kept(&mut self, partition: &TopicPartition)
-    -> Result<(i64, i64), WriterError>;
+    /// Earliest offset kept and next offset to be written, of each of these partitions in their
+    /// order. What is wrong with one says nothing of the others.
+    async fn offsets_kept(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Result<(i64, i64), WriterError>>, WriterError>;
 
     /// All topics there are, by name.
     async fn topics(&mut self) -> Result<Vec<String>, WriterError>;

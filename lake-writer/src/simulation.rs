@@ -1,4 +1,5 @@
-//! Seeded simulation: two writers, a cluster that moves partitions at will, a store that lies.
+//! Seeded simulation: two writers, a cluster that moves partitions at will and now and then does not
+//! know its own topic or offsets, a store that lies or takes its time.
 //!
 //! Everything runs on one thread with paused time, so a seed gives the same run again. What the log
 //! holds, less what its sources repeated, must be in the lake exactly once. (The lake is read with
@@ -76,6 +77,7 @@ impl World {
                 Fault::OkThenExists,
                 Fault::ExistsFalsely,
                 Fault::LandsLate,
+                Fault::Slow,
             ];
             faults[rng.random_range(0..faults.len())]
         };
@@ -154,7 +156,11 @@ impl World {
             7 if !self.writers.is_empty() => {
                 let writer = self.writers.swap_remove(0);
                 writer.stop.send_replace(true);
-                writer.task.await.unwrap().unwrap();
+                // Stopped just when its table was.
+                match writer.task.await.unwrap() {
+                    Ok(()) | Err(WriterError::TablesStopped(_) | WriterError::StopTimeout(_)) => {}
+                    Err(error) => panic!("seed {}: {error}", self.seed),
+                }
                 self.cluster.lock().unwrap().leave(writer.member);
             }
             _ => {}
@@ -168,7 +174,13 @@ impl World {
                 .unwrap()
                 .rebalance(&mut self.rng, &members);
         }
-        tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..300))).await;
+        // Now and then long enough for stopped tables to be tried again.
+        let most = if self.rng.random_range(0..12) == 0 {
+            9_000
+        } else {
+            300
+        };
+        tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..most))).await;
     }
 
     /// Lives to the end; what landed, and every object of the lake with its size.
@@ -182,6 +194,7 @@ impl World {
         }
         // The faults heal; whatever is still on its way lands or is lost; then one writer ends it.
         self.trouble.lock().unwrap().1 = 0;
+        self.cluster.lock().unwrap().calm_down();
         tokio::time::sleep(Duration::from_secs(60)).await;
         let last = self.start(Until::CaughtUp);
         self.cluster

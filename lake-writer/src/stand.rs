@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-use lake_store::LakeStore;
+use lake_store::{LakeStore, STARTS_PATH};
 use schemas::{Shape, TableName, TopicPartition};
 use tracing::warn;
 
@@ -66,7 +66,10 @@ pub struct Stand {
     pub partitions: Vec<PartitionStand>,
     /// Why Kafka told nothing, if it did not.
     pub kafka_error: Option<String>,
+    /// What the table says; of one that is not made yet, what the table of starts says.
     txns: HashMap<String, i64>,
+    /// Where the copies of partitions began, by the names of their progress.
+    starts: HashMap<String, i64>,
 }
 
 /// How a table stands in one partition.
@@ -74,7 +77,7 @@ pub struct Stand {
 pub struct PartitionStand {
     /// The partition's number.
     pub partition: i32,
-    /// The next offset to be copied; `None` if the table has never seen the partition.
+    /// The next offset to be copied; `None` if no writer has begun with the partition.
     pub next_offset: Option<i64>,
     /// The first offset that Kafka keeps, and the one it will write next.
     pub kept: Option<(i64, i64)>,
@@ -165,8 +168,13 @@ impl Observer {
             Some(state) => committed_at_ms(&log, state).await.map_err(failed)?,
             None => None,
         };
-        let (version, txns) =
-            state.map_or_else(Default::default, |state| (Some(state.version), state.txns));
+        let starts = self.log(STARTS_PATH).load().await;
+        let starts = starts.map_err(|error| StandError::of(STARTS_PATH, error))?;
+        let starts = starts.map_or_else(HashMap::new, |state| state.txns);
+        let (version, txns) = match state {
+            Some(state) => (Some(state.version), state.txns),
+            None => (None, starts.clone()),
+        };
         let mut stand = Stand {
             feed: feed.clone(),
             version,
@@ -176,11 +184,12 @@ impl Observer {
             partitions: Vec::new(),
             kafka_error: None,
             txns,
+            starts,
         };
         stand.partitions_before = stand.txn(&self.ids().partition_count(&feed.topic));
         let prefix = self.ids().progress(&TopicPartition::new(&*feed.topic, 0));
         let prefix = prefix.trim_end_matches('0');
-        let known = stand.txns.keys();
+        let known = stand.txns.keys().chain(stand.starts.keys());
         let known = known.filter_map(|app_id| app_id.strip_prefix(prefix)?.parse().ok());
         let mut known: Vec<i32> = known.collect();
         known.sort_unstable();
@@ -273,6 +282,11 @@ impl Stand {
         self.txns.get(app_id).copied()
     }
 
+    /// Where the pipeline goes on in a partition.
+    fn next_offset(&self, app_id: &str) -> Option<i64> {
+        self.txn(app_id).or(self.starts.get(app_id).copied())
+    }
+
     fn of(&mut self, partition: i32) -> Option<&mut PartitionStand> {
         let mut partitions = self.partitions.iter_mut();
         partitions.find(|stand| stand.partition == partition)
@@ -285,7 +299,7 @@ impl Stand {
         let place = TopicPartition::new(Arc::clone(&self.feed.topic), partition);
         self.partitions.push(PartitionStand {
             partition,
-            next_offset: self.txn(&ids.progress(&place)),
+            next_offset: self.next_offset(&ids.progress(&place)),
             mark: self
                 .txn(&ids.last_record(&place))
                 .filter(|mark| *mark != NO_MARK),

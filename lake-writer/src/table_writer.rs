@@ -150,7 +150,7 @@ pub(crate) struct TableWriter {
     changes_state: Option<TableState>,
     dead_letters: DeltaLog,
     dead_letters_state: Option<TableState>,
-    /// The assignment that requests belong to.
+    /// The last release that was asked for.
     epoch: u64,
     partition_count: i32,
     owned: HashMap<TopicPartition, Owned>,
@@ -197,8 +197,15 @@ impl TableWriter {
                     reply,
                 } => {
                     self.partition_count = partition_count;
+                    let assigned = match partitions.iter().find(|part| open.holds(part)) {
+                        None => self.assign(partitions).await,
+                        // They would land twice.
+                        Some(part) => Err(WriterError::Internal(format!(
+                            "{part} is assigned anew while rows of it wait to be committed"
+                        ))),
+                    };
                     // Nobody waits for the answer once the reader is gone.
-                    reply.send(self.assign(partitions).await).ok();
+                    reply.send(assigned).ok();
                 }
                 Request::Append(chunk) => {
                     let bytes = chunk.bytes;

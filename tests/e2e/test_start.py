@@ -58,3 +58,22 @@ def test_latest(road: Road) -> None:
     facts.wait_caught_up(road, topic, TABLE)
     assert writer.end() == 0
     facts.assert_landed_once(road.lake, TABLE, range(20, 30))
+
+
+def test_latest_before_there_is_a_table(road: Road) -> None:
+    """The same where the first record makes the table: until then its beginning is kept beside it."""
+    topic = road.topic(partitions=2)
+    topic.produce(written(range(20)))
+    road.configure({"name": topic.name, "table": TABLE, "format": "json", "shape": "append", "infer": True, "start": "latest"})
+    writer = road.writer()
+    begun = "SELECT partition, first_offset FROM system.starts ORDER BY partition"
+    both = [{"partition": "0", "first_offset": "10"}, {"partition": "1", "first_offset": "10"}]
+    wait_until("the beginnings are kept", lambda: road.sql(begun) == both, 60)
+    assert not road.lake.exists(TABLE)
+    assert writer.kill()
+    topic.produce(written(range(20, 30)))
+    writer = road.writer("again")
+    facts.wait_caught_up(road, topic, TABLE)
+    assert writer.end() == 0
+    facts.assert_landed_once(road.lake, TABLE, range(20, 30))
+    assert road.sql(begun) == both

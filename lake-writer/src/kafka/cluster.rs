@@ -1,5 +1,6 @@
 //! Questions about the cluster itself: is it there, what does it hold, where would we start.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
@@ -90,6 +91,67 @@ impl KafkaLog {
             Some(offset) => Ok(offset),
             None => Ok(self.kept(partition).await?.1),
         }
+    }
+
+    /// What [`Self::kept`] says of each partition. Asked in two questions for all of them, for each
+    /// waits for the fetch that is under way; those that have no answer then are asked one by one.
+    pub(super) async fn all_kept(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Result<(i64, i64), WriterError>>, WriterError> {
+        let mut known = HashMap::new();
+        if partitions.len() > 1 {
+            tokio::task::yield_now().await;
+            let firsts = self.offsets(partitions, Offset::Beginning);
+            tokio::task::yield_now().await;
+            let ends = self.offsets(partitions, Offset::End);
+            for (place, first) in firsts {
+                known.extend(ends.get(&place).map(|end| (place, (first, *end))));
+            }
+        }
+        let mut kept = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            match known.get(partition) {
+                Some(known) => kept.push(Ok(*known)),
+                None => match self.kept(partition).await {
+                    Err(error) if !error.is_of_one_table() => return Err(error),
+                    answer => kept.push(answer),
+                },
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The offset at one end of each partition, of those that the brokers tell at once.
+    fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        which: Offset,
+    ) -> HashMap<TopicPartition, i64> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for place in partitions {
+            // Beginning and end are times to the protocol.
+            list.add_partition_offset(&place.topic, place.partition, which)
+                .ok();
+        }
+        let found = self.consumer.offsets_for_times(list, REQUEST_TIMEOUT);
+        let found = found.map_or_else(
+            |_| Vec::new(),
+            |found| {
+                let elements = found.elements();
+                let offsets = elements
+                    .iter()
+                    .filter_map(|element| match element.offset() {
+                        Offset::Offset(offset) if element.error().is_ok() => Some((
+                            TopicPartition::new(element.topic(), element.partition()),
+                            offset,
+                        )),
+                        _ => None,
+                    });
+                offsets.collect()
+            },
+        );
+        found.into_iter().collect()
     }
 
     /// The first offset that is kept, and the one after the last.

@@ -1,17 +1,20 @@
 //! Taking and giving up partitions: where to go on is asked of the lake, never of the group.
 
-use schemas::{Shape, TopicPartition};
-use tokio::time::Instant;
+use std::time::Duration;
+
+use schemas::TopicPartition;
 use tracing::info;
 
+use super::LakeWriter;
 use super::pace::Flow;
-use super::{LakeWriter, Until};
 use crate::error::WriterError;
 use crate::faults::{self, Point};
 use crate::partition::Partition;
 use crate::record_log::{Position, RecordLog};
-use crate::settings::Start;
-use crate::table_writer::Assigned;
+
+/// Longest time that tables are waited for after they were asked where to go on, so that most are
+/// assigned at once. Those that answer later are read later.
+const OPENING_WAIT_MAX: Duration = Duration::from_secs(2);
 
 impl<L: RecordLog> LakeWriter<L> {
     /// Drops all buffers: whoever reads the partitions next starts at the committed progress.
@@ -32,12 +35,7 @@ impl<L: RecordLog> LakeWriter<L> {
         self.assigned = partitions;
         self.start_reading().await?;
         self.assigned_once = true;
-        self.progress.assigned(self.partitions.len());
-        info!(
-            partitions = self.partitions.len(),
-            epoch = self.epoch,
-            "partitions assigned"
-        );
+        info!(partitions = self.partitions.len(), "partitions assigned");
         Ok(())
     }
 
@@ -47,9 +45,7 @@ impl<L: RecordLog> LakeWriter<L> {
         if !self.assigned_once {
             return Ok(());
         }
-        self.start_reading().await?;
-        self.progress.assigned(self.partitions.len());
-        Ok(())
+        self.start_reading().await
     }
 
     async fn start_reading(&mut self) -> Result<(), WriterError> {
@@ -61,13 +57,24 @@ impl<L: RecordLog> LakeWriter<L> {
         }
         self.drop_buffers();
         for index in 0..self.lanes.len() {
-            match self.open(index, self.assigned_to(index)).await {
-                Ok(()) => self.go_on(index),
+            match self.ask(index, self.assigned_to(index), false).await {
+                Ok(true) => {}
+                Ok(false) => self.go_on(index),
                 Err(error) => self.stop_table(index, error)?,
             }
         }
+        self.open_answered(OPENING_WAIT_MAX).await?;
         faults::point(Point::RebalanceDuring);
+        self.tell_assigned();
         self.assign_positions().await
+    }
+
+    /// Tells how many partitions are read, once there are some or no more are awaited.
+    pub(super) fn tell_assigned(&self) {
+        let waits = self.lanes.iter().any(|lane| lane.opening.is_some());
+        if !waits || !self.partitions.is_empty() {
+            self.progress.assigned(self.partitions.len());
+        }
     }
 
     /// Reads from where every open partition stands, and nothing else.
@@ -85,23 +92,31 @@ impl<L: RecordLog> LakeWriter<L> {
         index: usize,
         fenced: Vec<TopicPartition>,
     ) -> Result<(), WriterError> {
+        self.log.pause(&fenced)?;
         self.partitions
             .retain(|partition| !fenced.contains(&partition.partition));
-        let known = self.partitions.len();
-        if let Err(error) = self.open(index, fenced).await {
-            return self.stop_table(index, error);
+        match self.ask(index, fenced, true).await {
+            Ok(_) => Ok(()),
+            Err(error) => self.stop_table(index, error),
         }
-        for partition in &self.partitions[known..] {
-            let place = &partition.partition;
-            self.log
-                .seek(place, partition.position().next_offset)
-                .await?;
-            // It may have been waiting for a schema, which it does no more.
-            if self.flow != Flow::Paused {
-                self.log.resume(std::slice::from_ref(place))?;
+    }
+
+    /// Reads a paused partition on from another position.
+    pub(super) async fn go_to(
+        &mut self,
+        Position {
+            partition,
+            next_offset,
+        }: Position,
+        lane: usize,
+    ) -> Result<(), WriterError> {
+        match self.log.seek(&partition, next_offset).await {
+            Ok(()) if self.flow != Flow::Paused => {
+                self.log.resume(std::slice::from_ref(&partition))
             }
+            Ok(()) => Ok(()),
+            Err(error) => self.stop_table(lane, error),
         }
-        Ok(())
     }
 
     /// The assigned partitions of one lane's topic.
@@ -114,74 +129,10 @@ impl<L: RecordLog> LakeWriter<L> {
     }
 
     fn drop_buffers(&mut self) {
-        self.epoch += 1;
         self.partitions.clear();
         for lane in &mut self.lanes {
-            lane.outlet.release(self.epoch);
+            lane.opening = None;
+            lane.outlet.release();
         }
-    }
-
-    /// Asks the table's writer where to go on and opens a buffer for each partition.
-    pub(super) async fn open(
-        &mut self,
-        index: usize,
-        mut partitions: Vec<TopicPartition>,
-    ) -> Result<(), WriterError> {
-        // With an end, a topic that is not there has nothing to be copied.
-        if partitions.is_empty() && self.until == Until::CaughtUp {
-            return Ok(());
-        }
-        let lane = &mut self.lanes[index];
-        let now = self.log.partition_count(&lane.topic).await?;
-        if now == 0 {
-            let topic = lane.topic.to_string();
-            return Err(WriterError::TopicMissing { topic });
-        }
-        // What is assigned of a topic that was made again may be more than it has.
-        partitions.retain(|partition| partition.partition < now);
-        if partitions.is_empty() {
-            return Ok(());
-        }
-        let assigned = lane.outlet.assign(partitions, now).await?;
-        self.progress.table(&lane.table).opened(&assigned.resumes);
-        let Assigned {
-            resumes,
-            table,
-            partition_count,
-        } = assigned;
-        let before = partition_count.unwrap_or(now.into());
-        if before != i64::from(now) && lane.shape != Shape::Append {
-            let topic = lane.topic.to_string();
-            return Err(WriterError::PartitionsChanged { topic, before, now });
-        }
-        if let Some((contract, shape)) = table {
-            let contract = lane.contract_for(contract, shape)?;
-            if lane.differs_from(&contract) {
-                // What was read by another contract goes first; the table refuses it if need be.
-                self.flush(index);
-                self.lanes[index].set_contract(contract)?;
-            }
-        }
-        // Partitions that come to a topic that is copied already have nothing to be left out.
-        let start = match partition_count {
-            None => self.lanes[index].route.start,
-            Some(_) => Start::Earliest,
-        };
-        let mut opened = Vec::with_capacity(resumes.len());
-        for resume in resumes {
-            let (kept, end) = self.log.offsets_kept(&resume.partition).await?;
-            let first = match (resume.next_offset, start) {
-                (None, Start::Latest | Start::At { .. }) => {
-                    self.log.start_offset(&resume.partition, start).await?
-                }
-                _ => kept,
-            };
-            let mut partition = Partition::new(resume, index, first, Instant::now());
-            partition.check_kept((kept, end))?;
-            partition.end_offset = (self.until == Until::CaughtUp).then_some(end);
-            opened.push(partition);
-        }
-        self.partitions.append(&mut opened);
-        Ok(())
     }
 }

@@ -4,7 +4,6 @@ use schemas::TopicPartition;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::pace::Flow;
 use super::{FORGET_INTERVAL, LakeWriter};
 use crate::error::WriterError;
 use crate::lane::Wait;
@@ -60,16 +59,14 @@ impl<L: RecordLog> LakeWriter<L> {
 
     /// Reads partitions from where they began to wait.
     async fn read_waiting(&mut self, waiting: &[usize]) -> Result<(), WriterError> {
+        let mut positions = Vec::with_capacity(waiting.len());
         for &index in waiting {
             let partition = &mut self.partitions[index];
             partition.waits_for = None;
-            let position = partition.position();
-            self.log
-                .seek(&position.partition, position.next_offset)
-                .await?;
-            if self.flow != Flow::Paused {
-                self.log.resume(std::slice::from_ref(&position.partition))?;
-            }
+            positions.push((partition.position(), partition.lane));
+        }
+        for (position, lane) in positions {
+            self.go_to(position, lane).await?;
         }
         Ok(())
     }

@@ -37,7 +37,8 @@ impl<L: RecordLog> LakeWriter<L> {
             self.warmth.committed(bytes);
         }
         self.note_committed(index, &outcome);
-        let is_read = outcome.epoch == self.epoch && self.lanes[index].stopped.is_none();
+        // What was flushed before the table was last released is read again already.
+        let is_read = outcome.epoch == self.lanes[index].outlet.epoch();
         if is_read && !outcome.fenced.is_empty() {
             return self.read_again(index, outcome.fenced).await;
         }
@@ -93,9 +94,9 @@ impl<L: RecordLog> LakeWriter<L> {
             .collect();
         self.log.pause(&paused)?;
         self.partitions.retain(|partition| partition.lane != index);
-        let epoch = self.epoch;
         let lane = &mut self.lanes[index];
-        lane.outlet.release(epoch);
+        lane.opening = None;
+        lane.outlet.release();
         let before = lane.stopped.take().or(lane.stopped_before.take());
         let stopped = Stopped::by(error, before.as_ref());
         error!(table = %lane.table, error = %stopped.error, retry_in = ?stopped.wait(),
@@ -122,15 +123,14 @@ impl<L: RecordLog> LakeWriter<L> {
         }
         let now = tokio::time::Instant::now();
         for index in 0..self.lanes.len() {
-            let stopped = self.lanes[index].stopped.as_ref();
-            if stopped.is_none_or(|stopped| stopped.retry_at > now) {
+            let lane = &self.lanes[index];
+            let stopped = lane.stopped.as_ref();
+            if lane.opening.is_some() || stopped.is_none_or(|stopped| stopped.retry_at > now) {
                 continue;
             }
-            match self.open(index, self.assigned_to(index)).await {
-                Ok(()) => {
-                    self.go_on(index);
-                    self.assign_positions().await?;
-                }
+            match self.ask(index, self.assigned_to(index), false).await {
+                Ok(true) => {}
+                Ok(false) => self.go_on(index),
                 Err(error) => self.stop_table(index, error)?,
             }
         }
@@ -141,8 +141,10 @@ impl<L: RecordLog> LakeWriter<L> {
     pub(super) async fn find_lost_offsets(&mut self) -> Result<(), WriterError> {
         warn!("kafka does not hold the next offset of a partition; looking for it");
         let mut lost = Vec::new();
-        for partition in &self.partitions {
-            let kept = self.log.offsets_kept(&partition.partition).await;
+        let places = self.partitions.iter();
+        let places: Vec<_> = places.map(|open| open.partition.clone()).collect();
+        let kept = self.log.offsets_kept(&places).await?;
+        for (partition, kept) in self.partitions.iter().zip(kept) {
             match kept.and_then(|kept| partition.check_kept(kept)) {
                 Ok(()) => {}
                 Err(error) if error.is_of_one_table() => lost.push((partition.lane, error)),

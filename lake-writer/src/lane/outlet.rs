@@ -32,6 +32,8 @@ pub(crate) struct Outlet {
     leaving: usize,
     /// Whether rows were ever flushed.
     has_flushed: bool,
+    /// Counts releases; what was flushed before the last one is nobody's any more.
+    epoch: u64,
 }
 
 impl Outlet {
@@ -45,6 +47,7 @@ impl Outlet {
             in_flight: VecDeque::with_capacity(IN_FLIGHT_MAX),
             leaving: 0,
             has_flushed: false,
+            epoch: 0,
         }
     }
 
@@ -118,27 +121,33 @@ impl Outlet {
         !self.in_flight.is_empty()
     }
 
-    /// Drops what was handed over and not flushed; requests belong to this assignment from now on.
-    pub(crate) fn release(&mut self, epoch: u64) {
+    /// Drops what was handed over and not flushed.
+    pub(crate) fn release(&mut self) {
+        self.epoch += 1;
         self.forget();
+        let epoch = self.epoch;
         self.requests.send(Request::Release { epoch }).ok();
     }
 
-    /// Asks where to go on in these partitions.
-    pub(crate) async fn assign(
+    /// How often the table was released: what [`crate::table_writer::Outcome`] says of a flush of now.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Asks where to go on in these partitions. There is no answer if the table's writer died.
+    pub(crate) fn assign(
         &self,
         partitions: Vec<TopicPartition>,
         partition_count: i32,
-    ) -> Result<Assigned, WriterError> {
-        let died = || WriterError::Internal("a table's writer died".to_owned());
+    ) -> oneshot::Receiver<Result<Assigned, WriterError>> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Assign {
             partitions,
             partition_count,
             reply,
         };
-        self.requests.send(request).map_err(|_| died())?;
-        answer.await.map_err(|_| died())?
+        self.requests.send(request).ok();
+        answer
     }
 
     fn forget(&mut self) {

@@ -34,6 +34,8 @@ pub(super) struct Cluster {
     members: HashMap<usize, VecDeque<Notice>>,
     joined: usize,
     numbers: i64,
+    /// Nothing is lost, and no topic is away for a moment, from now on.
+    calm: bool,
 }
 
 impl Cluster {
@@ -44,7 +46,12 @@ impl Cluster {
             members: HashMap::new(),
             joined: 0,
             numbers: 0,
+            calm: false,
         }
+    }
+
+    pub(super) fn calm_down(&mut self) {
+        self.calm = true;
     }
 
     pub(super) fn join(&mut self) -> usize {
@@ -171,6 +178,8 @@ pub(super) struct Member {
     rng: StdRng,
     /// Next offset and whether it is paused, by partition.
     positions: BTreeMap<i32, (i64, bool)>,
+    /// The next question for offsets is answered as if retention had passed them.
+    lost: bool,
 }
 
 impl Member {
@@ -180,7 +189,14 @@ impl Member {
             member,
             rng: StdRng::seed_from_u64(seed),
             positions: BTreeMap::new(),
+            lost: false,
         }
+    }
+
+    /// Whether something goes wrong for a moment that stops the table.
+    fn stumbles(&mut self, one_in: u32) -> bool {
+        let stumbles = self.rng.random_range(0..one_in) == 0;
+        stumbles && !self.cluster.lock().unwrap().calm
     }
 
     fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) {
@@ -232,10 +248,14 @@ impl RecordLog for Member {
                 }
             }
         }
-        Ok(cluster
-            .members
-            .get_mut(&self.member)
-            .and_then(VecDeque::pop_front))
+        let notices = cluster.members.get_mut(&self.member);
+        let notice = notices.and_then(VecDeque::pop_front);
+        drop(cluster);
+        if notice.is_none() && !self.positions.is_empty() && self.stumbles(100) {
+            self.lost = true;
+            return Ok(Some(Notice::OffsetLost));
+        }
+        Ok(notice)
     }
 
     async fn assign(&mut self, positions: &[Position]) -> Result<(), WriterError> {
@@ -274,11 +294,16 @@ impl RecordLog for Member {
 
     async fn offsets_kept(
         &mut self,
-        partition: &TopicPartition,
-    ) -> Result<(i64, i64), WriterError> {
-        let index = usize::try_from(partition.partition).unwrap();
-        let end = self.cluster.lock().unwrap().partitions[index].len();
-        Ok((0, i64::try_from(end).unwrap()))
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Result<(i64, i64), WriterError>>, WriterError> {
+        let lost = std::mem::take(&mut self.lost);
+        let cluster = self.cluster.lock().unwrap();
+        let kept = partitions.iter().map(|partition| {
+            let index = usize::try_from(partition.partition).unwrap();
+            let end = i64::try_from(cluster.partitions[index].len()).unwrap();
+            Ok(if lost { (end + 1, end + 1) } else { (0, end) })
+        });
+        Ok(kept.collect())
     }
 
     async fn topics(&mut self) -> Result<Vec<String>, WriterError> {
@@ -298,6 +323,9 @@ impl RecordLog for Member {
     }
 
     async fn partition_count(&mut self, _: &str) -> Result<i32, WriterError> {
+        if self.stumbles(20) {
+            return Ok(0);
+        }
         Ok(i32::try_from(self.cluster.lock().unwrap().partitions.len()).unwrap())
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lake_store::DEAD_LETTERS_PATH;
+use lake_store::{DEAD_LETTERS_PATH, STARTS_PATH};
 use schemas::TopicPartition;
 use tracing::info;
 
@@ -73,7 +73,8 @@ impl Observer {
     /// by itself. To be killed at any moment: run again, it ends with one row for each gap.
     /// `forget_sequences`: the sources of these partitions count from the beginning again.
     ///
-    /// Returns the table's version that passes over the gaps.
+    /// Returns the table's version that passes over the gaps, or nothing if the table is not made
+    /// yet: it will begin behind them.
     ///
     /// # Errors
     /// The store does not answer, a table is not as it must be, or somebody moved it meanwhile.
@@ -82,7 +83,7 @@ impl Observer {
         stand: &Stand,
         gaps: &[Gap],
         forget_sequences: bool,
-    ) -> Result<u64, StandError> {
+    ) -> Result<Option<u64>, StandError> {
         let accepted = self.accept_all(stand, gaps, forget_sequences);
         match tokio::time::timeout(STORE_WAIT_MAX, accepted).await {
             Ok(accepted) => accepted,
@@ -98,7 +99,7 @@ impl Observer {
         stand: &Stand,
         gaps: &[Gap],
         forget_sequences: bool,
-    ) -> Result<u64, StandError> {
+    ) -> Result<Option<u64>, StandError> {
         let mut ledger = Ledger::load(&self.lake, self.ids()).await?;
         let fresh: Vec<Gap> = gaps.iter().filter(|gap| !gap.recorded).cloned().collect();
         if !fresh.is_empty() {
@@ -112,12 +113,16 @@ impl Observer {
         faults::point(Point::GapRecorded);
         self.restart_dead_letters(gaps).await?;
         let draft = self.passage(stand, gaps, &ledger, forget_sequences);
-        self.commit_to(&stand.feed.table.changes_path(), |_| draft)
-            .await?
-            .ok_or_else(|| StandError::Table {
-                table: stand.feed.table.to_string(),
-                why: "there is no such table any more".to_owned(),
-            })
+        let path = match stand.version {
+            Some(_) => stand.feed.table.changes_path(),
+            None => STARTS_PATH.to_owned(),
+        };
+        let version = self.commit_to(&path, |_| draft).await?;
+        let version = version.ok_or_else(|| StandError::Table {
+            table: path,
+            why: "there is no such table any more".to_owned(),
+        })?;
+        Ok(stand.version.map(|_| version))
     }
 
     /// A commit of the writer may have been on its way when the table was looked at. Then the gap is
@@ -125,7 +130,7 @@ impl Observer {
     async fn check_unmoved(&self, stand: &Stand, gaps: &[Gap]) -> Result<(), StandError> {
         let now = self.look_in_lake(&stand.feed).await?;
         let is_there = |gap: &Gap| match gap.topic_partition() {
-            Some(partition) => now.txn(&self.ids().progress(&partition)) == Some(gap.from),
+            Some(partition) => now.next_offset(&self.ids().progress(&partition)) == Some(gap.from),
             None => now.partitions_before == Some(gap.from),
         };
         match gaps.iter().all(is_there) {
@@ -159,8 +164,8 @@ impl Observer {
                 None => (self.ids().partition_count(&gap.topic), None),
             };
             steps.push(Step {
+                from: stand.txn(&app_id),
                 app_id,
-                from: Some(gap.from),
                 to,
             });
             let Some(partition) = partition.filter(|_| to != gap.from) else {

@@ -46,6 +46,7 @@ fn stand(partitions: Vec<PartitionStand>) -> Stand {
         partitions,
         kafka_error: None,
         txns: HashMap::new(),
+        starts: HashMap::new(),
     }
 }
 
@@ -145,6 +146,10 @@ fn lag_is_the_sum_of_the_partitions_and_its_age_that_of_the_last_copied() {
 
 /// A lake with a table that stands at these progresses, and an observer that is never answered.
 async fn lake(txns: &[(String, i64)]) -> Observer {
+    lake_with("shop/purchase/changes", txns).await
+}
+
+async fn lake_with(path: &str, txns: &[(String, i64)]) -> Observer {
     let lake = LakeStore::open("memory:///", &[], true).unwrap();
     let observer = Observer::new(
         lake,
@@ -154,7 +159,7 @@ async fn lake(txns: &[(String, i64)]) -> Observer {
         Arc::new(Entropy::seeded(1)),
     )
     .unwrap();
-    put(&observer, "shop/purchase/changes", txns).await;
+    put(&observer, path, txns).await;
     observer
 }
 
@@ -262,6 +267,22 @@ async fn a_gap_is_recorded_once_though_its_recorder_is_killed() {
         rows(&observer).await,
         [(Some(10), Some(15), why()), (Some(15), Some(18), why())]
     );
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_made_yet_will_begin_behind_a_gap() {
+    let observer = lake_with(STARTS_PATH, &[(progress(0), 10)]).await;
+    let stand = looked(&observer, &[(15, 20)]).await;
+    assert_eq!((stand.version, stand.lag_records()), (None, Some(10)));
+    let gaps = observer.with_recorded(&stand, stand.gaps(None)).await;
+    let version = observer.accept(&stand, &gaps.unwrap(), false).await;
+    assert_eq!(version.unwrap(), None);
+    let after = looked(&observer, &[(15, 20)]).await;
+    assert_eq!(after.partitions[0].next_offset, Some(15));
+    let left = observer.with_recorded(&after, after.gaps(None)).await;
+    assert_eq!(left.unwrap(), []);
+    let retention = (Some(10), Some(15), "retention".to_owned());
+    assert_eq!(rows(&observer).await, [retention]);
 }
 
 #[tokio::test]

@@ -50,6 +50,11 @@ impl OpenFlush {
         self.files.memory_bytes() + self.letter_bytes
     }
 
+    /// Whether anything of a partition waits for the commit.
+    pub(super) fn holds(&self, partition: &TopicPartition) -> bool {
+        self.parts.contains_key(partition)
+    }
+
     /// Takes a chunk in; an error says what is wrong with its rows.
     pub(super) fn append(&mut self, chunk: Chunk, entropy: &Entropy) -> Result<(), String> {
         self.repetitions += chunk.repetitions;

@@ -9,7 +9,9 @@ use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
 use futures::{StreamExt, TryStreamExt, stream};
-use lake_store::{DEAD_LETTERS_PATH, GAPS_PATH, dead_letters_schema, gaps_schema};
+use lake_store::{
+    DEAD_LETTERS_PATH, GAPS_PATH, STARTS_PATH, dead_letters_schema, gaps_schema, starts_schema,
+};
 use schemas::TableName;
 
 use crate::QueryError;
@@ -20,13 +22,14 @@ use crate::statement_tables::{Reading, StatementTables};
 pub(crate) const SYSTEM_SCHEMA: &str = "system";
 
 /// The schema's tables.
-pub(crate) const TABLE_NAMES: [&str; 3] = [DEAD_LETTERS, GAPS, TABLES];
+pub(crate) const TABLE_NAMES: [&str; 4] = [DEAD_LETTERS, GAPS, STARTS, TABLES];
 
 /// Tables whose logs are read at the same time.
 const OPENED_AT_ONCE: usize = 16;
 
 const DEAD_LETTERS: &str = "dead_letters";
 const GAPS: &str = "gaps";
+const STARTS: &str = "starts";
 const TABLES: &str = "tables";
 
 /// Tables about the lake itself.
@@ -79,6 +82,7 @@ impl SchemaProvider for SystemSchema {
                 table.await.map(Some)
             }
             GAPS => self.own(GAPS_PATH, gaps_schema()).await.map(Some),
+            STARTS => self.own(STARTS_PATH, starts_schema()).await.map(Some),
             TABLES => self.tables().await.map(Some),
             _ => Ok(None),
         }

@@ -6,6 +6,7 @@
 //! <root>/<service>/<entity>/changes     every change, appended
 //! <root>/_system/dead_letters           records that could not be read
 //! <root>/_system/gaps                   what Kafka no longer had, and was accepted as missing
+//! <root>/_system/starts                 where the copy of each topic partition began
 //! ```
 
 mod dead_letters;
@@ -13,6 +14,7 @@ mod exclusive;
 mod gaps;
 mod location;
 mod s3;
+mod starts;
 
 use std::sync::Arc;
 
@@ -27,12 +29,16 @@ use url::Url;
 pub use dead_letters::dead_letters_schema;
 pub use gaps::gaps_schema;
 pub use location::LakeStoreError;
+pub use starts::starts_schema;
 
 /// The path of the table of dead letters below the lake's root.
 pub const DEAD_LETTERS_PATH: &str = "_system/dead_letters";
 
 /// The path of the table of accepted gaps below the lake's root.
 pub const GAPS_PATH: &str = "_system/gaps";
+
+/// The path of the table of starts below the lake's root.
+pub const STARTS_PATH: &str = "_system/starts";
 
 /// Version of the layout and table properties that this program writes; table property
 /// `lakehead.format`.
