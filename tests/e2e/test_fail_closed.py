@@ -54,7 +54,7 @@ def test_a_wrong_configuration_leaves_nothing_behind(road: Road) -> None:
     topic.produce([*avro.records(40, 80), Record(None, b"no key of the table")])
     road.configure(shop_topic(topic, key=["note"]))
     writer = road.writer("wrong", once=True)
-    assert writer.wait(60) == 1 and 'its key is ["id"], not ["note"]' in writer.text, writer.text
+    assert writer.wait(60) == 5 and 'its key is ["id"], not ["note"]' in writer.text, writer.text
     road.configure(shop_topic(topic))
     road.write_once()
     verdict = judge_purchases(road.lake, topic, avro)
