@@ -11,6 +11,10 @@ use schemas::TopicPartition;
 /// taken back. Marks of records are never negative.
 pub(crate) const NO_MARK: i64 = -1;
 
+/// The value of [`AppIds::ordinal`] that says that the last sequence has no second number, though
+/// one before it had. Ordinals are never negative.
+pub(crate) const NO_ORDINAL: i64 = -1;
+
 /// How the name of a partition count ends.
 const PARTITION_COUNT: &str = "/partitions";
 

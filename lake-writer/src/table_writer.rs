@@ -266,3 +266,6 @@ impl TableWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use schemas::TopicPartition;
 use tracing::warn;
 
 use super::{Assigned, Owned, Resume, STORE_WAIT_MIN, TableWriter};
-use crate::app_id::{AppIds, NO_MARK};
+use crate::app_id::{AppIds, NO_MARK, NO_ORDINAL};
 use crate::dead_letter;
 use crate::delta_log::DeltaLogError;
 use crate::error::WriterError;
@@ -104,7 +104,9 @@ impl TableWriter {
             let source = app_id.strip_prefix(&prefix)?;
             let sequence = Sequence {
                 major: *major,
-                minor: self.txn(&self.ids().ordinal(partition, source)),
+                minor: self
+                    .txn(&self.ids().ordinal(partition, source))
+                    .filter(|ordinal| *ordinal != NO_ORDINAL),
             };
             Some((source.to_owned(), sequence))
         })

@@ -13,6 +13,7 @@ use super::{
     TableWriter,
 };
 use crate::action::Add;
+use crate::app_id::NO_ORDINAL;
 use crate::commit::commit;
 use crate::data_file::{self, DataFile};
 use crate::dead_letter;
@@ -211,6 +212,7 @@ impl TableWriter {
     /// What is known beside the offsets: last sequences, last records, partitions of the topic.
     fn further_txns(&self, parts: &Parts) -> Vec<(String, i64)> {
         let mut txns = Vec::new();
+        let known = self.changes_state.as_ref().map(|state| &state.txns);
         for (partition, part) in parts {
             let mark = part
                 .last_mark
@@ -218,10 +220,11 @@ impl TableWriter {
             txns.extend(mark);
             for (source, sequence) in &part.sequences {
                 txns.push((self.ids().sequence(partition, source), sequence.major));
-                let ordinal = sequence.minor;
-                txns.extend(
-                    ordinal.map(|ordinal| (self.ids().ordinal(partition, source), ordinal)),
-                );
+                let app_id = self.ids().ordinal(partition, source);
+                // One that is known would be read beside a sequence that has none.
+                let is_known = known.is_some_and(|txns| txns.contains_key(&app_id));
+                let ordinal = sequence.minor.or(is_known.then_some(NO_ORDINAL));
+                txns.extend(ordinal.map(|ordinal| (app_id, ordinal)));
             }
         }
         let topic = parts.keys().next().map(|partition| &partition.topic);
@@ -231,7 +234,6 @@ impl TableWriter {
                 self.partition_count.into(),
             )
         });
-        let known = self.changes_state.as_ref().map(|state| &state.txns);
         let is_news = |(app_id, count): &(String, i64)| {
             known.and_then(|txns| txns.get(app_id)) != Some(count)
         };
