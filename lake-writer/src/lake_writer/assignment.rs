@@ -91,14 +91,12 @@ impl<L: RecordLog> LakeWriter<L> {
         if let Err(error) = self.open(index, fenced).await {
             return self.stop_table(index, error);
         }
-        for partition in &self.partitions[known..] {
-            let place = &partition.partition;
-            self.log
-                .seek(place, partition.position().next_offset)
-                .await?;
+        let opened = self.partitions[known..].iter();
+        let positions: Vec<Position> = opened.map(Partition::position).collect();
+        for position in positions {
             // It may have been waiting for a schema, which it does no more.
-            if self.flow != Flow::Paused {
-                self.log.resume(std::slice::from_ref(place))?;
+            if let Err(error) = self.read_at(&position).await {
+                return self.stop_table(index, error);
             }
         }
         Ok(())

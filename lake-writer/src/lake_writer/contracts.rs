@@ -8,7 +8,7 @@ use super::pace::Flow;
 use super::{FORGET_INTERVAL, LakeWriter};
 use crate::error::WriterError;
 use crate::lane::Wait;
-use crate::record_log::RecordLog;
+use crate::record_log::{Position, RecordLog};
 
 impl<L: RecordLog> LakeWriter<L> {
     /// Goes on where partitions waited for a schema that is known by now.
@@ -21,14 +21,14 @@ impl<L: RecordLog> LakeWriter<L> {
             return Ok(());
         }
         let mut known = Vec::new();
-        for (index, partition) in self.partitions.iter().enumerate() {
+        for partition in &self.partitions {
             if let Some(Wait::Schema(id)) = partition.waits_for
                 && self.schemas.get(id).is_some()
             {
-                known.push(index);
+                known.push(partition.partition.clone());
             }
         }
-        self.read_waiting(&known).await
+        self.read_waiting(known).await
     }
 
     /// Takes the next contract of every lane that has one: what was read under the one before is
@@ -48,30 +48,39 @@ impl<L: RecordLog> LakeWriter<L> {
                 continue;
             }
             info!(table = %self.lanes[index].table, "the table's contract grows");
-            let waiting = self.partitions.iter().enumerate();
-            let waiting = waiting.filter(|(_, partition)| {
-                partition.lane == index && partition.waits_for == Some(Wait::Contract)
-            });
-            let waiting: Vec<usize> = waiting.map(|(index, _)| index).collect();
-            self.read_waiting(&waiting).await?;
+            let waiting = self.partitions_of(index);
+            let waiting = waiting.filter(|partition| partition.waits_for == Some(Wait::Contract));
+            let waiting = waiting.map(|partition| partition.partition.clone());
+            self.read_waiting(waiting.collect()).await?;
         }
         Ok(())
     }
 
     /// Reads partitions from where they began to wait.
-    async fn read_waiting(&mut self, waiting: &[usize]) -> Result<(), WriterError> {
-        for &index in waiting {
-            let partition = &mut self.partitions[index];
+    async fn read_waiting(&mut self, waiting: Vec<TopicPartition>) -> Result<(), WriterError> {
+        for place in waiting {
+            let mut open = self.partitions.iter_mut();
+            // The table of one that is gone is stopped, with all its partitions.
+            let Some(partition) = open.find(|open| open.partition == place) else {
+                continue;
+            };
             partition.waits_for = None;
-            let position = partition.position();
-            self.log
-                .seek(&position.partition, position.next_offset)
-                .await?;
-            if self.flow != Flow::Paused {
-                self.log.resume(std::slice::from_ref(&position.partition))?;
+            let (index, position) = (partition.lane, partition.position());
+            if let Err(error) = self.read_at(&position).await {
+                self.stop_table(index, error)?;
             }
         }
         Ok(())
+    }
+
+    /// Reads one partition, which may be paused, from a position on.
+    pub(super) async fn read_at(&mut self, position: &Position) -> Result<(), WriterError> {
+        let place = &position.partition;
+        self.log.seek(place, position.next_offset).await?;
+        match self.flow {
+            Flow::Paused => Ok(()),
+            Flow::Free | Flow::Held(_) => self.log.resume(std::slice::from_ref(place)),
+        }
     }
 
     /// Keeps the log from handing out records that would be dropped.

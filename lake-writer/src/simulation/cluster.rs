@@ -34,6 +34,10 @@ pub(super) struct Cluster {
     members: HashMap<usize, VecDeque<Notice>>,
     joined: usize,
     numbers: i64,
+    /// The topic is deleted right before the next seek in it.
+    pub(super) goes_at_seek: bool,
+    /// The topic is deleted.
+    pub(super) gone: bool,
 }
 
 impl Cluster {
@@ -44,6 +48,8 @@ impl Cluster {
             members: HashMap::new(),
             joined: 0,
             numbers: 0,
+            goes_at_seek: false,
+            gone: false,
         }
     }
 
@@ -256,6 +262,12 @@ impl RecordLog for Member {
         partition: &TopicPartition,
         next_offset: i64,
     ) -> Result<(), WriterError> {
+        let mut cluster = self.cluster.lock().unwrap();
+        cluster.gone |= std::mem::take(&mut cluster.goes_at_seek);
+        if cluster.gone {
+            let topic = partition.topic.to_string();
+            return Err(WriterError::TopicMissing { topic });
+        }
         if let Some(position) = self.positions.get_mut(&partition.partition) {
             position.0 = next_offset;
         }
@@ -298,7 +310,13 @@ impl RecordLog for Member {
     }
 
     async fn partition_count(&mut self, _: &str) -> Result<i32, WriterError> {
-        Ok(i32::try_from(self.cluster.lock().unwrap().partitions.len()).unwrap())
+        let cluster = self.cluster.lock().unwrap();
+        let count = if cluster.gone {
+            0
+        } else {
+            cluster.partitions.len()
+        };
+        Ok(i32::try_from(count).unwrap())
     }
 
     fn report_progress(&mut self, _: &[(TopicPartition, i64)]) {}
