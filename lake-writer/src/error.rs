@@ -1,7 +1,7 @@
 //! Why the lake-writer stops.
 
 use lake_store::LakeStoreError;
-use schemas::{TableName, TopicPartition};
+use schemas::{SchemaId, TableName, TopicPartition};
 
 /// An error that ends the lake-writer, or its work on one table. What can be waited out (a registry, broker or store that is
 /// down) is waited out and logged; what is wrong with one record becomes a dead letter.
@@ -140,6 +140,20 @@ pub enum WriterError {
         /// The record's offset.
         offset: i64,
     },
+    /// The registry does not let us ask for a schema that a record needs.
+    #[error(
+        "{partition}: the record at offset {offset} needs schema {id}, and {why}; nothing was skipped"
+    )]
+    RegistryRefused {
+        /// The topic partition.
+        partition: TopicPartition,
+        /// The record's offset.
+        offset: i64,
+        /// The schema.
+        id: SchemaId,
+        /// The registry, its words and what to do.
+        why: String,
+    },
     /// All that could be copied is copied, but some tables are stopped.
     #[error("{} stopped, everything else is committed: {}", tables(.0.len()), .0.join("; "))]
     TablesStopped(
@@ -197,6 +211,7 @@ impl WriterError {
                 | Self::TooManySources { .. }
                 | Self::TopicMissing { .. }
                 | Self::Incompatible { .. }
+                | Self::RegistryRefused { .. }
         )
     }
 
@@ -218,6 +233,7 @@ impl WriterError {
             Self::TableTaken { .. } => "table_taken",
             Self::ContractUnknown { .. } => "contract_unknown",
             Self::Incompatible { .. } => "incompatible",
+            Self::RegistryRefused { .. } => "registry_refused",
             Self::TablesStopped(_) => "tables_stopped",
             Self::StopTimeout(_) => "stop_timeout",
             Self::Internal(_) => "internal",

@@ -168,12 +168,7 @@ impl MeteredRegistry {
 impl SchemaRegistry for MeteredRegistry {
     async fn schema_by_id(&self, id: SchemaId) -> std::result::Result<String, RegistryError> {
         let result = self.inner.schema_by_id(id).await;
-        let failed = result.as_ref().is_err_and(|error| {
-            !matches!(
-                error,
-                RegistryError::NotFound { .. } | RegistryError::NotAvro { .. }
-            )
-        });
+        let failed = result.as_ref().is_err_and(RegistryError::is_passing);
         self.meter.count(failed);
         result
     }

@@ -1,5 +1,7 @@
 //! Partitions that wait: for a schema, or for their table's next contract.
 
+use std::collections::BTreeMap;
+
 use schemas::TopicPartition;
 use tokio::time::Instant;
 use tracing::info;
@@ -20,6 +22,7 @@ impl<L: RecordLog> LakeWriter<L> {
         if !self.schemas.take_answers() {
             return Ok(());
         }
+        self.stop_refused()?;
         let mut known = Vec::new();
         for partition in &self.partitions {
             if let Some(Wait::Schema(id)) = partition.waits_for
@@ -29,6 +32,26 @@ impl<L: RecordLog> LakeWriter<L> {
             }
         }
         self.read_waiting(known).await
+    }
+
+    /// Stops the tables that need a schema of a registry that does not let us in.
+    fn stop_refused(&mut self) -> Result<(), WriterError> {
+        let refusals = self.schemas.take_refusals();
+        if refusals.is_empty() {
+            return Ok(());
+        }
+        let mut stopped = BTreeMap::new();
+        for partition in &self.partitions {
+            if let Some(Wait::Schema(id)) = partition.waits_for
+                && let Some(why) = refusals.get(&id)
+            {
+                stopped.insert(partition.lane, partition.refused_schema(id, why.clone()));
+            }
+        }
+        for (index, error) in stopped {
+            self.stop_table(index, error)?;
+        }
+        Ok(())
     }
 
     /// Takes the next contract of every lane that has one: what was read under the one before is
