@@ -99,7 +99,9 @@ impl From<lake_writer::StandError> for Failure {
         use lake_writer::StandError;
         match error {
             StandError::Kafka(_) | StandError::Store { .. } => Self::unreachable(error),
-            StandError::Table { .. } | StandError::Moved { .. } => Self::failed(error),
+            StandError::Table { .. }
+            | StandError::Moved { .. }
+            | StandError::TopicForbidden { .. } => Self::failed(error),
         }
     }
 }

@@ -78,6 +78,18 @@ pub enum WriterError {
         /// The topic.
         topic: String,
     },
+    /// Kafka does not let us see or read a topic.
+    #[error(
+        "topic {topic}: kafka does not let this client {operation} it; grant READ and DESCRIBE on the \
+         topic to its user (`kafka-acls.sh --add --allow-principal … --operation Read --operation \
+         Describe --topic {topic}`); nothing was skipped, the table then goes on by itself"
+    )]
+    TopicForbidden {
+        /// The topic.
+        topic: String,
+        /// `see` or `read`.
+        operation: &'static str,
+    },
     /// A partition's events name more sources than can be remembered.
     #[error(
         "{partition}: the event at offset {offset} is of one source too many; ce_source names an \
@@ -210,6 +222,7 @@ impl WriterError {
                 | Self::PartitionsChanged { .. }
                 | Self::TooManySources { .. }
                 | Self::TopicMissing { .. }
+                | Self::TopicForbidden { .. }
                 | Self::Incompatible { .. }
                 | Self::RegistryRefused { .. }
         )
@@ -226,6 +239,7 @@ impl WriterError {
             Self::TopicReplaced { .. } => "topic_replaced",
             Self::PartitionsChanged { .. } => "partitions_changed",
             Self::TopicMissing { .. } => "topic_missing",
+            Self::TopicForbidden { .. } => "topic_forbidden",
             Self::TooManySources { .. } => "too_many_sources",
             Self::Store(_) => "store",
             Self::Table { .. } => "table",

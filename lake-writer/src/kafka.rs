@@ -25,9 +25,12 @@ use crate::settings::{Assignment, KafkaSettings, Start};
 
 mod client;
 mod cluster;
+mod permission;
 mod trouble;
 
 use client::Client;
+use permission::Permission;
+pub(crate) use permission::{is_forbidden, is_hidden};
 use trouble::Trouble;
 
 /// How often missing topics and new partitions are looked for.
@@ -82,6 +85,7 @@ pub struct KafkaLog {
     metadata_due: Instant,
     /// Topics of the last assignment.
     given: HashSet<Arc<str>>,
+    permission: Permission,
     /// Problems told lately, and when.
     told: HashMap<String, Instant>,
 }
@@ -104,6 +108,7 @@ impl KafkaLog {
             known: Vec::new(),
             metadata_due: Instant::now(),
             given: HashSet::new(),
+            permission: Permission::default(),
             told: HashMap::new(),
         };
         log.read_topics(topics)?;
@@ -130,10 +135,15 @@ impl KafkaLog {
                 return None;
             }
         };
-        let mut found = Vec::new();
+        let (mut found, mut hidden) = (Vec::new(), HashSet::new());
         for topic in metadata.topics() {
             let name = topic.name();
-            if topic.error().is_none() && self.topics.iter().any(|read| read == name) {
+            if !self.topics.iter().any(|read| read == name) {
+                continue;
+            }
+            if is_hidden(topic) {
+                hidden.insert(name.to_owned());
+            } else if topic.error().is_none() {
                 let ids = topic.partitions().iter();
                 found.extend(ids.map(|partition| TopicPartition::new(name, partition.id())));
             }
@@ -144,7 +154,8 @@ impl KafkaLog {
             .iter()
             .any(|partition| !self.known.contains(partition));
         if !fresh {
-            return None;
+            let news = self.permission.see_hidden(hidden);
+            return news.then_some(Notice::TopicsChanged);
         }
         self.known.append(&mut found);
         self.known.sort();
@@ -214,6 +225,7 @@ impl KafkaLog {
                     let topic = topic.to_owned();
                     return Err(WriterError::TopicMissing { topic });
                 }
+                Err(error) if is_forbidden(&error) => return Err(permission::hidden(topic)),
                 Err(error) if attempts < REQUEST_ATTEMPTS => {
                     warn!(%error, what, topic, "kafka does not answer; trying again");
                     tokio::time::sleep(REQUEST_PAUSE).await;
@@ -230,7 +242,6 @@ impl KafkaLog {
         let code = error.rdkafka_error_code();
         if let Some(
             RDKafkaErrorCode::Fatal
-            | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::SaslAuthenticationFailed
             | RDKafkaErrorCode::Authentication,
@@ -279,6 +290,12 @@ impl RecordLog for KafkaLog {
                 }
                 Some(Err(error)) if is_missing(&error) => {
                     info!(%error, "kafka reports that a topic is not there; looking which");
+                    return Ok(Some(Notice::TopicsChanged));
+                }
+                Some(Err(error)) if is_forbidden(&error) => {
+                    info!(%error, "kafka does not let us read a topic; looking which");
+                    let topics = self.topics.iter().map(String::as_str);
+                    self.permission.suspect(topics);
                     return Ok(Some(Notice::TopicsChanged));
                 }
                 Some(Err(error)) => self.tolerate(error)?,
@@ -380,10 +397,17 @@ impl RecordLog for KafkaLog {
     async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError> {
         let count = || {
             let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
-            let found = metadata.topics().iter().find(|found| found.name() == topic);
-            Ok(found.map_or(0, |topic| topic.partitions().len()))
+            match metadata.topics().iter().find(|found| found.name() == topic) {
+                Some(found) if is_hidden(found) => Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::TopicAuthorizationFailed,
+                )),
+                found => Ok(found.map_or(0, |topic| topic.partitions().len())),
+            }
         };
         let count = self.ask(("partitions", topic), count).await?;
+        if count > 0 {
+            self.permission.check(&self.settings, topic)?;
+        }
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 

@@ -189,17 +189,24 @@ impl<L: RecordLog> LakeWriter<L> {
         self.finish().await
     }
 
-    /// A run with an end has none for a topic that does not exist.
+    /// A run with an end has none for a topic that does not exist, and if it may read none at all.
     async fn check_topics(&mut self) -> Result<(), WriterError> {
-        let mut missing = Vec::new();
+        let (mut missing, mut forbidden) = (Vec::new(), Vec::new());
         for lane in &self.lanes {
-            if self.log.partition_count(&lane.topic).await? == 0 {
-                missing.push(lane.topic.to_string());
+            match self.log.partition_count(&lane.topic).await {
+                Ok(0) => missing.push(lane.topic.to_string()),
+                Err(error @ WriterError::TopicForbidden { .. }) => {
+                    forbidden.push(format!("{}: {error}", lane.topic));
+                }
+                counted => drop(counted?),
             }
         }
-        match missing.is_empty() {
-            true => Ok(()),
-            false => Err(WriterError::TopicsMissing(missing)),
+        if !missing.is_empty() {
+            return Err(WriterError::TopicsMissing(missing));
+        }
+        match forbidden.len() == self.lanes.len() && !forbidden.is_empty() {
+            true => Err(WriterError::TablesStopped(forbidden)),
+            false => Ok(()),
         }
     }
 

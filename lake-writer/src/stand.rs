@@ -66,6 +66,8 @@ pub struct Stand {
     pub partitions: Vec<PartitionStand>,
     /// Why Kafka told nothing, if it did not.
     pub kafka_error: Option<String>,
+    /// Kafka does not let us see or read the topic: what it told is not all.
+    pub topic_forbidden: bool,
     txns: HashMap<String, i64>,
 }
 
@@ -149,10 +151,12 @@ impl Observer {
     pub async fn look(&self, feed: &Feed) -> Result<Stand, StandError> {
         let mut stand = self.look_in_lake(feed).await?;
         stand.kafka_error = self.kafka_away.get().cloned();
-        if stand.kafka_error.is_none()
-            && let Err(error) = self.look_in_kafka(&mut stand)
-        {
-            stand.kafka_error = Some(error.to_string());
+        if stand.kafka_error.is_none() {
+            match self.look_in_kafka(&mut stand) {
+                Ok(()) => {}
+                Err(StandError::TopicForbidden { .. }) => stand.topic_forbidden = true,
+                Err(error) => stand.kafka_error = Some(error.to_string()),
+            }
         }
         Ok(stand)
     }
@@ -175,6 +179,7 @@ impl Observer {
             partitions_now: None,
             partitions: Vec::new(),
             kafka_error: None,
+            topic_forbidden: false,
             txns,
         };
         stand.partitions_before = stand.txn(&self.ids().partition_count(&feed.topic));
@@ -194,7 +199,9 @@ impl Observer {
         let topic = Arc::clone(&stand.feed.topic);
         let now = self.kafka.partition_count(&topic);
         let now = now.inspect_err(|error| {
-            self.kafka_away.get_or_init(|| error.to_string());
+            if !matches!(error, StandError::TopicForbidden { .. }) {
+                self.kafka_away.get_or_init(|| error.to_string());
+            }
         })?;
         for partition in 0..now {
             stand.add(self.ids(), partition);
@@ -249,7 +256,7 @@ impl Stand {
             sum += match partition.kept {
                 Some(_) => partition.lag_records()?,
                 // It is not there any more, so nothing of it waits.
-                None if self.kafka_error.is_none() => 0,
+                None if self.kafka_error.is_none() && !self.topic_forbidden => 0,
                 None => return None,
             };
         }

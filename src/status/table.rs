@@ -64,16 +64,22 @@ impl TableStatus {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.writer_error.is_some() || !self.gaps.is_empty() || self.state == TOPIC_MISSING
+        self.writer_error.is_some()
+            || !self.gaps.is_empty()
+            || matches!(&*self.state, TOPIC_MISSING | TOPIC_FORBIDDEN)
     }
 }
 
 const TOPIC_MISSING: &str = "topic_missing";
+const TOPIC_FORBIDDEN: &str = "topic_forbidden";
 
 /// The writer's own word goes first; it knows of errors that the lake and Kafka do not show.
 fn state_of(stand: &Stand, gaps: &[Gap], told: Option<&Stopped>) -> String {
     if let Some(stopped) = told {
         return stopped.code.clone();
+    }
+    if stand.topic_forbidden {
+        return TOPIC_FORBIDDEN.to_owned();
     }
     let now = stand.partitions_now.filter(|_| stand.kafka_error.is_none());
     match (now, gaps.first(), stand.version) {

@@ -50,6 +50,9 @@ listener.name.ssl.ssl.client.auth=required
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
 log.dirs={folder}/log
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -140,7 +143,8 @@ def java(modern: bool = False) -> str:
 
 def start_kafka(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
     """Apache Kafka as one KRaft node; returns it and its bootstrap address. A folder used before keeps its topics. Besides the open
-    listener there is one for SASL over TLS (PLAIN, SCRAM-SHA-512) and one that asks clients for a certificate."""
+    listener there is one for SASL over TLS (PLAIN, SCRAM-SHA-512) and one that asks clients for a certificate. Whoever comes by the open
+    one may do everything, all others what no ACL of a topic denies them."""
     port = port or free_port()
     sasl_ssl, mtls, made = free_port(), free_port(), folder / "certificates"
     properties = folder / "server.properties"

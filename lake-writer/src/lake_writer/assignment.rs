@@ -1,5 +1,7 @@
 //! Taking and giving up partitions: where to go on is asked of the lake, never of the group.
 
+use std::sync::Arc;
+
 use schemas::{Shape, TopicPartition};
 use tokio::time::Instant;
 use tracing::info;
@@ -45,10 +47,23 @@ impl<L: RecordLog> LakeWriter<L> {
     /// each one goes on is compared with what was copied.
     pub(super) async fn look_again(&mut self) -> Result<(), WriterError> {
         if !self.assigned_once {
-            return Ok(());
+            return self.find_forbidden().await;
         }
         self.start_reading().await?;
         self.progress.assigned(self.partitions.len());
+        Ok(())
+    }
+
+    /// Stops the tables of topics that are not for us. Who waits for nothing else is never assigned
+    /// a partition.
+    async fn find_forbidden(&mut self) -> Result<(), WriterError> {
+        for index in 0..self.lanes.len() {
+            let topic = Arc::clone(&self.lanes[index].topic);
+            match self.log.partition_count(&topic).await {
+                Err(error @ WriterError::TopicForbidden { .. }) => self.stop_table(index, error)?,
+                counted => drop(counted?),
+            }
+        }
         Ok(())
     }
 

@@ -144,7 +144,8 @@ impl fmt::Display for Gap {
 impl Stand {
     /// All gaps, as far as Kafka and the table tell. `restart` decides where they do not.
     pub fn gaps(&self, restart: Option<Restart>) -> Vec<Gap> {
-        let Some(now @ 1..) = self.partitions_now.filter(|_| self.kafka_error.is_none()) else {
+        let is_known = self.kafka_error.is_none() && !self.topic_forbidden;
+        let Some(now @ 1..) = self.partitions_now.filter(|_| is_known) else {
             return Vec::new();
         };
         let mut gaps: Vec<Gap> = self

@@ -45,6 +45,7 @@ fn stand(partitions: Vec<PartitionStand>) -> Stand {
         partitions_now: Some(i32::try_from(partitions.len()).unwrap()),
         partitions,
         kafka_error: None,
+        topic_forbidden: false,
         txns: HashMap::new(),
     }
 }
