@@ -45,7 +45,7 @@ pub enum WriterError {
     /// The record before the next one is not the one that was copied.
     #[error(
         "{partition}: the record at offset {offset} is not the one that was copied: the topic was \
-         deleted and made again, or this is another cluster; nothing more was read. \
+         deleted and made again; nothing more was read. \
          `lakehead resume --accept-gap` reads the topic from its start and records the gap"
     )]
     TopicReplaced {
@@ -67,6 +67,18 @@ pub enum WriterError {
         before: i64,
         /// How many it has.
         now: i32,
+    },
+    /// A topic is of another cluster than its table was written from.
+    #[error(
+        "topic {topic} is of another cluster than was copied: this one calls itself {id:?}; nothing \
+         more was read. Look at kafka.bootstrap_servers first; if they are right, `lakehead resume \
+         --accept-gap` goes on with this cluster's topic and records the gap"
+    )]
+    ClusterChanged {
+        /// The topic.
+        topic: String,
+        /// The cluster's id.
+        id: String,
     },
     /// A topic is not there.
     #[error(
@@ -220,6 +232,7 @@ impl WriterError {
                 | Self::OffsetOutOfRange { .. }
                 | Self::TopicReplaced { .. }
                 | Self::PartitionsChanged { .. }
+                | Self::ClusterChanged { .. }
                 | Self::TooManySources { .. }
                 | Self::TopicMissing { .. }
                 | Self::TopicForbidden { .. }
@@ -238,6 +251,7 @@ impl WriterError {
             Self::OffsetOutOfRange { .. } => "offset_out_of_range",
             Self::TopicReplaced { .. } => "topic_replaced",
             Self::PartitionsChanged { .. } => "partitions_changed",
+            Self::ClusterChanged { .. } => "cluster_changed",
             Self::TopicMissing { .. } => "topic_missing",
             Self::TopicForbidden { .. } => "topic_forbidden",
             Self::TooManySources { .. } => "too_many_sources",

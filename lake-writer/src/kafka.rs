@@ -411,6 +411,11 @@ impl RecordLog for KafkaLog {
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 
+    async fn cluster_id(&mut self) -> Result<Option<String>, WriterError> {
+        tokio::task::yield_now().await;
+        Ok(KafkaLog::cluster_id(self))
+    }
+
     fn report_progress(&mut self, progress: &[(TopicPartition, i64)]) {
         let mut list = TopicPartitionList::with_capacity(progress.len());
         for (partition, next_offset) in progress {
@@ -466,11 +471,15 @@ fn watch_topic_ids(config: &mut ClientConfig) {
     config.set_log_level(RDKafkaLogLevel::Debug);
 }
 
-/// Whether a line of librdkafka's log says that a topic was made again. The first id it learns
-/// replaces one of zeros.
+/// Whether a line of librdkafka's log says that a topic was made again, or that another cluster
+/// answers. The first id of a topic that it learns replaces one of zeros.
 fn tells_new_topic(facility: &str, line: &str) -> bool {
     const NO_ID: &str = "from AAAAAAAAAAAAAAAAAAAAAA to";
-    facility == "METADATA" && line.contains(" changed id from ") && !line.contains(NO_ID)
+    match facility {
+        "METADATA" => line.contains(" changed id from ") && !line.contains(NO_ID),
+        "CLUSTERID" => line.contains(" reports different ClusterId "),
+        _ => false,
+    }
 }
 
 /// Whether an error says that a topic or partition is not there.

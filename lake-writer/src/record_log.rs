@@ -166,6 +166,10 @@ pub trait RecordLog: Send {
     /// see or read it.
     async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError>;
 
+    /// The id that the log's cluster gave itself when it was made; `None` if it has none. Of the
+    /// cluster that answered last.
+    async fn cluster_id(&mut self) -> Result<Option<String>, WriterError>;
+
     /// Tells the log how far a partition is committed in the lake. Cosmetic: it is for lag
     /// displays, nothing reads it back.
     fn report_progress(&mut self, progress: &[(TopicPartition, i64)]);

@@ -8,7 +8,7 @@ use lake_store::LakeStore;
 use schemas::{Shape, TableName, TopicPartition};
 use tracing::warn;
 
-use crate::app_id::{AppIds, NO_MARK};
+use crate::app_id::{AppIds, NO_MARK, cluster_number};
 use crate::clock::Clock;
 use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
 use crate::entropy::Entropy;
@@ -62,6 +62,10 @@ pub struct Stand {
     pub partitions_before: Option<i64>,
     /// How many it has; 0 if there is no such topic.
     pub partitions_now: Option<i32>,
+    /// The number of the cluster that the topic was of when the table was last committed to.
+    cluster_before: Option<i64>,
+    /// That of the cluster that answers.
+    cluster_now: Option<i64>,
     /// All partitions that the topic has or the table knows, in order.
     pub partitions: Vec<PartitionStand>,
     /// Why Kafka told nothing, if it did not.
@@ -177,12 +181,15 @@ impl Observer {
             committed_at_ms,
             partitions_before: None,
             partitions_now: None,
+            cluster_before: None,
+            cluster_now: None,
             partitions: Vec::new(),
             kafka_error: None,
             topic_forbidden: false,
             txns,
         };
         stand.partitions_before = stand.txn(&self.ids().partition_count(&feed.topic));
+        stand.cluster_before = stand.txn(&self.ids().cluster(&feed.topic));
         let prefix = self.ids().progress(&TopicPartition::new(&*feed.topic, 0));
         let prefix = prefix.trim_end_matches('0');
         let known = stand.txns.keys();
@@ -208,6 +215,7 @@ impl Observer {
         }
         stand.partitions.sort_by_key(|stand| stand.partition);
         stand.partitions_now = Some(now);
+        stand.cluster_now = self.kafka.cluster_id().as_deref().map(cluster_number);
         let numbers: Vec<i32> = (0..now).collect();
         for (partition, kept) in self.kafka.kept(&topic, &numbers)? {
             if let Some(found) = stand.of(partition) {
@@ -274,6 +282,12 @@ impl Stand {
         let ages =
             behind.filter_map(|stand| Some(now_ms.saturating_sub(mark_time_ms(stand.mark?))));
         ages.max().and_then(|age| u64::try_from(age).ok())
+    }
+
+    /// Whether another cluster answers than the topic was copied from.
+    fn is_elsewhere(&self) -> bool {
+        let (before, now) = (self.cluster_before, self.cluster_now);
+        before.is_some() && now.is_some() && before != now
     }
 
     fn txn(&self, app_id: &str) -> Option<i64> {

@@ -8,6 +8,7 @@ use tracing::info;
 
 use super::pace::Flow;
 use super::{LakeWriter, Until};
+use crate::app_id::cluster_number;
 use crate::error::WriterError;
 use crate::faults::{self, Point};
 use crate::partition::Partition;
@@ -155,13 +156,21 @@ impl<L: RecordLog> LakeWriter<L> {
         if partitions.is_empty() {
             return Ok(());
         }
-        let assigned = lane.outlet.assign(partitions, now).await?;
+        // Of the cluster that told the partitions.
+        let id = self.log.cluster_id().await?;
+        let cluster = id.as_deref().map(cluster_number);
+        let assigned = lane.outlet.assign(partitions, now, cluster).await?;
         self.progress.table(&lane.table).opened(&assigned.resumes);
         let Assigned {
             resumes,
             table,
             partition_count,
+            cluster: cluster_before,
         } = assigned;
+        if let (Some(id), Some(_), true) = (id, cluster_before, cluster_before != cluster) {
+            let topic = lane.topic.to_string();
+            return Err(WriterError::ClusterChanged { topic, id });
+        }
         let before = partition_count.unwrap_or(now.into());
         if before != i64::from(now) && lane.shape != Shape::Append {
             let topic = lane.topic.to_string();

@@ -129,12 +129,14 @@ impl Outlet {
         &self,
         partitions: Vec<TopicPartition>,
         partition_count: i32,
+        cluster: Option<i64>,
     ) -> Result<Assigned, WriterError> {
         let died = || WriterError::Internal("a table's writer died".to_owned());
         let (reply, answer) = oneshot::channel();
         let request = Request::Assign {
             partitions,
             partition_count,
+            cluster,
             reply,
         };
         self.requests.send(request).map_err(|_| died())?;

@@ -319,6 +319,10 @@ impl RecordLog for Member {
         Ok(i32::try_from(count).unwrap())
     }
 
+    async fn cluster_id(&mut self) -> Result<Option<String>, WriterError> {
+        Ok(Some("simulated".to_owned()))
+    }
+
     fn report_progress(&mut self, _: &[(TopicPartition, i64)]) {}
 }
 

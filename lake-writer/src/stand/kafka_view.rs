@@ -70,6 +70,11 @@ impl KafkaView {
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 
+    /// The id of the cluster; `None` if it has none.
+    pub(crate) fn cluster_id(&self) -> Option<String> {
+        self.consumer.client().fetch_cluster_id(REQUEST_TIMEOUT)
+    }
+
     /// The next offset of each partition: one request for each broker.
     pub(crate) fn ends(
         &self,

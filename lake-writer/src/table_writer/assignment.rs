@@ -32,12 +32,13 @@ impl TableWriter {
             }
         };
         let topic = partitions.first().map(|partition| &partition.topic);
-        let count = match topic {
+        let (count, cluster) = match topic {
             Some(topic) => {
                 self.check_feed(topic)?;
-                self.txn(&self.ids().partition_count(topic))
+                let count = self.txn(&self.ids().partition_count(topic));
+                (count, self.txn(&self.ids().cluster(topic)))
             }
-            None => None,
+            None => (None, None),
         };
         let mut resumes: Vec<Resume> = partitions
             .into_iter()
@@ -48,6 +49,7 @@ impl TableWriter {
             resumes,
             table,
             partition_count: count,
+            cluster,
         })
     }
 

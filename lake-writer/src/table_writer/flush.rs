@@ -209,7 +209,8 @@ impl TableWriter {
             seconds = seconds(begun), "committed");
     }
 
-    /// What is known beside the offsets: last sequences, last records, partitions of the topic.
+    /// What is known beside the offsets: last sequences, last records, partitions and cluster of the
+    /// topic.
     fn further_txns(&self, parts: &Parts) -> Vec<(String, i64)> {
         let mut txns = Vec::new();
         let known = self.changes_state.as_ref().map(|state| &state.txns);
@@ -228,16 +229,19 @@ impl TableWriter {
             }
         }
         let topic = parts.keys().next().map(|partition| &partition.topic);
-        let count = topic.map(|topic| {
-            (
-                self.ids().partition_count(topic),
-                self.partition_count.into(),
-            )
+        let of_topic = topic.map(|topic| {
+            let count = i64::from(self.partition_count);
+            let cluster = self.cluster;
+            [
+                Some((self.ids().partition_count(topic), count)),
+                cluster.map(|number| (self.ids().cluster(topic), number)),
+            ]
         });
         let is_news = |(app_id, count): &(String, i64)| {
             known.and_then(|txns| txns.get(app_id)) != Some(count)
         };
-        txns.extend(count.filter(is_news));
+        let of_topic = of_topic.into_iter().flatten().flatten();
+        txns.extend(of_topic.filter(is_news));
         txns.sort();
         txns
     }

@@ -38,6 +38,7 @@ impl Life {
         let assign = Request::Assign {
             partitions: vec![partition()],
             partition_count: 1,
+            cluster: Some(7),
             reply,
         };
         requests.send(assign).unwrap();
@@ -82,6 +83,9 @@ async fn a_sequence_of_one_number_after_one_of_two_is_kept_as_it_is() {
     let lake = LakeStore::open("memory:///", &[], true).unwrap();
     for (next_offset, sequence) in [(1, "7/3"), (2, "8"), (3, "8/1"), (4, "9")] {
         Life::begin(&lake).await.commit(next_offset, sequence).await;
-        assert_eq!(Life::begin(&lake).await.sequence(), sequence);
+        let next = Life::begin(&lake).await;
+        assert_eq!(next.sequence(), sequence);
+        let of = (next.assigned.partition_count, next.assigned.cluster);
+        assert_eq!(of, (Some(1), Some(7)));
     }
 }
