@@ -14,7 +14,7 @@ use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
 use crate::entropy::Entropy;
 use crate::record_log::mark_time_ms;
 use crate::route::Routes;
-use crate::settings::KafkaSettings;
+use crate::settings::{KafkaSettings, Start};
 
 mod error;
 mod gap;
@@ -35,6 +35,8 @@ pub struct Feed {
     pub table: TableName,
     /// What the topic's values stand for.
     pub shape: Shape,
+    /// Where a partition is read from that the table has never seen.
+    pub start: Start,
 }
 
 /// Looks at the tables of one pipeline.
@@ -82,6 +84,8 @@ pub struct PartitionStand {
     pub partition: i32,
     /// The next offset to be copied; `None` if the table has never seen the partition.
     pub next_offset: Option<i64>,
+    /// Whether it is read from the first offset kept if the table has never seen it.
+    starts_first: bool,
     /// The first offset that Kafka keeps, and the one it will write next.
     pub kept: Option<(i64, i64)>,
     /// Mark of the last record copied.
@@ -141,6 +145,7 @@ impl Observer {
                     topic: route.topic,
                     table: route.table,
                     shape: route.shape,
+                    start: route.start,
                 }),
                 Some(Err(error)) => warn!(%error, "the topic is not read"),
             }
@@ -257,7 +262,8 @@ async fn committed_at_ms(log: &DeltaLog, state: &TableState) -> Result<Option<i6
 
 impl Stand {
     /// Offsets between what is committed and the end, over all partitions; `None` if Kafka did not
-    /// tell. A partition that was never seen counts from the first offset kept.
+    /// tell. A partition that was never seen counts from the first offset kept, if it begins there;
+    /// where it begins otherwise is seen when it does.
     pub fn lag_records(&self) -> Option<u64> {
         let mut sum = 0;
         for partition in &self.partitions {
@@ -304,8 +310,11 @@ impl Stand {
             return;
         }
         let place = TopicPartition::new(Arc::clone(&self.feed.topic), partition);
+        // Partitions that come to a topic that is copied already have nothing to be left out.
+        let starts_first = self.feed.start == Start::Earliest || self.partitions_before.is_some();
         self.partitions.push(PartitionStand {
             partition,
+            starts_first,
             next_offset: self.txn(&ids.progress(&place)),
             mark: self
                 .txn(&ids.last_record(&place))
@@ -316,10 +325,12 @@ impl Stand {
 }
 
 impl PartitionStand {
-    /// Offsets between what is committed and the end; `None` if Kafka did not tell.
+    /// Offsets between what is committed and the end; `None` if Kafka did not tell, or where it
+    /// begins is not known.
     pub fn lag_records(&self) -> Option<u64> {
         let (first, end) = self.kept?;
-        let behind = end.saturating_sub(self.next_offset.unwrap_or(first));
+        let first = self.starts_first.then_some(first);
+        let behind = end.saturating_sub(self.next_offset.or(first)?);
         Some(u64::try_from(behind).unwrap_or(0))
     }
 

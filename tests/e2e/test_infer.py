@@ -9,6 +9,7 @@ import shop
 from kafka_topic import Record, Topic
 from program import wait_until
 from road import Road, shop_topic
+from writer_http import WriterHttp
 
 ROW: dict[str, Any] = {"type": "record", "name": "Row", "lakehead.key": ["id"], "fields": [
     {"name": "id", "type": "int"},
@@ -154,11 +155,15 @@ def test_a_topic_that_says_nothing_of_its_rows_stops_its_table(road: Road) -> No
     other.produce(record(id=number) for number in range(10))
     settings = shop_topic(topic, format="json", shape="upsert")
     steady = shop_topic(other, table="shop.refund", format="json", shape="upsert", contract=road.contract(ROW))
-    road.configure(settings, steady)
+    http = WriterHttp.choose()
+    road.configure(settings, steady, http=http.address)
     writer = road.writer()
     writer.wait_for_line(r"shop\.purchase: .*JSON without a schema at offset 0.*infer = true", 60)
     wait_until("the other table's rows", lambda: road.lake.exists("shop.refund")
                and road.lake.query("SELECT count(*) FROM {shop.refund}") == [(10,)], 60)
+    label = '{table="shop.purchase"}'
+    wait_until("its lag is told, and grows", lambda: http.metrics().get(f"lakehead_table_lag_records{label}") == 10
+               and http.metrics()[f"lakehead_table_lag_seconds{label}"] > 0, 60)
     assert writer.end() == 5
     assert letters(road) == []
     road.configure(settings | {"contract": "contract.avsc"}, steady)

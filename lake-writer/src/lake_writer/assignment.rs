@@ -201,6 +201,8 @@ impl<L: RecordLog> LakeWriter<L> {
             let mut partition = Partition::new(resume, index, first, Instant::now());
             partition.check_kept((kept, end))?;
             partition.end_offset = (self.until == Until::CaughtUp).then_some(end);
+            let progress = self.progress.table(&self.lanes[index].table);
+            progress.starts(&partition.partition, partition.next_offset);
             opened.push(partition);
         }
         self.partitions.append(&mut opened);

@@ -38,6 +38,7 @@ fn stand(partitions: Vec<PartitionStand>) -> Stand {
             topic: TOPIC.into(),
             table: TABLE.parse().unwrap(),
             shape: Shape::Upsert,
+            start: Start::Earliest,
         },
         version: Some(1),
         committed_at_ms: None,
@@ -204,6 +205,15 @@ fn lag_is_the_sum_of_the_partitions_and_its_age_that_of_the_last_copied() {
     assert_eq!(table.lag_records(), Some(4));
     // The second partition is older and has no lag.
     assert_eq!(table.lag_ms(130_000), Some(30_000));
+    let unseen = |start| {
+        let mut table = stand(Vec::new());
+        table.feed.start = start;
+        table.add(AppIds::new("p"), 0);
+        table.partitions[0].kept = Some((5, 9));
+        table.lag_records()
+    };
+    assert_eq!(unseen(Start::Earliest), Some(4));
+    assert_eq!(unseen(Start::Latest), None, "the end was not chosen yet");
 }
 
 /// A lake with a table that stands at these progresses, and an observer that is never answered.
