@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use lake_writer::{Entropy, Feed, Gap, GapReason, Observer, Restart, Stand, SystemClock};
+use lake_writer::{
+    Entropy, Feed, Gap, GapReason, Observer, RefusedTopic, Restart, Stand, SystemClock,
+};
 use schemas::TableName;
+use tracing::warn;
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -82,7 +85,10 @@ pub(crate) async fn run(args: ResumeArgs) -> Result<(), Failure> {
         Arc::new(SystemClock),
         Arc::new(Entropy::from_os()),
     )?;
-    let feeds = observer.feeds(&mut config.routes)?;
+    let (feeds, refused) = observer.feeds(&mut config.routes)?;
+    for RefusedTopic { error, .. } in &refused {
+        warn!(%error, "the topic is not read");
+    }
     match &args.accept_gap {
         None => show(&observer, &feeds).await,
         Some(table) => {

@@ -90,8 +90,8 @@ pub struct LakeWriter<L> {
     settings: WriterSettings,
     until: Until,
     routes: Routes,
-    /// Topics that cannot be read, which was told.
-    refused: HashSet<String>,
+    /// Topics that cannot be read as they are configured.
+    unfit: HashSet<String>,
     /// When topics are looked for next; `None` before the first time.
     discover_at: Option<Instant>,
     lake: LakeStore,
@@ -141,7 +141,7 @@ impl<L: RecordLog> LakeWriter<L> {
             settings,
             until,
             routes,
-            refused: HashSet::new(),
+            unfit: HashSet::new(),
             discover_at: None,
             lake: parts.lake.map_store(crate::faults::wrap),
             lanes: Vec::new(),
@@ -350,7 +350,9 @@ impl<L: RecordLog> LakeWriter<L> {
             let stopped = lane.stopped.as_ref().or(before)?;
             Some(format!("{}: {}", lane.topic, stopped.error))
         });
-        let stopped: Vec<String> = stopped.collect();
+        let refused = self.progress.refused_topics().into_iter();
+        let refused = refused.map(|(topic, why)| format!("{topic}: {}", why.error));
+        let stopped: Vec<String> = stopped.chain(refused).collect();
         match stopped.is_empty() {
             true => {
                 info!("everything that was read is committed");

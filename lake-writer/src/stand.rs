@@ -6,14 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use lake_store::LakeStore;
 use schemas::{Shape, TableName, TopicPartition};
-use tracing::warn;
 
 use crate::app_id::{AppIds, NO_MARK, cluster_number};
 use crate::clock::Clock;
 use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
 use crate::entropy::Entropy;
 use crate::record_log::mark_time_ms;
-use crate::route::Routes;
+use crate::route::{RouteError, Routes};
 use crate::settings::{KafkaSettings, Start};
 
 mod error;
@@ -37,6 +36,15 @@ pub struct Feed {
     pub shape: Shape,
     /// Where a partition is read from that the table has never seen.
     pub start: Start,
+}
+
+/// A topic that is to be copied and cannot be.
+#[derive(Clone, Debug)]
+pub struct RefusedTopic {
+    /// The topic's name.
+    pub topic: String,
+    /// Why.
+    pub error: RouteError,
 }
 
 /// Looks at the tables of one pipeline.
@@ -119,12 +127,12 @@ impl Observer {
     }
 
     /// The topics that are to be copied, each with its table: those that the configuration names, and
-    /// those that its patterns find. One that cannot be read is told and left out, and so are those
-    /// that Kafka would have to tell when it does not answer; [`Observer::look`] says that it does not.
+    /// those that its patterns find; and those that cannot be read. Left out are those that Kafka
+    /// would have to tell when it does not answer; [`Observer::look`] says that it does not.
     ///
     /// # Errors
     /// There are only patterns, and Kafka does not tell its topics.
-    pub fn feeds(&self, routes: &mut Routes) -> Result<Vec<Feed>, StandError> {
+    pub fn feeds(&self, routes: &mut Routes) -> Result<(Vec<Feed>, Vec<RefusedTopic>), StandError> {
         let mut topics: Vec<String> = routes.names().map(str::to_owned).collect();
         if routes.discovers() {
             match self.kafka.topics() {
@@ -137,7 +145,7 @@ impl Observer {
             let mut seen = HashSet::new();
             topics.retain(|topic| seen.insert(topic.clone()));
         }
-        let mut feeds = Vec::with_capacity(topics.len());
+        let (mut feeds, mut refused) = (Vec::with_capacity(topics.len()), Vec::new());
         for topic in topics {
             match routes.route(&topic) {
                 None => {}
@@ -147,10 +155,10 @@ impl Observer {
                     shape: route.shape,
                     start: route.start,
                 }),
-                Some(Err(error)) => warn!(%error, "the topic is not read"),
+                Some(Err(error)) => refused.push(RefusedTopic { topic, error }),
             }
         }
-        Ok(feeds)
+        Ok((feeds, refused))
     }
 
     /// How a table stands. Blocks the thread while it asks Kafka, for seconds at the most.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::util::pretty::pretty_format_batches;
-use lake_writer::{Gap, PartitionStand, Stand};
+use lake_writer::{Gap, PartitionStand, RefusedTopic, Stand};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -103,8 +103,8 @@ impl PartitionStatus {
     }
 }
 
-/// All tables as a box.
-pub(super) fn boxed(tables: &[TableStatus]) -> Result<String, Failure> {
+/// All tables as a box, and below it what is wrong with which.
+pub(super) fn boxed(tables: &[TableStatus], refused: &[RefusedTopic]) -> Result<String, Failure> {
     let text = |get: &dyn Fn(&TableStatus) -> Option<String>| -> ArrayRef {
         Arc::new(tables.iter().map(get).collect::<StringArray>())
     };
@@ -143,12 +143,23 @@ pub(super) fn boxed(tables: &[TableStatus]) -> Result<String, Failure> {
             text.push_str(&format!("{}: the writer says: {error}\n", table.table));
         }
     }
+    for RefusedTopic { error, .. } in refused {
+        text.push_str(&format!("not read: {error}\n"));
+    }
     Ok(text)
 }
 
 /// All tables as JSON, with what the writer says of itself.
-pub(super) fn json(tables: &[TableStatus], report: Option<&Report>) -> Result<String, Failure> {
-    let whole = serde_json::json!({"tables": tables, "writer": report});
+pub(super) fn json(
+    tables: &[TableStatus],
+    refused: &[RefusedTopic],
+    report: Option<&Report>,
+) -> Result<String, Failure> {
+    let told = refused.iter().map(|RefusedTopic { topic, error }| {
+        serde_json::json!({"topic": topic, "code": error.code(), "error": error.to_string()})
+    });
+    let refused: Vec<_> = told.collect();
+    let whole = serde_json::json!({"tables": tables, "refused": refused, "writer": report});
     let text = serde_json::to_string_pretty(&whole).map_err(Failure::failed)?;
     Ok(text + "\n")
 }

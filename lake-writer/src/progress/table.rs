@@ -25,7 +25,7 @@ pub struct TableProgress {
     partitions: Mutex<BTreeMap<TopicPartition, PartitionProgress>>,
 }
 
-/// Why a table is not written to.
+/// Why a table is not written to, or a topic has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoppedTable {
     /// The error's stable word, as in the runbook.
