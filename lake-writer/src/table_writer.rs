@@ -134,6 +134,8 @@ pub(crate) struct TableParts {
     pub(crate) lake: LakeStore,
     pub(crate) table: TableName,
     pub(crate) shape: Shape,
+    /// Whether its columns are inferred from values.
+    pub(crate) infers: bool,
     pub(crate) pipeline: String,
     pub(crate) checkpoint_interval: u64,
     pub(crate) held: Arc<Held>,

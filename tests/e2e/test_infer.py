@@ -128,6 +128,26 @@ def test_columns_are_inferred_by_the_documented_rule(road: Road) -> None:
     assert sorted(row["id"] for row in road.sql("SELECT id FROM shop.purchase")) == ["2", "3", "4", "6"]
 
 
+def test_two_writers_that_infer_at_once(road: Road) -> None:
+    """Each has a partition of its own before there is a record: one has whole numbers, the other fractions and a field more."""
+    topic = road.topic(partitions=2)
+    names, https = ("one", "two"), [WriterHttp.choose(), WriterHttp.choose()]
+    writers = []
+    for name, http in zip(names, https, strict=True):
+        file = road.configure(shop_topic(topic, format="json", shape="upsert", infer=True), http=http.address, file=f"{name}.toml")
+        writers.append(road.writer(name, config=file))
+    wait_until("each has one partition", lambda: all(
+        http.get("metrics") and http.metrics()["lakehead_partitions_assigned"] == 1 for http in https), 90)
+    rows = [(number, number / 2 if number % 2 else number) for number in range(400)]
+    topic.produce(Record(json.dumps({"id": id_, "n": n} | ({"more": id_} if id_ % 2 else {})).encode(), b'{"id":%d}' % id_, id_ % 2)
+                  for id_, n in rows)
+    road.wait_committed(topic)
+    assert [writer.end() for writer in writers] == [0, 0]
+    assert letters(road) == []
+    assert columns(road) == {"id": "long", "n": "double", "more": "long"}
+    assert road.lake.query("SELECT id, n FROM {shop.purchase} ORDER BY 1") == rows
+
+
 def columns(road: Road) -> dict[str, str]:
     """The entity's columns and the kind of each."""
     delta = road.lake.delta(shop.TABLE)

@@ -89,6 +89,7 @@ impl<L: RecordLog> LakeWriter<L> {
             lake: self.lake.clone(),
             table: route.table.clone(),
             shape: route.shape,
+            infers: route.infer,
             pipeline: self.settings.pipeline.clone(),
             checkpoint_interval: self.settings.checkpoint_interval,
             held: Arc::clone(&held),
