@@ -7,12 +7,10 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::metadata::MetadataTopic;
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{REQUEST_TIMEOUT, client_config, refused};
+use super::{REQUEST_TIMEOUT, client_config, is_forbidden, refused};
 use crate::error::WriterError;
 use crate::settings::KafkaSettings;
 
@@ -21,16 +19,6 @@ const FETCH_WAIT: &str = "10";
 
 /// How long one listens for the answer before the deadline is looked at again.
 const LISTEN_TIME: Duration = Duration::from_millis(200);
-
-/// Whether an error says that a topic is not for us.
-pub(crate) fn is_forbidden(error: &KafkaError) -> bool {
-    error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
-}
-
-/// Whether the brokers keep from us that a topic exists, or not.
-pub(crate) fn is_hidden(topic: &MetadataTopic) -> bool {
-    topic.error() == Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
-}
 
 /// We may not see the topic.
 pub(super) fn hidden(topic: &str) -> WriterError {
