@@ -92,8 +92,8 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
     let stopped = tables.iter().filter(|table| table.is_stopped()).count();
     if stopped + refused.len() > 0 {
         return Err(Failure::partly(format!(
-            "tables that are stopped: {stopped}, topics that are not read: {}; docs/operations.md says what each state means, \
-             `lakehead resume --config {}` what is missing",
+            "tables that are stopped: {stopped}, topics that are not read: {}; \
+             docs/operations.md says what each state means, `lakehead resume --config {}` what is missing",
             refused.len(),
             args.config.display()
         )));

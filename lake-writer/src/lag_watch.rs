@@ -135,7 +135,9 @@ fn look(
         None => match topics.first() {
             Some(topic) => match kafka.partition_count(topic) {
                 Err(StandError::TopicForbidden { .. }) => {}
-                count => drop(count?),
+                count => {
+                    count?;
+                }
             },
             None => {
                 kafka.topics()?;

@@ -198,7 +198,9 @@ impl<L: RecordLog> LakeWriter<L> {
                 Err(error @ WriterError::TopicForbidden { .. }) => {
                     forbidden.push(format!("{}: {error}", lane.topic));
                 }
-                counted => drop(counted?),
+                counted => {
+                    counted?;
+                }
             }
         }
         if !missing.is_empty() {

@@ -221,11 +221,8 @@ mod tests {
         assert_eq!(meter.requests(), 5);
         // That something is not there is an answer.
         assert!(store.get(&Path::from("c")).await.is_err());
-        let again = store.put_opts(
-            &Path::from("a"),
-            "x".into(),
-            object_store::PutMode::Create.into(),
-        );
+        let (path, create) = (Path::from("a"), object_store::PutMode::Create);
+        let again = store.put_opts(&path, "x".into(), create.into());
         assert!(again.await.is_err());
         let counts = (meter.requests(), meter.failures(), meter.conflicts());
         assert_eq!(counts, (7, 0, 1));

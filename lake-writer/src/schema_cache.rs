@@ -112,8 +112,12 @@ impl SchemaCache {
             }
             self.asked.remove(&id);
             match answer {
-                Ok(answer) => drop(self.known.insert(id, answer)),
-                Err(refusal) => drop(self.refused.insert(id, refusal)),
+                Ok(answer) => {
+                    self.known.insert(id, answer);
+                }
+                Err(refusal) => {
+                    self.refused.insert(id, refusal);
+                }
             }
             any = true;
         }

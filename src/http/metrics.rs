@@ -223,8 +223,9 @@ fn tables_page(page: &mut Page<'_>, rows: &[Row]) -> Result {
 fn refused_page(page: &mut Page<'_>, mut topics: impl ExactSizeIterator<Item = String>) -> Result {
     let one = |topic| (topic, 1);
     let mut series: Vec<(String, u64)> = topics.by_ref().take(TABLES_MAX).map(one).collect();
-    if topics.len() > 0 {
-        series.push((OTHER.to_owned(), topics.len() as u64));
+    let rest = topics.len() as u64;
+    if rest > 0 {
+        series.push((OTHER.to_owned(), rest));
     }
     let Some((_, first)) = series.first() else {
         return Ok(());

@@ -32,6 +32,7 @@ pub(crate) struct Report {
     /// Tables that are not written to, each with why.
     pub(crate) stopped: BTreeMap<String, Stopped>,
     /// Topics that are to be read and cannot be, each with why.
+    #[serde(default)]
     pub(crate) refused: BTreeMap<String, Stopped>,
 }
 

@@ -23,15 +23,22 @@ from writer_http import WriterHttp
 def denied(topic: Topic, operation: str) -> Iterator[None]:
     """While it lasts, the user may not do this with the topic."""
     admin = AdminClient({"bootstrap.servers": topic.bootstrap})
-    place = (ResourceType.TOPIC, topic.name, ResourcePatternType.LITERAL, f"User:{KAFKA_USER}", "*", AclOperation[operation],
-             AclPermissionType.DENY)
-    for made in admin.create_acls([AclBinding(*place)]).values():
+
+    def acl(operation: str, permission: AclPermissionType) -> AclBinding:
+        return AclBinding(ResourceType.TOPIC, topic.name, ResourcePatternType.LITERAL, f"User:{KAFKA_USER}", "*", AclOperation[operation],
+                          permission)
+
+    # What no ACL of a topic allows is denied once it has one.
+    acls = [acl(operation, AclPermissionType.DENY)] + ([acl("DESCRIBE", AclPermissionType.ALLOW)] if operation == "READ" else [])
+    for made in admin.create_acls(acls).values():
         made.result(30)
     try:
         yield
     finally:
-        for deleted in admin.delete_acls([AclBindingFilter(*place)]).values():
-            assert deleted.result(30)
+        everything = AclBindingFilter(ResourceType.TOPIC, topic.name, ResourcePatternType.LITERAL, None, None, AclOperation.ANY,
+                                      AclPermissionType.ANY)
+        for deleted in admin.delete_acls([everything]).values():
+            assert len(deleted.result(30)) == len(acls)
 
 
 class Two:
@@ -58,11 +65,12 @@ class Two:
         self.numbers += count
         return self.numbers
 
-    def assert_stopped(self) -> None:
+    def assert_stopped(self, operation: str) -> None:
         self.http.wait_stopped(LOST, "topic_forbidden")
         facts.wait_caught_up(self.road, self.healthy, HEALTHY)
         assert self.http.stopped(HEALTHY) is None
-        for command in ("status", "resume"):
+        # Without a table nothing is missing that `resume` would have to read.
+        for command in ("status", "resume") if operation == "ALL" else ("status",):
             shown = self.road.run(command, "--config", "lakehead.toml", environment=self.listeners.password)
             assert shown.returncode == 5, (command, shown.stdout, shown.stderr)
             assert ("topic_forbidden" if command == "status" else "does not let this client read") in shown.stdout, shown.stdout
@@ -80,7 +88,7 @@ def test_a_topic_without_an_acl(road: Road, listeners: Listeners, operation: str
     two.produce()
     with denied(two.lost, operation):
         writer = two.writer()
-        two.assert_stopped()
+        two.assert_stopped(operation)
     two.assert_goes_on()
     assert_ends_well(writer)
 
@@ -93,7 +101,7 @@ def test_an_acl_that_is_revoked(road: Road, listeners: Listeners, operation: str
     two.assert_goes_on()
     with denied(two.lost, operation):
         two.produce()
-        two.assert_stopped()
+        two.assert_stopped(operation)
     two.produce()
     two.assert_goes_on()
     assert_ends_well(writer)

@@ -62,7 +62,9 @@ impl<L: RecordLog> LakeWriter<L> {
             let topic = Arc::clone(&self.lanes[index].topic);
             match self.log.partition_count(&topic).await {
                 Err(error @ WriterError::TopicForbidden { .. }) => self.stop_table(index, error)?,
-                counted => drop(counted?),
+                counted => {
+                    counted?;
+                }
             }
         }
         Ok(())

@@ -129,7 +129,9 @@ impl<L: RecordLog> LakeWriter<L> {
             match self.open(index, self.assigned_to(index)).await {
                 Ok(()) => {
                     self.go_on(index);
-                    self.assign_positions().await?;
+                    if self.assigned_once {
+                        self.assign_positions().await?;
+                    }
                 }
                 Err(error) => self.stop_table(index, error)?,
             }

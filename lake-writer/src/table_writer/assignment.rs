@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use lake_store::DEAD_LETTERS_PATH;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use schemas::TopicPartition;
+use schemas::{Sequence, TopicPartition};
 use tracing::warn;
 
 use super::{Assigned, Owned, Resume, STORE_WAIT_MIN, TableWriter};
