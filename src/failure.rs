@@ -99,7 +99,9 @@ impl From<lake_writer::StandError> for Failure {
         use lake_writer::StandError;
         match error {
             StandError::Kafka(_) | StandError::Store { .. } => Self::unreachable(error),
-            StandError::Table { .. } | StandError::Moved { .. } => Self::failed(error),
+            StandError::Table { .. }
+            | StandError::Moved { .. }
+            | StandError::TopicForbidden { .. } => Self::failed(error),
         }
     }
 }
@@ -110,7 +112,23 @@ impl From<lake_writer::WriterError> for Failure {
         match error {
             WriterError::Settings(_) | WriterError::KeyUnknown { .. } => Self::usage(error),
             WriterError::Store(error) => error.into(),
+            stopped @ WriterError::TablesStopped(_) => Self::partly(stopped),
             other => Self::failed(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lake_writer::WriterError;
+
+    use super::*;
+
+    #[test]
+    fn a_table_that_is_stopped_is_no_failure_of_the_rest() {
+        let code = |error: WriterError| Failure::from(error).code;
+        assert_eq!(code(WriterError::TablesStopped(vec!["a".to_owned()])), 5);
+        assert_eq!(code(WriterError::Internal(String::new())), 1);
+        assert_eq!(code(WriterError::Settings(String::new())), 2);
     }
 }

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use lake_writer::{Entropy, Feed, Gap, GapReason, Observer, Restart, Stand, SystemClock};
+use lake_writer::{
+    Entropy, Feed, Gap, GapReason, Observer, RefusedTopic, Restart, Stand, SystemClock,
+};
 use schemas::TableName;
+use tracing::warn;
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -82,7 +85,10 @@ pub(crate) async fn run(args: ResumeArgs) -> Result<(), Failure> {
         Arc::new(SystemClock),
         Arc::new(Entropy::from_os()),
     )?;
-    let feeds = observer.feeds(&mut config.routes)?;
+    let (feeds, refused) = observer.feeds(&mut config.routes)?;
+    for RefusedTopic { error, .. } in &refused {
+        warn!(%error, "the topic is not read");
+    }
     match &args.accept_gap {
         None => show(&observer, &feeds).await,
         Some(table) => {
@@ -104,7 +110,7 @@ async fn show(observer: &Observer, feeds: &[Feed]) -> Result<(), Failure> {
         let (stand, gaps) = look(observer, feed, None).await?;
         if !exists(&stand) {
             absent += 1;
-            write(&format!("{}: {}\n", feed.table, absence(feed)))?;
+            write(&format!("{}: {}\n", feed.table, absence(&stand)))?;
         }
         for gap in &gaps {
             write(&format!("{}: {gap}\n", feed.table))?;
@@ -115,7 +121,7 @@ async fn show(observer: &Observer, feeds: &[Feed]) -> Result<(), Failure> {
     }
     if missing.is_empty() && absent > 0 {
         return Err(Failure::partly(format!(
-            "topics that do not exist: {absent}"
+            "topics that do not exist or must not be read: {absent}"
         )));
     }
     if missing.is_empty() {
@@ -130,7 +136,7 @@ async fn show(observer: &Observer, feeds: &[Feed]) -> Result<(), Failure> {
 async fn accept(observer: &Observer, feed: &Feed, args: &ResumeArgs) -> Result<(), Failure> {
     let (stand, mut gaps) = look(observer, feed, args.from.map(Restart::from)).await?;
     if !exists(&stand) {
-        return Err(Failure::failed(anyhow::anyhow!(absence(feed))));
+        return Err(Failure::failed(anyhow::anyhow!(absence(&stand))));
     }
     if args.partition.is_some() {
         gaps.retain(|gap| gap.partition == args.partition);
@@ -176,14 +182,20 @@ fn warn_of_updates(feed: &Feed, gaps: &[Gap]) -> Result<(), Failure> {
 }
 
 fn exists(stand: &Stand) -> bool {
-    stand.partitions_now != Some(0)
+    stand.partitions_now != Some(0) && !stand.topic_forbidden
 }
 
-fn absence(feed: &Feed) -> String {
-    format!(
-        "topic {} does not exist; its table stays as it is, and goes on when the topic is there",
-        feed.topic
-    )
+fn absence(stand: &Stand) -> String {
+    let topic = &stand.feed.topic;
+    match stand.topic_forbidden {
+        true => format!(
+            "kafka does not let this client read topic {topic}; grant READ and DESCRIBE on it, and \
+             its table goes on"
+        ),
+        false => format!(
+            "topic {topic} does not exist; its table stays as it is, and goes on when the topic is there"
+        ),
+    }
 }
 
 async fn look(

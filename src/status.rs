@@ -39,7 +39,7 @@ where, what it says of stopped tables is shown too.
   state          ok, no table yet, or why the table cannot go on (docs/operations.md)
 
 Exit codes: 0 every table goes on, 1 failed, 2 configuration, 3 the lake or Kafka cannot be reached
-(what the other one says is shown), 5 a table is stopped.")]
+(what the other one says is shown), 5 a table is stopped or a topic cannot be read.")]
 pub(crate) struct StatusArgs {
     /// The configuration file of the writer
     #[arg(long, value_name = "FILE")]
@@ -71,7 +71,7 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
         Arc::new(SystemClock),
         Arc::new(Entropy::from_os()),
     )?;
-    let feeds = observer.feeds(&mut config.routes)?;
+    let (feeds, refused) = observer.feeds(&mut config.routes)?;
     let report = report_of(config.http.as_ref()).await;
     let letters = dead_letters(&lake).await?;
     let mut tables = Vec::with_capacity(feeds.len());
@@ -82,23 +82,19 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
         kafka_error = kafka_error.or(error);
     }
     let text = match args.output {
-        StatusFormat::Table => table::boxed(&tables)?,
-        StatusFormat::Json => table::json(&tables, report.as_ref())?,
+        StatusFormat::Table => table::boxed(&tables, &refused)?,
+        StatusFormat::Json => table::json(&tables, &refused, report.as_ref())?,
     };
     write(&text)?;
     if let Some(error) = kafka_error {
         return Err(Failure::unreachable(anyhow::anyhow!(error)));
     }
     let stopped = tables.iter().filter(|table| table.is_stopped()).count();
-    if stopped > 0 {
-        let many = if stopped == 1 {
-            "table is"
-        } else {
-            "tables are"
-        };
+    if stopped + refused.len() > 0 {
         return Err(Failure::partly(format!(
-            "{stopped} {many} stopped; docs/operations.md says what each state means, \
-             `lakehead resume --config {}` what is missing",
+            "tables that are stopped: {stopped}, topics that are not read: {}; \
+             docs/operations.md says what each state means, `lakehead resume --config {}` what is missing",
+            refused.len(),
             args.config.display()
         )));
     }

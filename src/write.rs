@@ -39,7 +39,8 @@ The configuration is described in deploy/lakehead.example.toml; docs/operations.
 wrong and what to do. After SIGTERM it ends within 45 seconds, whatever Kafka or the store do; after
 a second one, at once.
 
-Exit codes: 0 stopped or caught up, 1 failed, 2 configuration, 3 cannot connect, 130 stopped at once.")]
+Exit codes: 0 stopped or caught up, 1 failed, 2 configuration, 3 cannot connect, 5 stopped or caught
+up, but a table could not go on, 130 stopped at once.")]
 pub(crate) struct WriteArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]

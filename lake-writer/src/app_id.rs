@@ -11,6 +11,10 @@ use schemas::TopicPartition;
 /// taken back. Marks of records are never negative.
 pub(crate) const NO_MARK: i64 = -1;
 
+/// The value of [`AppIds::ordinal`] that says that the last sequence has no second number, though
+/// one before it had. Ordinals are never negative.
+pub(crate) const NO_ORDINAL: i64 = -1;
+
 /// How the name of a partition count ends.
 const PARTITION_COUNT: &str = "/partitions";
 
@@ -55,6 +59,11 @@ impl<'a> AppIds<'a> {
         format!("{}/{topic}{PARTITION_COUNT}", self.pipeline)
     }
 
+    /// The cluster that the topic is of, by [`cluster_number`].
+    pub(crate) fn cluster(self, topic: &str) -> String {
+        format!("{}/{topic}/cluster", self.pipeline)
+    }
+
     /// The pipeline and the topic whose [`Self::partition_count`] this is. Neither has a slash.
     pub(crate) fn feed_of(app_id: &str) -> Option<(&str, &str)> {
         let feed = app_id.strip_suffix(PARTITION_COUNT)?;
@@ -86,5 +95,29 @@ impl<'a> AppIds<'a> {
     /// In the table of gaps: a number of the last gap recorded at a place.
     pub(crate) fn last_gap(self, place: &dyn Display, what: &str) -> String {
         format!("{}/gaps/{place}/{what}", self.pipeline)
+    }
+}
+
+/// The number that stands for a cluster's id where only a number fits: the 64 bits of FNV-1a of its
+/// bytes, less the lowest. Tells clusters apart that nobody chose to look alike, and never changes
+/// from one version of the program to the next.
+pub(crate) fn cluster_number(id: &str) -> i64 {
+    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
+    let hash = id.bytes().fold(OFFSET_BASIS, mix);
+    (hash >> 1).cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clusters_number_is_fnv_1a_without_its_lowest_bit() {
+        // Published values of the 64-bit hash: cbf29ce484222325, af63dc4c8601ec8c, 85944171f73967e8.
+        assert_eq!(cluster_number(""), 0x65f9_4e72_4211_1192);
+        assert_eq!(cluster_number("a"), 0x57b1_ee26_4300_f646);
+        assert_eq!(cluster_number("foobar"), 0x42ca_20b8_fb9c_b3f4);
     }
 }

@@ -1,7 +1,7 @@
 //! Why the lake-writer stops.
 
 use lake_store::LakeStoreError;
-use schemas::{TableName, TopicPartition};
+use schemas::{SchemaId, TableName, TopicPartition};
 
 /// An error that ends the lake-writer, or its work on one table. What can be waited out (a registry, broker or store that is
 /// down) is waited out and logged; what is wrong with one record becomes a dead letter.
@@ -45,7 +45,7 @@ pub enum WriterError {
     /// The record before the next one is not the one that was copied.
     #[error(
         "{partition}: the record at offset {offset} is not the one that was copied: the topic was \
-         deleted and made again, or this is another cluster; nothing more was read. \
+         deleted and made again; nothing more was read. \
          `lakehead resume --accept-gap` reads the topic from its start and records the gap"
     )]
     TopicReplaced {
@@ -68,6 +68,18 @@ pub enum WriterError {
         /// How many it has.
         now: i32,
     },
+    /// A topic is of another cluster than its table was written from.
+    #[error(
+        "topic {topic} is of another cluster than was copied: this one calls itself {id:?}; nothing \
+         more was read. Look at kafka.bootstrap_servers first; if they are right, `lakehead resume \
+         --accept-gap` goes on with this cluster's topic and records the gap"
+    )]
+    ClusterChanged {
+        /// The topic.
+        topic: String,
+        /// The cluster's id.
+        id: String,
+    },
     /// A topic is not there.
     #[error(
         "topic {topic} does not exist; what was copied of it stays in the table, which goes on when \
@@ -77,6 +89,18 @@ pub enum WriterError {
     TopicMissing {
         /// The topic.
         topic: String,
+    },
+    /// Kafka does not let us see or read a topic.
+    #[error(
+        "topic {topic}: kafka does not let this client {operation} it; grant READ and DESCRIBE on the \
+         topic to its user (`kafka-acls.sh --add --allow-principal … --operation Read --operation \
+         Describe --topic {topic}`); nothing was skipped, the table then goes on by itself"
+    )]
+    TopicForbidden {
+        /// The topic.
+        topic: String,
+        /// `see` or `read`.
+        operation: &'static str,
     },
     /// A partition's events name more sources than can be remembered.
     #[error(
@@ -140,6 +164,20 @@ pub enum WriterError {
         /// The record's offset.
         offset: i64,
     },
+    /// The registry does not let us ask for a schema that a record needs.
+    #[error(
+        "{partition}: the record at offset {offset} needs schema {id}, and {why}; nothing was skipped"
+    )]
+    RegistryRefused {
+        /// The topic partition.
+        partition: TopicPartition,
+        /// The record's offset.
+        offset: i64,
+        /// The schema.
+        id: SchemaId,
+        /// The registry, its words and what to do.
+        why: String,
+    },
     /// All that could be copied is copied, but some tables are stopped.
     #[error("{} stopped, everything else is committed: {}", tables(.0.len()), .0.join("; "))]
     TablesStopped(
@@ -194,9 +232,12 @@ impl WriterError {
                 | Self::OffsetOutOfRange { .. }
                 | Self::TopicReplaced { .. }
                 | Self::PartitionsChanged { .. }
+                | Self::ClusterChanged { .. }
                 | Self::TooManySources { .. }
                 | Self::TopicMissing { .. }
+                | Self::TopicForbidden { .. }
                 | Self::Incompatible { .. }
+                | Self::RegistryRefused { .. }
         )
     }
 
@@ -210,7 +251,9 @@ impl WriterError {
             Self::OffsetOutOfRange { .. } => "offset_out_of_range",
             Self::TopicReplaced { .. } => "topic_replaced",
             Self::PartitionsChanged { .. } => "partitions_changed",
+            Self::ClusterChanged { .. } => "cluster_changed",
             Self::TopicMissing { .. } => "topic_missing",
+            Self::TopicForbidden { .. } => "topic_forbidden",
             Self::TooManySources { .. } => "too_many_sources",
             Self::Store(_) => "store",
             Self::Table { .. } => "table",
@@ -218,6 +261,7 @@ impl WriterError {
             Self::TableTaken { .. } => "table_taken",
             Self::ContractUnknown { .. } => "contract_unknown",
             Self::Incompatible { .. } => "incompatible",
+            Self::RegistryRefused { .. } => "registry_refused",
             Self::TablesStopped(_) => "tables_stopped",
             Self::StopTimeout(_) => "stop_timeout",
             Self::Internal(_) => "internal",

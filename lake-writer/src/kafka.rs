@@ -1,34 +1,38 @@
 //! [`RecordLog`] over a Kafka consumer.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _};
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Message, Offset, Statistics, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use schemas::TopicPartition;
 use tracing::{debug, info, warn};
 
 use crate::error::WriterError;
-use crate::record_log::{Headers, Notice, Position, Record, RecordLog};
+use crate::record_log::{Notice, Position, Record, RecordLog};
 use crate::settings::{Assignment, KafkaSettings, Start};
 
 mod client;
 mod cluster;
+mod context;
+mod error;
+mod message;
+mod permission;
+mod properties;
 mod trouble;
 
 use client::Client;
-use trouble::Trouble;
+use error::refused;
+pub(crate) use error::{is_forbidden, is_hidden, is_missing};
+pub(crate) use message::record_of;
+use permission::Permission;
+pub(crate) use properties::client_config;
 
 /// How often missing topics and new partitions are looked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(1);
@@ -47,31 +51,6 @@ const MISSING_ATTEMPTS: usize = 4;
 /// The pause between two attempts.
 const REQUEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// What librdkafka is told unless the configuration says otherwise.
-const DEFAULTS: [(&str, &str); 6] = [
-    // The default of a second halves the rate of a consumer that is faster than the fetcher.
-    ("fetch.queue.backoff.ms", "10"),
-    ("queued.max.messages.kbytes", "32768"),
-    ("topic.metadata.refresh.interval.ms", "10000"),
-    // Tells how far fetching has come, past offsets that hold no records.
-    ("statistics.interval.ms", "1000"),
-    ("client.id", "lakehead-writer"),
-    // Measures of the client for the brokers' owner cost a lock and a histogram at every record.
-    ("enable.metrics.push", "false"),
-];
-
-/// What librdkafka is always told; the configuration refuses these names.
-const OWNED: [(&str, &str); 7] = [
-    ("enable.auto.commit", "false"),
-    ("enable.auto.offset.store", "false"),
-    ("auto.offset.reset", "error"),
-    ("partition.assignment.strategy", "range"),
-    ("isolation.level", "read_committed"),
-    ("check.crcs", "true"),
-    // The newer protocol assigns step by step, which is not how partitions are taken here.
-    ("group.protocol", "classic"),
-];
-
 /// A Kafka consumer, in a group or by itself.
 pub struct KafkaLog {
     consumer: Client,
@@ -82,6 +61,7 @@ pub struct KafkaLog {
     metadata_due: Instant,
     /// Topics of the last assignment.
     given: HashSet<Arc<str>>,
+    permission: Permission,
     /// Problems told lately, and when.
     told: HashMap<String, Instant>,
 }
@@ -104,6 +84,7 @@ impl KafkaLog {
             known: Vec::new(),
             metadata_due: Instant::now(),
             given: HashSet::new(),
+            permission: Permission::default(),
             told: HashMap::new(),
         };
         log.read_topics(topics)?;
@@ -130,10 +111,15 @@ impl KafkaLog {
                 return None;
             }
         };
-        let mut found = Vec::new();
+        let (mut found, mut hidden) = (Vec::new(), HashSet::new());
         for topic in metadata.topics() {
             let name = topic.name();
-            if topic.error().is_none() && self.topics.iter().any(|read| read == name) {
+            if !self.topics.iter().any(|read| read == name) {
+                continue;
+            }
+            if is_hidden(topic) {
+                hidden.insert(name.to_owned());
+            } else if topic.error().is_none() {
                 let ids = topic.partitions().iter();
                 found.extend(ids.map(|partition| TopicPartition::new(name, partition.id())));
             }
@@ -144,7 +130,8 @@ impl KafkaLog {
             .iter()
             .any(|partition| !self.known.contains(partition));
         if !fresh {
-            return None;
+            let news = self.permission.see_hidden(hidden);
+            return news.then_some(Notice::TopicsChanged);
         }
         self.known.append(&mut found);
         self.known.sort();
@@ -214,6 +201,7 @@ impl KafkaLog {
                     let topic = topic.to_owned();
                     return Err(WriterError::TopicMissing { topic });
                 }
+                Err(error) if is_forbidden(&error) => return Err(permission::hidden(topic)),
                 Err(error) if attempts < REQUEST_ATTEMPTS => {
                     warn!(%error, what, topic, "kafka does not answer; trying again");
                     tokio::time::sleep(REQUEST_PAUSE).await;
@@ -230,7 +218,6 @@ impl KafkaLog {
         let code = error.rdkafka_error_code();
         if let Some(
             RDKafkaErrorCode::Fatal
-            | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::SaslAuthenticationFailed
             | RDKafkaErrorCode::Authentication,
@@ -281,6 +268,12 @@ impl RecordLog for KafkaLog {
                     info!(%error, "kafka reports that a topic is not there; looking which");
                     return Ok(Some(Notice::TopicsChanged));
                 }
+                Some(Err(error)) if is_forbidden(&error) => {
+                    info!(%error, "kafka does not let us read a topic; looking which");
+                    let topics = self.topics.iter().map(String::as_str);
+                    self.permission.suspect(topics);
+                    return Ok(Some(Notice::TopicsChanged));
+                }
                 Some(Err(error)) => self.tolerate(error)?,
             }
         }
@@ -316,17 +309,25 @@ impl RecordLog for KafkaLog {
         partition: &TopicPartition,
         next_offset: i64,
     ) -> Result<(), WriterError> {
+        let (topic, number) = (&partition.topic, partition.partition);
         // Refused while the fetcher is still starting, hence the patience.
-        self.ask(("seek", &partition.topic), || {
-            let offset = Offset::Offset(next_offset);
-            self.consumer.seek(
-                &partition.topic,
-                partition.partition,
-                offset,
-                REQUEST_TIMEOUT,
-            )
-        })
-        .await
+        let seek = || {
+            let mut place = TopicPartitionList::with_capacity(1);
+            place.add_partition_offset(topic, number, Offset::Offset(next_offset))?;
+            // Unlike `seek` it tells errors by their codes.
+            let sought = self.consumer.seek_partitions(place, REQUEST_TIMEOUT)?;
+            let sought = sought.elements_for_topic(topic);
+            sought.first().map_or(Ok(()), |place| place.error())
+        };
+        let sought = self.ask(("seek", topic), seek).await;
+        // A partition that is gone has no fetcher, which is told in many words.
+        if matches!(sought, Err(WriterError::Kafka(_)))
+            && self.partition_count(topic).await? <= number
+        {
+            let topic = topic.to_string();
+            return Err(WriterError::TopicMissing { topic });
+        }
+        sought
     }
 
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), WriterError> {
@@ -380,11 +381,23 @@ impl RecordLog for KafkaLog {
     async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError> {
         let count = || {
             let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
-            let found = metadata.topics().iter().find(|found| found.name() == topic);
-            Ok(found.map_or(0, |topic| topic.partitions().len()))
+            match metadata.topics().iter().find(|found| found.name() == topic) {
+                Some(found) if is_hidden(found) => Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::TopicAuthorizationFailed,
+                )),
+                found => Ok(found.map_or(0, |topic| topic.partitions().len())),
+            }
         };
         let count = self.ask(("partitions", topic), count).await?;
+        if count > 0 {
+            self.permission.check(&self.settings, topic)?;
+        }
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+
+    async fn cluster_id(&mut self) -> Result<Option<String>, WriterError> {
+        tokio::task::yield_now().await;
+        Ok(KafkaLog::cluster_id(self))
     }
 
     fn report_progress(&mut self, progress: &[(TopicPartition, i64)]) {
@@ -401,167 +414,5 @@ impl RecordLog for KafkaLog {
         if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
             debug!(%error, "progress was not reported to kafka; it is only for display");
         }
-    }
-}
-
-/// A message as a record.
-pub(crate) fn record_of<'m>(message: &'m BorrowedMessage<'m>) -> Record<'m> {
-    let headers = message.headers();
-    Record {
-        topic: message.topic(),
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
-        key: message.key(),
-        value: message.payload(),
-        headers: headers.map(|headers| headers as &dyn Headers),
-    }
-}
-
-/// A client of these brokers, with everything that reading must not do otherwise.
-pub(crate) fn client_config(settings: &KafkaSettings) -> ClientConfig {
-    let mut config = settings.client_config(&DEFAULTS);
-    for (name, value) in OWNED {
-        config.set(name, value);
-    }
-    if !matches!(config.log_level, RDKafkaLogLevel::Debug) {
-        // It tells why a connection failed, which the context keeps for who asks.
-        config.set_log_level(RDKafkaLogLevel::Info);
-    }
-    config
-}
-
-/// Makes librdkafka say when a topic has another id than before: it was deleted and made again. It
-/// reads on in the new topic at the old offset, and nothing but its log for debugging tells so.
-fn watch_topic_ids(config: &mut ClientConfig) {
-    let contexts = match config.get("debug") {
-        Some(others) => format!("{others},topic"),
-        None => "topic".to_owned(),
-    };
-    config.set("debug", contexts);
-    config.set_log_level(RDKafkaLogLevel::Debug);
-}
-
-/// Whether a line of librdkafka's log says that a topic was made again. The first id it learns
-/// replaces one of zeros.
-fn tells_new_topic(facility: &str, line: &str) -> bool {
-    const NO_ID: &str = "from AAAAAAAAAAAAAAAAAAAAAA to";
-    facility == "METADATA" && line.contains(" changed id from ") && !line.contains(NO_ID)
-}
-
-/// Whether an error says that a topic or partition is not there.
-pub(crate) fn is_missing(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{
-        UnknownPartition, UnknownTopic, UnknownTopicId, UnknownTopicOrPartition,
-    };
-    matches!(
-        error.rdkafka_error_code(),
-        Some(UnknownTopic | UnknownPartition | UnknownTopicId | UnknownTopicOrPartition)
-    )
-}
-
-fn refused(error: KafkaError) -> WriterError {
-    WriterError::Kafka(told(&error))
-}
-
-/// The error's words without a property's value, which librdkafka's own words end in.
-fn told(error: &KafkaError) -> String {
-    match error {
-        KafkaError::ClientConfig(_, why, name, _) => format!("{name}: {why}"),
-        other => other.to_string(),
-    }
-}
-
-/// Notes rebalances; the writer answers them after the poll in which they came.
-#[derive(Debug, Default)]
-struct Context {
-    notices: Mutex<VecDeque<Notice>>,
-    /// A topic was made again since the last poll.
-    topics_changed: AtomicBool,
-    /// How far partitions were fetched whose records are all handed out.
-    fetched: Mutex<HashMap<TopicPartition, i64>>,
-    closing: AtomicBool,
-    trouble: Trouble,
-}
-
-impl ClientContext for Context {
-    fn stats(&self, statistics: Statistics) {
-        let Ok(mut fetched) = self.fetched.lock() else {
-            return;
-        };
-        fetched.clear();
-        for topic in statistics.topics.into_values() {
-            let name: Arc<str> = topic.topic.into();
-            let done = topic.partitions.into_values();
-            let done = done.filter(|partition| partition.fetchq_cnt == 0);
-            fetched.extend(done.map(|partition| {
-                let place = TopicPartition::new(Arc::clone(&name), partition.partition);
-                (place, partition.next_offset)
-            }));
-        }
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if tells_new_topic(facility, message) {
-            self.topics_changed.store(true, Ordering::Relaxed);
-        }
-        self.trouble.hear(facility, message);
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => warn!(facility, "{message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                debug!(facility, "{message}");
-            }
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        // The log and the poll tell it, too, the latter not more often than it helps.
-        debug!(%error, "kafka: {reason}");
-        self.trouble.see(&error, reason);
-    }
-}
-
-impl ConsumerContext for Context {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        event: RDKafkaRespErr,
-        partitions: &mut TopicPartitionList,
-    ) {
-        if self.closing.load(Ordering::Relaxed) {
-            if let Err(error) = consumer.unassign() {
-                debug!(%error, "partitions could not be given up while closing");
-            }
-            return;
-        }
-        let notice = match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Notice::Assigned(
-                partitions
-                    .elements()
-                    .iter()
-                    .map(|element| TopicPartition::new(element.topic(), element.partition()))
-                    .collect(),
-            ),
-            _ => Notice::Revoked,
-        };
-        if let Ok(mut waiting) = self.notices.lock() {
-            waiting.push_back(notice);
-        }
-    }
-}
-
-impl Headers for BorrowedHeaders {
-    fn len(&self) -> usize {
-        self.count()
-    }
-
-    fn get(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
-        // rdkafka panics on a header name that is not UTF-8; anybody can send one.
-        let header = catch_unwind(AssertUnwindSafe(|| self.try_get(index))).ok()??;
-        Some((header.key, header.value))
     }
 }

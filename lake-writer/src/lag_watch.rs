@@ -105,7 +105,10 @@ fn look(
     if progress.partitions().is_none() {
         let mut there = 0;
         for topic in topics {
-            there += usize::from(kafka.partition_count(topic)? > 0);
+            there += match kafka.partition_count(topic) {
+                Err(StandError::TopicForbidden { .. }) => 0,
+                count => usize::from(count? > 0),
+            };
         }
         if topics.is_empty() {
             kafka.topics()?;
@@ -130,9 +133,12 @@ fn look(
         // One topic that is gone says nothing of Kafka, and is told elsewhere.
         Some(error) => return Err(error),
         None => match topics.first() {
-            Some(topic) => {
-                kafka.partition_count(topic)?;
-            }
+            Some(topic) => match kafka.partition_count(topic) {
+                Err(StandError::TopicForbidden { .. }) => {}
+                count => {
+                    count?;
+                }
+            },
             None => {
                 kafka.topics()?;
             }
@@ -141,11 +147,11 @@ fn look(
     Ok(progress.topics())
 }
 
-/// Whether the table's topic was there when the writer last looked. One that is not costs each
-/// question its whole time.
+/// Whether the table's topic was there for us when the writer last looked. One that is not costs
+/// each question its whole time.
 fn is_there(table: &TableProgress) -> bool {
     let stopped = table.why_stopped();
-    stopped.is_none_or(|stopped| stopped.code != "topic_missing")
+    stopped.is_none_or(|stopped| !matches!(stopped.code, "topic_missing" | "topic_forbidden"))
 }
 
 /// Takes in where a table's partitions end; whether Kafka had to be asked.

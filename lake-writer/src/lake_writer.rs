@@ -93,8 +93,8 @@ pub struct LakeWriter<L> {
     settings: WriterSettings,
     until: Until,
     routes: Routes,
-    /// Topics that cannot be read, which was told.
-    refused: HashSet<String>,
+    /// Topics that cannot be read as they are configured.
+    unfit: HashSet<String>,
     /// When topics are looked for next; `None` before the first time.
     discover_at: Option<Instant>,
     lake: LakeStore,
@@ -150,7 +150,7 @@ impl<L: RecordLog> LakeWriter<L> {
             settings,
             until,
             routes,
-            refused: HashSet::new(),
+            unfit: HashSet::new(),
             discover_at: None,
             lake,
             lanes: Vec::new(),
@@ -197,17 +197,26 @@ impl<L: RecordLog> LakeWriter<L> {
         self.finish().await
     }
 
-    /// A run with an end has none for a topic that does not exist.
+    /// A run with an end has none for a topic that does not exist, and if it may read none at all.
     async fn check_topics(&mut self) -> Result<(), WriterError> {
-        let mut missing = Vec::new();
+        let (mut missing, mut forbidden) = (Vec::new(), Vec::new());
         for lane in &self.lanes {
-            if self.log.partition_count(&lane.topic).await? == 0 {
-                missing.push(lane.topic.to_string());
+            match self.log.partition_count(&lane.topic).await {
+                Ok(0) => missing.push(lane.topic.to_string()),
+                Err(error @ WriterError::TopicForbidden { .. }) => {
+                    forbidden.push(format!("{}: {error}", lane.topic));
+                }
+                counted => {
+                    counted?;
+                }
             }
         }
-        match missing.is_empty() {
-            true => Ok(()),
-            false => Err(WriterError::TopicsMissing(missing)),
+        if !missing.is_empty() {
+            return Err(WriterError::TopicsMissing(missing));
+        }
+        match forbidden.len() == self.lanes.len() && !forbidden.is_empty() {
+            true => Err(WriterError::TablesStopped(forbidden)),
+            false => Ok(()),
         }
     }
 
@@ -354,7 +363,9 @@ impl<L: RecordLog> LakeWriter<L> {
             let stopped = lane.stopped.as_ref().or(before)?;
             Some(format!("{}: {}", lane.topic, stopped.error))
         });
-        let stopped: Vec<String> = stopped.collect();
+        let refused = self.progress.refused_topics().into_iter();
+        let refused = refused.map(|(topic, why)| format!("{topic}: {}", why.error));
+        let stopped: Vec<String> = stopped.chain(refused).collect();
         match stopped.is_empty() {
             true => {
                 info!("everything that was read is committed");

@@ -129,7 +129,7 @@ impl Lane {
             )));
         }
         let Some(configured) = &self.route.contract else {
-            return Ok(table);
+            return Ok(self.with_inferred(table));
         };
         match table.evolve(configured) {
             Ok(Evolution::Same) => Ok(table),
@@ -137,6 +137,18 @@ impl Lane {
             Err(incompatible) => Err(self.refuse(format!(
                 "it cannot follow the topic's contract: {incompatible}"
             ))),
+        }
+    }
+
+    /// The table's contract with what this lane inferred before it knew the table, which another
+    /// writer may have made of other records: its columns must hold these, too. A lane that was
+    /// stopped, perhaps for that, reads by the table's.
+    fn with_inferred(&self, table: Contract) -> Contract {
+        let ours = self.schema.as_ref().filter(|_| self.route.infer);
+        let ours = ours.filter(|_| self.stopped.is_none());
+        match ours.map(|ours| table.evolve_inferred(ours.contract())) {
+            Some(Ok(Evolution::Changes(changes))) => changes.contract,
+            Some(Ok(Evolution::Same) | Err(_)) | None => table,
         }
     }
 

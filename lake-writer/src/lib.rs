@@ -77,4 +77,6 @@ pub use settings::{
     Assignment, Format, KafkaSettings, OnIncompatible, Start, TopicSettings, UnknownFields,
     WriterSettings,
 };
-pub use stand::{Feed, Gap, GapReason, Observer, PartitionStand, Restart, Stand, StandError};
+pub use stand::{
+    Feed, Gap, GapReason, Observer, PartitionStand, RefusedTopic, Restart, Stand, StandError,
+};

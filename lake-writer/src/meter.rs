@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
@@ -48,15 +49,8 @@ impl Meter {
             .fetch_add(u64::from(failed), Ordering::Relaxed);
     }
 
-    /// That an object is not there, or is there already, is an answer.
     fn store<T>(&self, result: Result<T>) -> Result<T> {
-        let failed = result.as_ref().is_err_and(|error| {
-            !matches!(
-                error,
-                Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::Precondition { .. }
-            )
-        });
-        self.count(failed);
+        self.count(result.as_ref().is_err_and(is_failure));
         if let Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) = &result {
             self.conflicts.fetch_add(1, Ordering::Relaxed);
         }
@@ -64,7 +58,16 @@ impl Meter {
     }
 }
 
-/// An object store that is counted. Lists and deletes pass uncounted: the writer's are few.
+/// That an object is not there, or is there already, is an answer.
+fn is_failure(error: &Error) -> bool {
+    !matches!(
+        error,
+        Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::Precondition { .. }
+    )
+}
+
+/// An object store that is counted. A listing is one request, whatever pages it takes. Deletes pass
+/// uncounted: the writer has none.
 pub struct MeteredStore {
     inner: Arc<dyn ObjectStore>,
     meter: Arc<Meter>,
@@ -74,6 +77,19 @@ impl MeteredStore {
     /// Counts what is asked of `inner`.
     pub fn new(inner: Arc<dyn ObjectStore>, meter: Arc<Meter>) -> Self {
         Self { inner, meter }
+    }
+
+    fn listed(
+        &self,
+        listing: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.meter.count(false);
+        let meter = Arc::clone(&self.meter);
+        let count = move |error: &Error| {
+            let failed = u64::from(is_failure(error));
+            meter.failures.fetch_add(failed, Ordering::Relaxed);
+        };
+        listing.inspect_err(count).boxed()
     }
 }
 
@@ -128,7 +144,7 @@ impl ObjectStore for MeteredStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        self.listed(self.inner.list(prefix))
     }
 
     fn list_with_offset(
@@ -136,7 +152,7 @@ impl ObjectStore for MeteredStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        self.listed(self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -168,12 +184,7 @@ impl MeteredRegistry {
 impl SchemaRegistry for MeteredRegistry {
     async fn schema_by_id(&self, id: SchemaId) -> std::result::Result<String, RegistryError> {
         let result = self.inner.schema_by_id(id).await;
-        let failed = result.as_ref().is_err_and(|error| {
-            !matches!(
-                error,
-                RegistryError::NotFound { .. } | RegistryError::NotAvro { .. }
-            )
-        });
+        let failed = result.as_ref().is_err_and(RegistryError::is_passing);
         self.meter.count(failed);
         result
     }
@@ -186,5 +197,34 @@ impl SchemaRegistry for MeteredRegistry {
         let result = self.inner.register(subject, schema).await;
         self.meter.count(result.is_err());
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_question_to_the_store_is_counted_once() {
+        let meter = Arc::new(Meter::default());
+        let store = MeteredStore::new(Arc::new(InMemory::new()), Arc::clone(&meter));
+        for name in ["a", "b"] {
+            store.put(&Path::from(name), "x".into()).await.unwrap();
+        }
+        assert_eq!(store.list(None).count().await, 2);
+        let rest = store.list_with_offset(None, &Path::from("a"));
+        assert_eq!(rest.count().await, 1);
+        store.list_with_delimiter(None).await.unwrap();
+        assert_eq!(meter.requests(), 5);
+        // That something is not there is an answer.
+        assert!(store.get(&Path::from("c")).await.is_err());
+        let (path, create) = (Path::from("a"), object_store::PutMode::Create);
+        let again = store.put_opts(&path, "x".into(), create.into());
+        assert!(again.await.is_err());
+        let counts = (meter.requests(), meter.failures(), meter.conflicts());
+        assert_eq!(counts, (7, 0, 1));
     }
 }

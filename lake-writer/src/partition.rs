@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use columnar::{ChangeBuffer, ChangeSchema, RecordMeta};
-use schemas::{Sequence, TopicPartition, header};
+use schemas::{SchemaId, Sequence, TopicPartition, header};
 use tokio::time::Instant;
 
 use crate::dead_letter::{DeadLetter, Reason};
@@ -182,6 +182,16 @@ impl Partition {
         Position {
             partition: self.partition.clone(),
             next_offset: self.next_offset - i64::from(self.unproved.is_some()),
+        }
+    }
+
+    /// The registry does not let us ask for the schema of the next record.
+    pub(crate) fn refused_schema(&self, id: SchemaId, why: String) -> WriterError {
+        WriterError::RegistryRefused {
+            partition: self.partition.clone(),
+            offset: self.next_offset,
+            id,
+            why,
         }
     }
 

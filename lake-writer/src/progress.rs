@@ -1,5 +1,6 @@
 //! What a writer does, to be read from other threads: counters, tables, signs of life.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -31,6 +32,8 @@ pub struct WriterProgress {
     beat_ms: AtomicU64,
     /// In the order in which they were first met, which never changes.
     tables: RwLock<Vec<Arc<TableProgress>>>,
+    /// Topics that are to be read and cannot be, each with why.
+    refused: RwLock<BTreeMap<String, StoppedTable>>,
 }
 
 impl Default for WriterProgress {
@@ -49,6 +52,7 @@ impl Default for WriterProgress {
             turned_ms: AtomicU64::default(),
             beat_ms: AtomicU64::default(),
             tables: RwLock::default(),
+            refused: RwLock::default(),
         }
     }
 }
@@ -105,6 +109,12 @@ impl WriterProgress {
         tables.clone()
     }
 
+    /// Topics that are to be read and cannot be, each with why.
+    pub fn refused_topics(&self) -> BTreeMap<String, StoppedTable> {
+        let refused = self.refused.read();
+        refused.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The reader's thread is alive. To be told about once a second by a task on it.
     pub fn beat(&self) {
         let now = self.since_start_ms();
@@ -137,6 +147,20 @@ impl WriterProgress {
     pub(crate) fn assigned(&self, partitions: usize) {
         let partitions = i64::try_from(partitions).unwrap_or(i64::MAX);
         self.partitions.store(partitions, Ordering::Relaxed);
+    }
+
+    /// A topic cannot be read; whether that is news.
+    pub(crate) fn refused(&self, topic: &str, code: &'static str, error: String) -> bool {
+        let why = StoppedTable { code, error };
+        let mut refused = self.refused.write().unwrap_or_else(PoisonError::into_inner);
+        let before = refused.insert(topic.to_owned(), why.clone());
+        before != Some(why)
+    }
+
+    /// A topic can be read.
+    pub(crate) fn accepted(&self, topic: &str) {
+        let mut refused = self.refused.write().unwrap_or_else(PoisonError::into_inner);
+        refused.remove(topic);
     }
 
     pub(crate) fn revoked(&self) {

@@ -88,7 +88,7 @@ pub enum Notice {
     /// The log does not hold the next offset of some partition, and hands out nothing of it until
     /// positions are assigned anew.
     OffsetLost,
-    /// A topic is gone, has come, or was made again under its name: where the assigned partitions
+    /// A topic is gone, has come, was made again under its name, or is not for us: where the assigned partitions
     /// stand must be looked up and compared anew.
     TopicsChanged,
 }
@@ -165,8 +165,13 @@ pub trait RecordLog: Send {
     /// knows: offsets of transaction markers and of compacted records hold nothing to hand out.
     fn passed(&self, partition: &TopicPartition) -> Option<i64>;
 
-    /// How many partitions a topic has; 0 if it does not exist.
+    /// How many partitions a topic has; 0 if it does not exist. An error of one table if we may not
+    /// see or read it.
     async fn partition_count(&mut self, topic: &str) -> Result<i32, WriterError>;
+
+    /// The id that the log's cluster gave itself when it was made; `None` if it has none. Of the
+    /// cluster that answered last.
+    async fn cluster_id(&mut self) -> Result<Option<String>, WriterError>;
 
     /// Tells the log how far a partition is committed in the lake. Cosmetic: it is for lag
     /// displays, nothing reads it back.

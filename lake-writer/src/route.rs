@@ -98,6 +98,17 @@ pub enum RouteError {
     },
 }
 
+impl RouteError {
+    /// A stable word for the error, to be shown and looked up in the runbook.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Table { .. } => "table_unnamed",
+            Self::TableTaken { .. } => "table_taken",
+            Self::Contract { .. } => "contract_unreadable",
+        }
+    }
+}
+
 /// The configuration's answer to every topic there is or may be.
 ///
 /// Guarantees that no table has two topics in one process: whichever topic gets a table first

@@ -1,7 +1,9 @@
 //! Schemas by id, fetched once in the background.
 //!
-//! A registry that is down or refuses us is waited for; only its own word that a schema does not
-//! exist, or is not Avro, makes a record with that id a dead letter.
+//! A registry that is down is waited for. Only its own word on one schema (it does not exist, it is
+//! not Avro, it cannot be given out) makes a record with that id a dead letter. One that does not
+//! let us in says nothing of any record: that is told to whoever waits, and asked again when the
+//! schema is needed again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,10 +27,13 @@ const ASKED_AHEAD_MAX: usize = 256;
 /// First wait when the registry does not answer.
 const WAIT_MIN: Duration = Duration::from_millis(250);
 
-/// How often a registry must say that a schema does not exist: its replicas may lag behind.
-const NOT_FOUND_ANSWERS: usize = 3;
+/// How often a registry must say that there is no such schema: its replicas may lag behind.
+const REFUSALS: usize = 3;
 
 type Answer = Result<Arc<AvroSchema>, Reason>;
+
+/// The registry's words when it does not let us in.
+type Refusal = String;
 
 /// What is known of schema ids so far.
 #[derive(Debug)]
@@ -38,8 +43,9 @@ pub(crate) struct SchemaCache {
     entropy: Arc<Entropy>,
     known: HashMap<SchemaId, Answer>,
     asked: HashSet<SchemaId>,
-    answers_in: mpsc::UnboundedSender<(SchemaId, Answer)>,
-    answers: mpsc::UnboundedReceiver<(SchemaId, Answer)>,
+    refused: HashMap<SchemaId, Refusal>,
+    answers_in: mpsc::UnboundedSender<(SchemaId, Result<Answer, Refusal>)>,
+    answers: mpsc::UnboundedReceiver<(SchemaId, Result<Answer, Refusal>)>,
 }
 
 impl SchemaCache {
@@ -55,6 +61,7 @@ impl SchemaCache {
             entropy,
             known: HashMap::new(),
             asked: HashSet::new(),
+            refused: HashMap::new(),
             answers_in,
             answers,
         }
@@ -104,10 +111,22 @@ impl SchemaCache {
                 self.known.clear();
             }
             self.asked.remove(&id);
-            self.known.insert(id, answer);
+            match answer {
+                Ok(answer) => {
+                    self.known.insert(id, answer);
+                }
+                Err(refusal) => {
+                    self.refused.insert(id, refusal);
+                }
+            }
             any = true;
         }
         any
+    }
+
+    /// The ids that the registry did not let us ask for since the last time, with its words.
+    pub(crate) fn take_refusals(&mut self) -> HashMap<SchemaId, String> {
+        std::mem::take(&mut self.refused)
     }
 
     /// Forgets that ids were not found, so that they are asked for again.
@@ -116,9 +135,13 @@ impl SchemaCache {
     }
 }
 
-async fn fetch(registry: &dyn SchemaRegistry, id: SchemaId, entropy: &Entropy) -> Answer {
+async fn fetch(
+    registry: &dyn SchemaRegistry,
+    id: SchemaId,
+    entropy: &Entropy,
+) -> Result<Answer, Refusal> {
     let mut patience = Patience::new(entropy, WAIT_MIN);
-    let mut not_found = 0;
+    let mut refusals = 0;
     let mut down: Option<String> = None;
     loop {
         match registry.schema_by_id(id).await {
@@ -126,16 +149,15 @@ async fn fetch(registry: &dyn SchemaRegistry, id: SchemaId, entropy: &Entropy) -
                 if down.is_some() {
                     info!(schema_id = %id, "the schema registry answers again");
                 }
-                return parse(id, &text);
+                return Ok(parse(id, &text));
             }
-            Err(error @ (RegistryError::NotFound { .. } | RegistryError::NotAvro { .. })) => {
-                not_found += 1;
-                if not_found >= NOT_FOUND_ANSWERS {
-                    return Err(Reason::new("unknown_schema", error.to_string()));
+            Err(error @ RegistryError::Unauthorized { .. }) => return Err(error.to_string()),
+            Err(error) if !error.is_passing() => {
+                refusals += 1;
+                if refusals >= REFUSALS {
+                    return Ok(Err(Reason::new("unknown_schema", error.to_string())));
                 }
             }
-            // A redirect or a refusal says something of the address or the credentials, nothing of
-            // the record.
             Err(error) => {
                 let why = error.to_string();
                 if down.as_ref() != Some(&why) {
@@ -174,14 +196,14 @@ mod tests {
         async fn schema_by_id(&self, id: SchemaId) -> Result<String, RegistryError> {
             let url = "test".to_owned();
             match (id.0, self.0.fetch_add(1, Ordering::SeqCst)) {
-                (401, 0..4) => Err(RegistryError::Unauthorized {
+                (401, 0..2) => Err(RegistryError::Unauthorized {
                     url,
                     why: "status 401".to_owned(),
                 }),
                 (404, _) => Err(RegistryError::NotFound { url, id }),
-                (_, 0) => Err(RegistryError::Refused {
+                (422, _) => Err(RegistryError::Refused {
                     url,
-                    why: "status 301".to_owned(),
+                    why: "status 422".to_owned(),
                 }),
                 (_, 0..4) => Err(RegistryError::Unavailable {
                     url,
@@ -204,28 +226,38 @@ mod tests {
         cache.get(SchemaId(id)).unwrap().clone()
     }
 
-    async fn settled_by(registry: Flaky, id: u32) -> Answer {
+    fn cache() -> SchemaCache {
         let entropy = Arc::new(Entropy::seeded(1));
-        let mut cache = SchemaCache::new(Some(Arc::new(registry)), Handle::current(), entropy);
-        settled(&mut cache, id).await
+        let registry = Arc::new(Flaky::default());
+        SchemaCache::new(Some(registry), Handle::current(), entropy)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_registry_that_is_down_is_waited_for_and_a_missing_schema_is_not() {
-        let mut cache = SchemaCache::new(
-            Some(Arc::new(Flaky::default())),
-            Handle::current(),
-            Arc::new(Entropy::seeded(1)),
-        );
+        let mut cache = cache();
         assert!(settled(&mut cache, 1).await.is_ok());
-        let lets_us_in_later = settled_by(Flaky::default(), 401).await;
-        assert!(lets_us_in_later.is_ok());
-        assert_eq!(
-            settled(&mut cache, 404).await.unwrap_err().code,
-            "unknown_schema"
-        );
+        for id in [404, 422] {
+            let why = settled(&mut cache, id).await.unwrap_err();
+            assert_eq!(why.code, "unknown_schema");
+        }
         cache.forget_failures();
         assert!(cache.get(SchemaId(404)).is_none());
         assert!(cache.get(SchemaId(1)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_does_not_let_us_in_is_told_and_asked_again() {
+        let mut cache = cache();
+        let id = SchemaId(401);
+        for _ in 0..2 {
+            assert!(cache.get(id).is_none());
+            while !cache.take_answers() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let refused = cache.take_refusals();
+            assert!(refused[&id].contains("refuses this client"), "{refused:?}");
+            assert!(cache.take_refusals().is_empty());
+        }
+        assert!(settled(&mut cache, 401).await.is_ok());
     }
 }

@@ -24,6 +24,7 @@ use crate::settings::{Format, WriterSettings};
 use crate::{Entropy, LakeWriter, Parts, Until, WriterError, WriterProgress};
 
 mod cluster;
+mod deletion;
 mod oracle;
 
 use cluster::{Cluster, Member};

@@ -6,15 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use lake_store::{LakeStore, STARTS_PATH};
 use schemas::{Shape, TableName, TopicPartition};
-use tracing::warn;
 
-use crate::app_id::{AppIds, NO_MARK};
+use crate::app_id::{AppIds, NO_MARK, cluster_number};
 use crate::clock::Clock;
 use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
 use crate::entropy::Entropy;
 use crate::record_log::mark_time_ms;
-use crate::route::Routes;
-use crate::settings::KafkaSettings;
+use crate::route::{RouteError, Routes};
+use crate::settings::{KafkaSettings, Start};
 
 mod error;
 mod gap;
@@ -35,6 +34,17 @@ pub struct Feed {
     pub table: TableName,
     /// What the topic's values stand for.
     pub shape: Shape,
+    /// Where a partition is read from that the table has never seen.
+    pub start: Start,
+}
+
+/// A topic that is to be copied and cannot be.
+#[derive(Clone, Debug)]
+pub struct RefusedTopic {
+    /// The topic's name.
+    pub topic: String,
+    /// Why.
+    pub error: RouteError,
 }
 
 /// Looks at the tables of one pipeline.
@@ -62,10 +72,16 @@ pub struct Stand {
     pub partitions_before: Option<i64>,
     /// How many it has; 0 if there is no such topic.
     pub partitions_now: Option<i32>,
+    /// The number of the cluster that the topic was of when the table was last committed to.
+    cluster_before: Option<i64>,
+    /// That of the cluster that answers.
+    cluster_now: Option<i64>,
     /// All partitions that the topic has or the table knows, in order.
     pub partitions: Vec<PartitionStand>,
     /// Why Kafka told nothing, if it did not.
     pub kafka_error: Option<String>,
+    /// Kafka does not let us see or read the topic: what it told is not all.
+    pub topic_forbidden: bool,
     /// What the table says; of one that is not made yet, what the table of starts says.
     txns: HashMap<String, i64>,
     /// Where the copies of partitions began, by the names of their progress.
@@ -79,6 +95,8 @@ pub struct PartitionStand {
     pub partition: i32,
     /// The next offset to be copied; `None` if no writer has begun with the partition.
     pub next_offset: Option<i64>,
+    /// Whether it is read from the first offset kept if the table has never seen it.
+    starts_first: bool,
     /// The first offset that Kafka keeps, and the one it will write next.
     pub kept: Option<(i64, i64)>,
     /// Mark of the last record copied.
@@ -112,12 +130,12 @@ impl Observer {
     }
 
     /// The topics that are to be copied, each with its table: those that the configuration names, and
-    /// those that its patterns find. One that cannot be read is told and left out, and so are those
-    /// that Kafka would have to tell when it does not answer; [`Observer::look`] says that it does not.
+    /// those that its patterns find; and those that cannot be read. Left out are those that Kafka
+    /// would have to tell when it does not answer; [`Observer::look`] says that it does not.
     ///
     /// # Errors
     /// There are only patterns, and Kafka does not tell its topics.
-    pub fn feeds(&self, routes: &mut Routes) -> Result<Vec<Feed>, StandError> {
+    pub fn feeds(&self, routes: &mut Routes) -> Result<(Vec<Feed>, Vec<RefusedTopic>), StandError> {
         let mut topics: Vec<String> = routes.names().map(str::to_owned).collect();
         if routes.discovers() {
             match self.kafka.topics() {
@@ -130,7 +148,7 @@ impl Observer {
             let mut seen = HashSet::new();
             topics.retain(|topic| seen.insert(topic.clone()));
         }
-        let mut feeds = Vec::with_capacity(topics.len());
+        let (mut feeds, mut refused) = (Vec::with_capacity(topics.len()), Vec::new());
         for topic in topics {
             match routes.route(&topic) {
                 None => {}
@@ -138,11 +156,12 @@ impl Observer {
                     topic: route.topic,
                     table: route.table,
                     shape: route.shape,
+                    start: route.start,
                 }),
-                Some(Err(error)) => warn!(%error, "the topic is not read"),
+                Some(Err(error)) => refused.push(RefusedTopic { topic, error }),
             }
         }
-        Ok(feeds)
+        Ok((feeds, refused))
     }
 
     /// How a table stands. Blocks the thread while it asks Kafka, for seconds at the most.
@@ -152,10 +171,12 @@ impl Observer {
     pub async fn look(&self, feed: &Feed) -> Result<Stand, StandError> {
         let mut stand = self.look_in_lake(feed).await?;
         stand.kafka_error = self.kafka_away.get().cloned();
-        if stand.kafka_error.is_none()
-            && let Err(error) = self.look_in_kafka(&mut stand)
-        {
-            stand.kafka_error = Some(error.to_string());
+        if stand.kafka_error.is_none() {
+            match self.look_in_kafka(&mut stand) {
+                Ok(()) => {}
+                Err(StandError::TopicForbidden { .. }) => stand.topic_forbidden = true,
+                Err(error) => stand.kafka_error = Some(error.to_string()),
+            }
         }
         Ok(stand)
     }
@@ -181,12 +202,16 @@ impl Observer {
             committed_at_ms,
             partitions_before: None,
             partitions_now: None,
+            cluster_before: None,
+            cluster_now: None,
             partitions: Vec::new(),
             kafka_error: None,
+            topic_forbidden: false,
             txns,
             starts,
         };
         stand.partitions_before = stand.txn(&self.ids().partition_count(&feed.topic));
+        stand.cluster_before = stand.txn(&self.ids().cluster(&feed.topic));
         let prefix = self.ids().progress(&TopicPartition::new(&*feed.topic, 0));
         let prefix = prefix.trim_end_matches('0');
         let known = stand.txns.keys().chain(stand.starts.keys());
@@ -203,13 +228,16 @@ impl Observer {
         let topic = Arc::clone(&stand.feed.topic);
         let now = self.kafka.partition_count(&topic);
         let now = now.inspect_err(|error| {
-            self.kafka_away.get_or_init(|| error.to_string());
+            if !matches!(error, StandError::TopicForbidden { .. }) {
+                self.kafka_away.get_or_init(|| error.to_string());
+            }
         })?;
         for partition in 0..now {
             stand.add(self.ids(), partition);
         }
         stand.partitions.sort_by_key(|stand| stand.partition);
         stand.partitions_now = Some(now);
+        stand.cluster_now = self.kafka.cluster_id().as_deref().map(cluster_number);
         let numbers: Vec<i32> = (0..now).collect();
         for (partition, kept) in self.kafka.kept(&topic, &numbers)? {
             if let Some(found) = stand.of(partition) {
@@ -251,14 +279,15 @@ async fn committed_at_ms(log: &DeltaLog, state: &TableState) -> Result<Option<i6
 
 impl Stand {
     /// Offsets between what is committed and the end, over all partitions; `None` if Kafka did not
-    /// tell. A partition that was never seen counts from the first offset kept.
+    /// tell. A partition that was never seen counts from the first offset kept, if it begins there;
+    /// where it begins otherwise is seen when it does.
     pub fn lag_records(&self) -> Option<u64> {
         let mut sum = 0;
         for partition in &self.partitions {
             sum += match partition.kept {
                 Some(_) => partition.lag_records()?,
                 // It is not there any more, so nothing of it waits.
-                None if self.kafka_error.is_none() => 0,
+                None if self.kafka_error.is_none() && !self.topic_forbidden => 0,
                 None => return None,
             };
         }
@@ -276,6 +305,12 @@ impl Stand {
         let ages =
             behind.filter_map(|stand| Some(now_ms.saturating_sub(mark_time_ms(stand.mark?))));
         ages.max().and_then(|age| u64::try_from(age).ok())
+    }
+
+    /// Whether another cluster answers than the topic was copied from.
+    fn is_elsewhere(&self) -> bool {
+        let (before, now) = (self.cluster_before, self.cluster_now);
+        before.is_some() && now.is_some() && before != now
     }
 
     fn txn(&self, app_id: &str) -> Option<i64> {
@@ -297,9 +332,12 @@ impl Stand {
             return;
         }
         let place = TopicPartition::new(Arc::clone(&self.feed.topic), partition);
+        // Partitions that come to a topic that is copied already have nothing to be left out.
+        let starts_first = self.feed.start == Start::Earliest || self.partitions_before.is_some();
         self.partitions.push(PartitionStand {
             partition,
             next_offset: self.next_offset(&ids.progress(&place)),
+            starts_first,
             mark: self
                 .txn(&ids.last_record(&place))
                 .filter(|mark| *mark != NO_MARK),
@@ -309,10 +347,12 @@ impl Stand {
 }
 
 impl PartitionStand {
-    /// Offsets between what is committed and the end; `None` if Kafka did not tell.
+    /// Offsets between what is committed and the end; `None` if Kafka did not tell, or where it
+    /// begins is not known.
     pub fn lag_records(&self) -> Option<u64> {
         let (first, end) = self.kept?;
-        let behind = end.saturating_sub(self.next_offset.unwrap_or(first));
+        let first = self.starts_first.then_some(first);
+        let behind = end.saturating_sub(self.next_offset.or(first)?);
         Some(u64::try_from(behind).unwrap_or(0))
     }
 

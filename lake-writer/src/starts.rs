@@ -66,7 +66,8 @@ impl Starts {
     /// Reads what is written down by now, waiting out a store that is down. The error says what is
     /// wrong with the table.
     pub(crate) async fn refresh(&mut self) -> Result<(), String> {
-        let mut patience = Patience::new(&self.entropy, STORE_WAIT_MIN);
+        let entropy = Arc::clone(&self.entropy);
+        let mut patience = Patience::new(&entropy, STORE_WAIT_MIN);
         loop {
             match self.log.load().await {
                 Ok(state) => {
@@ -91,7 +92,8 @@ impl Starts {
     /// Writes starts down, all in one commit. Where somebody was first, his counts: look at
     /// [`Self::of`] afterwards.
     pub(crate) async fn keep(&mut self, begun: &[Begun]) -> Result<(), String> {
-        let mut patience = Patience::new(&self.entropy, STORE_WAIT_MIN);
+        let entropy = Arc::clone(&self.entropy);
+        let mut patience = Patience::new(&entropy, STORE_WAIT_MIN);
         loop {
             let fresh = begun.iter();
             let fresh = fresh.filter(|begun| self.of(&begun.partition).is_none());

@@ -50,6 +50,8 @@ pub(crate) enum Request {
         partitions: Vec<TopicPartition>,
         /// How many partitions the topic has.
         partition_count: i32,
+        /// The number of its cluster, if that has an id.
+        cluster: Option<i64>,
         reply: oneshot::Sender<Result<Assigned, WriterError>>,
     },
     /// Take in what was read.
@@ -67,6 +69,8 @@ pub(crate) struct Assigned {
     pub(crate) table: Option<(Contract, Shape)>,
     /// How many partitions the topic had when the table was last committed to.
     pub(crate) partition_count: Option<i64>,
+    /// The number of the cluster that the topic was of then.
+    pub(crate) cluster: Option<i64>,
 }
 
 /// Where the table stands in one partition.
@@ -130,6 +134,8 @@ pub(crate) struct TableParts {
     pub(crate) lake: LakeStore,
     pub(crate) table: TableName,
     pub(crate) shape: Shape,
+    /// Whether its columns are inferred from values.
+    pub(crate) infers: bool,
     pub(crate) pipeline: String,
     pub(crate) checkpoint_interval: u64,
     pub(crate) held: Arc<Held>,
@@ -153,6 +159,7 @@ pub(crate) struct TableWriter {
     /// The last release that was asked for.
     epoch: u64,
     partition_count: i32,
+    cluster: Option<i64>,
     owned: HashMap<TopicPartition, Owned>,
     /// Progress that waits for the table to exist: no record could be read yet.
     kept: Parts,
@@ -168,6 +175,7 @@ impl TableWriter {
             dead_letters_state: None,
             epoch: 0,
             partition_count: 0,
+            cluster: None,
             owned: HashMap::new(),
             kept: Parts::new(),
             parts,
@@ -194,9 +202,10 @@ impl TableWriter {
                 Request::Assign {
                     partitions,
                     partition_count,
+                    cluster,
                     reply,
                 } => {
-                    self.partition_count = partition_count;
+                    (self.partition_count, self.cluster) = (partition_count, cluster);
                     let assigned = match partitions.iter().find(|part| open.holds(part)) {
                         None => self.assign(partitions).await,
                         // They would land twice.
@@ -273,3 +282,6 @@ impl TableWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@
 //! | more digits of a decimal | DECIMAL widens to hold both: data files are rewritten |
 //! | `enum` ↔ `string`, `fixed` ↔ `bytes`, units of times | nothing |
 //! | new symbols of an `enum` | nothing; the contract notes them |
-//! | `long` → `float` or `double` | incompatible: digits above 2^53 would be lost |
+//! | `long` → `float` or `double` | incompatible: digits above 2^53 would be lost; inferred: BIGINT → DOUBLE if all values there are exact |
 //! | any other type, a key field gone or of another type | incompatible |
 
 mod incompatible;
@@ -29,6 +29,7 @@ use serde_json::Value;
 
 pub use incompatible::{Incompatible, Side};
 pub use matching::matching;
+use types::{Fit, fit, fit_inferred};
 pub(crate) use types::{fits, inner_type};
 
 use crate::avro::define_once;
@@ -95,7 +96,25 @@ impl Contract {
     /// # Errors
     /// The first field that cannot be held, with what to do.
     pub fn evolve(&self, writer: &Self) -> Result<Evolution, Incompatible> {
-        let merge = Merge::new(self, writer);
+        self.merged(writer, fit)
+    }
+
+    /// The same where both were inferred from values, some of which the other had not seen: a `long`
+    /// and a `double` are a `double`. Widening may then lose digits of a value that is there, which
+    /// whoever rewrites data files has to see and refuse.
+    ///
+    /// # Errors
+    /// Like [`Contract::evolve`].
+    pub fn evolve_inferred(&self, other: &Self) -> Result<Evolution, Incompatible> {
+        self.merged(other, fit_inferred)
+    }
+
+    fn merged(
+        &self,
+        writer: &Self,
+        fit: fn(&Field, &Field) -> Fit,
+    ) -> Result<Evolution, Incompatible> {
+        let merge = Merge::new(self, writer, fit);
         let (fields, changes) = merge.run()?;
         let mut changes = Changes {
             contract: self.clone(),

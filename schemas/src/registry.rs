@@ -87,7 +87,7 @@ pub enum RegistryError {
         /// The schema's type.
         found: String,
     },
-    /// It refuses the schema or the request.
+    /// It refuses the schema or the request, in its own words: asked again, it would say the same.
     #[error("schema registry {url} refused the request: {why}")]
     Refused {
         /// The request's address.
@@ -175,10 +175,15 @@ impl HttpRegistry {
         {
             body.extend_from_slice(&chunk);
             if body.len() > SCHEMA_BYTES_MAX {
-                return Err(RegistryError::Refused {
-                    url: url.to_owned(),
-                    why: format!("the answer is larger than {SCHEMA_BYTES_MAX} bytes"),
-                });
+                let why = format!("the answer is larger than {SCHEMA_BYTES_MAX} bytes");
+                // A long page of somebody else's says nothing of the schema.
+                return match status.is_success() && body.trim_ascii_start().starts_with(b"{") {
+                    true => Err(RegistryError::Refused {
+                        url: url.to_owned(),
+                        why,
+                    }),
+                    false => Err(unavailable(format!("status {status}: {why}"))),
+                };
             }
         }
         // Refusing us, throttling, sending us elsewhere and failing are states of the registry,
@@ -213,8 +218,20 @@ impl SchemaRegistry for HttpRegistry {
     async fn schema_by_id(&self, id: SchemaId) -> Result<String, RegistryError> {
         let url = format!("{}/schemas/ids/{id}", self.base);
         let (status, body) = self.answer(&url, self.client.get(&url)).await?;
+        if !status.is_success() && !is_in_its_own_words(&body) {
+            return Err(RegistryError::Unavailable {
+                url,
+                why: format!(
+                    "status {status} without a registry's error code: is this the registry's base \
+                     address?"
+                ),
+            });
+        }
         if status == reqwest::StatusCode::NOT_FOUND {
-            return not_found(&self.base, id, &url, &body);
+            return Err(RegistryError::NotFound {
+                url: self.base.clone(),
+                id,
+            });
         }
         if !status.is_success() {
             return Err(Self::refused(&url, status, &body));
@@ -250,26 +267,15 @@ impl SchemaRegistry for HttpRegistry {
     }
 }
 
-/// A 404 is "no such schema" only in a registry's own words; a proxy's or a wrong path's 404 says
+/// Whether an error is told as registries do, by a number. A proxy's or a wrong path's error says
 /// nothing about the record.
-fn not_found(base: &str, id: SchemaId, url: &str, body: &[u8]) -> Result<String, RegistryError> {
+fn is_in_its_own_words(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct ErrorAnswer {
         error_code: u32,
     }
-    match serde_json::from_slice::<ErrorAnswer>(body) {
-        Ok(answer) if (40400..40500).contains(&answer.error_code) || answer.error_code == 404 => {
-            Err(RegistryError::NotFound {
-                url: base.to_owned(),
-                id,
-            })
-        }
-        _ => Err(RegistryError::Unavailable {
-            url: url.to_owned(),
-            why: "status 404 without a registry's error code: is this the registry's base address?"
-                .to_owned(),
-        }),
-    }
+    serde_json::from_slice::<ErrorAnswer>(body)
+        .is_ok_and(|answer| matches!(answer.error_code, 400..500 | 40000..50000))
 }
 
 /// The innermost cause: reqwest's own words stop at "error sending request".
@@ -280,3 +286,6 @@ fn reason(error: &reqwest::Error) -> String {
     }
     cause.to_string()
 }
+
+#[cfg(test)]
+mod tests;

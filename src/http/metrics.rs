@@ -1,7 +1,7 @@
 //! The writer's metrics, read off its progress whenever somebody asks.
 //!
-//! Names start with `lakehead_`, units are seconds and bytes. The only label that grows is `table`,
-//! and it is bounded. docs/operations.md lists them all.
+//! Names start with `lakehead_`, units are seconds and bytes. The only labels that grow are `table`
+//! and `topic`, and they are bounded. docs/operations.md lists them all.
 
 use std::fmt::{Debug, Error};
 use std::sync::Arc;
@@ -40,7 +40,9 @@ impl Collector for Metrics {
         let tables = self.0.progress.tables();
         let now = now_ms();
         let rows: Vec<Row> = tables.iter().map(|table| Row::of(table, now)).collect();
-        tables_page(&mut page, &bounded(rows))
+        tables_page(&mut page, &bounded(rows))?;
+        let refused = self.0.progress.refused_topics();
+        refused_page(&mut page, refused.into_keys())
     }
 }
 
@@ -215,6 +217,29 @@ fn tables_page(page: &mut Page<'_>, rows: &[Row]) -> Result {
         rows,
         |row| Some(ConstGauge::new(seconds(row.commit_age_ms?))),
     )
+}
+
+/// Topics that are not read, those beyond the bound as one.
+fn refused_page(page: &mut Page<'_>, mut topics: impl ExactSizeIterator<Item = String>) -> Result {
+    let one = |topic| (topic, 1);
+    let mut series: Vec<(String, u64)> = topics.by_ref().take(TABLES_MAX).map(one).collect();
+    let rest = topics.len() as u64;
+    if rest > 0 {
+        series.push((OTHER.to_owned(), rest));
+    }
+    let Some((_, first)) = series.first() else {
+        return Ok(());
+    };
+    let help = "A topic that is to be read and cannot be (of `other`: how many); /readyz says why";
+    let kind = ConstGauge::new(*first).metric_type();
+    let mut encoder = page
+        .0
+        .encode_descriptor("topic_refused", help, None, kind)?;
+    for (topic, count) in &series {
+        let labels = [("topic", topic.as_str())];
+        ConstGauge::new(*count).encode(encoder.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 /// The text being made.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lake_writer::StoppedTable;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -30,6 +31,9 @@ pub(crate) struct Report {
     pub(crate) partitions: Option<u64>,
     /// Tables that are not written to, each with why.
     pub(crate) stopped: BTreeMap<String, Stopped>,
+    /// Topics that are to be read and cannot be, each with why.
+    #[serde(default)]
+    pub(crate) refused: BTreeMap<String, Stopped>,
 }
 
 /// Why a table is not written to.
@@ -37,6 +41,15 @@ pub(crate) struct Report {
 pub(crate) struct Stopped {
     pub(crate) code: String,
     pub(crate) error: String,
+}
+
+impl From<StoppedTable> for Stopped {
+    fn from(why: StoppedTable) -> Self {
+        Self {
+            code: why.code.to_owned(),
+            error: why.error,
+        }
+    }
 }
 
 /// Answers whether the writer is ready.
@@ -73,6 +86,7 @@ impl Readiness {
             missing,
             partitions,
             stopped: self.stopped(),
+            refused: self.refused(),
         }
     }
 
@@ -112,14 +126,13 @@ impl Readiness {
 
     fn stopped(&self) -> BTreeMap<String, Stopped> {
         let tables = self.watched.progress.tables().into_iter();
-        let stopped = tables.filter_map(|table| {
-            let why = table.why_stopped()?;
-            let stopped = Stopped {
-                code: why.code.to_owned(),
-                error: why.error,
-            };
-            Some((table.name().to_string(), stopped))
-        });
+        let stopped = tables
+            .filter_map(|table| Some((table.name().to_string(), table.why_stopped()?.into())));
         stopped.collect()
+    }
+
+    fn refused(&self) -> BTreeMap<String, Stopped> {
+        let refused = self.watched.progress.refused_topics().into_iter();
+        refused.map(|(topic, why)| (topic, why.into())).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::util::pretty::pretty_format_batches;
-use lake_writer::{Gap, PartitionStand, Stand};
+use lake_writer::{Gap, PartitionStand, RefusedTopic, Stand};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -64,16 +64,22 @@ impl TableStatus {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.writer_error.is_some() || !self.gaps.is_empty() || self.state == TOPIC_MISSING
+        self.writer_error.is_some()
+            || !self.gaps.is_empty()
+            || matches!(&*self.state, TOPIC_MISSING | TOPIC_FORBIDDEN)
     }
 }
 
 const TOPIC_MISSING: &str = "topic_missing";
+const TOPIC_FORBIDDEN: &str = "topic_forbidden";
 
 /// The writer's own word goes first; it knows of errors that the lake and Kafka do not show.
 fn state_of(stand: &Stand, gaps: &[Gap], told: Option<&Stopped>) -> String {
     if let Some(stopped) = told {
         return stopped.code.clone();
+    }
+    if stand.topic_forbidden {
+        return TOPIC_FORBIDDEN.to_owned();
     }
     let now = stand.partitions_now.filter(|_| stand.kafka_error.is_none());
     match (now, gaps.first(), stand.version) {
@@ -97,8 +103,8 @@ impl PartitionStatus {
     }
 }
 
-/// All tables as a box.
-pub(super) fn boxed(tables: &[TableStatus]) -> Result<String, Failure> {
+/// All tables as a box, and below it what is wrong with which.
+pub(super) fn boxed(tables: &[TableStatus], refused: &[RefusedTopic]) -> Result<String, Failure> {
     let text = |get: &dyn Fn(&TableStatus) -> Option<String>| -> ArrayRef {
         Arc::new(tables.iter().map(get).collect::<StringArray>())
     };
@@ -137,12 +143,23 @@ pub(super) fn boxed(tables: &[TableStatus]) -> Result<String, Failure> {
             text.push_str(&format!("{}: the writer says: {error}\n", table.table));
         }
     }
+    for RefusedTopic { error, .. } in refused {
+        text.push_str(&format!("not read: {error}\n"));
+    }
     Ok(text)
 }
 
 /// All tables as JSON, with what the writer says of itself.
-pub(super) fn json(tables: &[TableStatus], report: Option<&Report>) -> Result<String, Failure> {
-    let whole = serde_json::json!({"tables": tables, "writer": report});
+pub(super) fn json(
+    tables: &[TableStatus],
+    refused: &[RefusedTopic],
+    report: Option<&Report>,
+) -> Result<String, Failure> {
+    let told = refused.iter().map(|RefusedTopic { topic, error }| {
+        serde_json::json!({"topic": topic, "code": error.code(), "error": error.to_string()})
+    });
+    let refused: Vec<_> = told.collect();
+    let whole = serde_json::json!({"tables": tables, "refused": refused, "writer": report});
     let text = serde_json::to_string_pretty(&whole).map_err(Failure::failed)?;
     Ok(text + "\n")
 }

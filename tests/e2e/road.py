@@ -110,10 +110,11 @@ class Road:
     def run_sql(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
         return self.run("sql", *arguments, stdin=stdin, seconds=seconds)
 
-    def run(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str | None = None, seconds: float = 60,
+            environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """A command that ends by itself."""
-        return subprocess.run([self.binary, *arguments], cwd=self.folder, env=os.environ | self.environment, input=stdin or "",
-                              capture_output=True, text=True, timeout=seconds)
+        return subprocess.run([self.binary, *arguments], cwd=self.folder, env=os.environ | self.environment | (environment or {}),
+                              input=stdin or "", capture_output=True, text=True, timeout=seconds)
 
     def close(self) -> None:
         for program in self.programs:

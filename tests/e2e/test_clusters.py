@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import facts
 import shop
 from gate import Gate
 from kafka_topic import Topic
@@ -16,6 +17,7 @@ from listeners import Listeners
 from oracle import judge
 from road import Road, shop_topic
 from test_parts import TOPIC, forget_topic
+from writer_http import WriterHttp
 
 CHANGES = 2_000
 SECRET = "hunter2-is-never-shown"
@@ -90,16 +92,20 @@ def test_refusals_are_named_and_show_no_secret(road: Road, listeners: Listeners)
         assert SECRET not in writer.text, what
 
 
-def test_a_registry_that_does_not_let_us_in_is_waited_for(road: Road, topic: Topic) -> None:
-    """First nobody is let in, then who knows the password: what waited lands, and nothing became a dead letter."""
+def test_a_registry_that_does_not_let_us_in_stops_who_needs_it(road: Road, topic: Topic) -> None:
+    """First nobody is let in, then who knows the password: another table goes on, what waited lands, nothing became a dead letter."""
     known = "Basic " + base64.b64encode(f"lakehead:{SECRET}".encode()).decode()
     with closing(Gate(road.registry, lambda header: 403 if header == known else 401)) as gate:
-        road.configure(shop_topic(topic), registry=gate.address, access={"username": "lakehead", "password": {"env": "PASSWORD"}})
+        other, http = road.topic(1, "-other"), WriterHttp.choose()
+        facts.produce(other, range(10))
+        road.configure(shop_topic(topic), facts.settings(road, other, "shop.fact"), registry=gate.address, http=http.address,
+                       access={"username": "lakehead", "password": {"env": "PASSWORD"}})
         writer = road.writer(PASSWORD=SECRET)
+        http.wait_stopped("shop.purchase", "registry_refused")
         writer.wait_for_line(r"refuses this client.*403", 60)
-        assert writer.alive()
+        facts.wait_caught_up(road, other, "shop.fact")
         gate.admits = lambda header: 200 if header == known else 401
-        road.wait_committed(topic, seconds=90)
+        road.wait_committed(topic, seconds=120)
         assert writer.end() == 0
         assert SECRET not in writer.text
     assert_landed(road, topic)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import tomllib
 
+import facts
 import shop
+from program import wait_until
 from road import Road
+from writer_http import WriterHttp
 
 SECRET = "hunter2-is-never-shown"
 
@@ -64,12 +67,37 @@ def test_topics_that_are_found_later_collide_alone(road: Road) -> None:
     avro = shop.Avro(road.registry, road.name)
     for topic in topics:
         topic.produce(avro.records(0, 8))
-    road.configure({"match": f"{road.name}\\..*"})
+    http = WriterHttp.choose()
+    road.configure({"match": f"{road.name}\\..*"}, http=http.address)
     writer = road.writer()
     for topic in topics[1:3]:
         writer.wait_for_line(f'{topic.name}\\b', 60)
+    codes = {topics[1].name: "table_taken", topics[2].name: "table_unnamed"}
+    wait_until("they are told", lambda: {topic: why["code"] for topic, why in http.ready().get("refused", {}).items()} == codes, 60)
+    told = {name for name in http.metrics() if name.startswith("lakehead_topic_refused")}
+    assert told == {f'lakehead_topic_refused{{topic="{topic}"}}' for topic in codes}
+    status = road.run("status", "--config", "lakehead.toml")
+    assert status.returncode == 5 and all(f'not read: topic "{topic}"' in status.stdout for topic in codes), (status.stdout, status.stderr)
     for table, topic in (("a.purchase", topics[0]), ("a.refund", topics[3])):
         road.wait_committed(topic, table)
         assert road.lake.query(f"SELECT count(DISTINCT _topic), min(_topic) FROM {{{table}}}") == [(1, topic.name)]
-    assert writer.end() == 0
+    assert writer.end() == 5
+    assert writer.text.count("the topic is not read") == 2, "once for each"
     assert "already fed by" in writer.text and "_changes" in writer.text
+
+
+def test_a_contract_that_comes_later_is_read(road: Road) -> None:
+    """While it is not there its topic is told as refused; then it is copied from its start by a writer that was never stopped."""
+    topic, http = road.topic(partitions=1, suffix=".fact"), WriterHttp.choose()
+    facts.produce(topic, range(20))
+    road.configure({"match": f"{road.name}\\.(.*)", "table": "shop.$1", "format": "json", "shape": "upsert", "contract": "$1.avsc"},
+                   http=http.address)
+    writer = road.writer()
+    wait_until("the topic is told", lambda: http.ready().get("refused", {}).get(topic.name, {}).get("code") == "contract_unreadable", 60)
+    (road.folder / "fact.avsc").write_text("{")
+    writer.wait_for_line(r"fact\.avsc.*EOF", 60)
+    road.contract(facts.CONTRACT, "fact.avsc")
+    facts.wait_caught_up(road, topic, "shop.fact")
+    facts.assert_landed_once(road.lake, "shop.fact", range(20))
+    assert http.ready()["refused"] == {} and not any("topic_refused" in name for name in http.metrics())
+    assert writer.end() == 0

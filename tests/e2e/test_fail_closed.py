@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import facts
 import shop
 from kafka_topic import Record, Topic
 from oracle import judge_purchases
 from program import Program, wait_until
+from proxy import Proxy
 from road import Road, shop_topic
+from writer_http import WriterHttp
 
 OTHER = "shop.refund"
 
@@ -54,8 +57,28 @@ def test_a_wrong_configuration_leaves_nothing_behind(road: Road) -> None:
     topic.produce([*avro.records(40, 80), Record(None, b"no key of the table")])
     road.configure(shop_topic(topic, key=["note"]))
     writer = road.writer("wrong", once=True)
-    assert writer.wait(60) == 1 and 'its key is ["id"], not ["note"]' in writer.text, writer.text
+    assert writer.wait(60) == 5 and 'its key is ["id"], not ["note"]' in writer.text, writer.text
     road.configure(shop_topic(topic))
     road.write_once()
     verdict = judge_purchases(road.lake, topic, avro)
     assert verdict.good() and verdict.expected == 80, verdict
+
+
+def test_a_topic_that_goes_while_its_partition_waits_for_a_schema(road: Road) -> None:
+    """It is sought in again when the schema comes; by then there is nothing to seek in. Only its table stops."""
+    topic, other, http = road.topic(1), road.topic(1, "-other"), WriterHttp.choose()
+    avro = shop.Avro(road.registry, topic.name)
+    topic.produce(avro.records(0, 40))
+    facts.produce(other, range(100))
+    proxy = Proxy(road.registry)
+    road.configure(shop_topic(topic), facts.settings(road, other, "shop.fact"), http=http.address, registry=proxy.url)
+    writer = road.writer()
+    facts.wait_caught_up(road, other, "shop.fact")
+    wait_until("it waits for the registry", lambda: http.metrics()["lakehead_registry_retries_total"] > 0, 60)
+    topic.delete()
+    proxy.mend()
+    http.wait_stopped(shop.TABLE, "topic_missing")
+    facts.produce(other, range(100, 200))
+    facts.wait_caught_up(road, other, "shop.fact")
+    assert writer.end() == 5 and topic.name in writer.text
+    facts.assert_landed_once(road.lake, "shop.fact", range(200))

@@ -9,6 +9,7 @@ import shop
 from kafka_topic import Record, Topic
 from program import wait_until
 from road import Road, shop_topic
+from writer_http import WriterHttp
 
 ROW: dict[str, Any] = {"type": "record", "name": "Row", "lakehead.key": ["id"], "fields": [
     {"name": "id", "type": "int"},
@@ -127,6 +128,26 @@ def test_columns_are_inferred_by_the_documented_rule(road: Road) -> None:
     assert sorted(row["id"] for row in road.sql("SELECT id FROM shop.purchase")) == ["2", "3", "4", "6"]
 
 
+def test_two_writers_that_infer_at_once(road: Road) -> None:
+    """Each has a partition of its own before there is a record: one has whole numbers, the other fractions and a field more."""
+    topic = road.topic(partitions=2)
+    names, https = ("one", "two"), [WriterHttp.choose(), WriterHttp.choose()]
+    writers = []
+    for name, http in zip(names, https, strict=True):
+        file = road.configure(shop_topic(topic, format="json", shape="upsert", infer=True), http=http.address, file=f"{name}.toml")
+        writers.append(road.writer(name, config=file))
+    wait_until("each has one partition", lambda: all(
+        http.get("metrics") and http.metrics()["lakehead_partitions_assigned"] == 1 for http in https), 90)
+    rows = [(number, number / 2 if number % 2 else number) for number in range(400)]
+    topic.produce(Record(json.dumps({"id": id_, "n": n} | ({"more": id_} if id_ % 2 else {})).encode(), b'{"id":%d}' % id_, id_ % 2)
+                  for id_, n in rows)
+    road.wait_committed(topic)
+    assert [writer.end() for writer in writers] == [0, 0]
+    assert letters(road) == []
+    assert columns(road) == {"id": "long", "n": "double", "more": "long"}
+    assert road.lake.query("SELECT id, n FROM {shop.purchase} ORDER BY 1") == rows
+
+
 def columns(road: Road) -> dict[str, str]:
     """The entity's columns and the kind of each."""
     delta = road.lake.delta(shop.TABLE)
@@ -154,12 +175,16 @@ def test_a_topic_that_says_nothing_of_its_rows_stops_its_table(road: Road) -> No
     other.produce(record(id=number) for number in range(10))
     settings = shop_topic(topic, format="json", shape="upsert")
     steady = shop_topic(other, table="shop.refund", format="json", shape="upsert", contract=road.contract(ROW))
-    road.configure(settings, steady)
+    http = WriterHttp.choose()
+    road.configure(settings, steady, http=http.address)
     writer = road.writer()
     writer.wait_for_line(r"shop\.purchase: .*JSON without a schema at offset 0.*infer = true", 60)
     wait_until("the other table's rows", lambda: road.lake.exists("shop.refund")
                and road.lake.query("SELECT count(*) FROM {shop.refund}") == [(10,)], 60)
-    assert writer.end() == 1
+    label = '{table="shop.purchase"}'
+    wait_until("its lag is told, and grows", lambda: http.metrics().get(f"lakehead_table_lag_records{label}") == 10
+               and http.metrics()[f"lakehead_table_lag_seconds{label}"] > 0, 60)
+    assert writer.end() == 5
     assert letters(road) == []
     road.configure(settings | {"contract": "contract.avsc"}, steady)
     road.write_once()

@@ -76,6 +76,23 @@ def test_each_kind_of_poison(s3_road: Road) -> None:
     assert_landed(road, topic, avro, set(poison), 700)
 
 
+def test_ids_that_no_registry_has(road: Road) -> None:
+    """Four bytes hold ids that a registry of signed numbers cannot have."""
+    topic = road.topic(partitions=1)
+    avro = shop.Avro(road.registry, topic.name)
+    good = avro.value(shop.change(1))
+    ids = [0, 0x7FFFFFF0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
+    poison = {place: value for number, id_ in enumerate(ids) for value in [b"\0" + id_.to_bytes(4, "big") + good[5:]]
+              for place in produced(topic, [avro.record(number), Record(value, b"key")])[1:]}
+    produced(topic, [avro.record(9)])
+    road.configure(shop_topic(topic))
+    road.write_once()
+    found = letters(road)
+    assert {place: (code, value) for place, (code, _, value) in found.items()} == {
+        place: ("unknown_schema", value) for place, value in poison.items()}
+    assert_landed(road, topic, avro, set(poison), len(ids) + 1)
+
+
 def test_a_record_truncated_at_every_byte(road: Road) -> None:
     topic = road.topic(partitions=1)
     avro = shop.Avro(road.registry, topic.name)

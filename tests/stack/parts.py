@@ -31,6 +31,8 @@ STACK = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("LAKEHEAD_TEST_CACHE") or pathlib.Path.home() / ".cache" / "lakehead")
 S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET = "lakehead", "lakehead-secret", "lakehead"
 KAFKA_USER, KAFKA_PASSWORD = "lakehead", "lakehead-sasl-password"
+# A cluster gets its id when its folder is formatted.
+KAFKA_CLUSTER, KAFKA_OTHER_CLUSTER = "bGFrZWhlYWQtdGVzdHM", "bGFrZWhlYWQtb3RoZXI"
 KAFKA_SASL_SSL, KAFKA_MTLS, KAFKA_CERTIFICATES = "LAKEHEAD_TEST_KAFKA_SASL_SSL", "LAKEHEAD_TEST_KAFKA_MTLS", "LAKEHEAD_TEST_KAFKA_CERTIFICATES"
 KAFKA, S3, REGISTRY = "LAKEHEAD_TEST_KAFKA", "LAKEHEAD_TEST_S3_ENDPOINT", "LAKEHEAD_TEST_REGISTRY"
 AZURE = "LAKEHEAD_TEST_AZURE"
@@ -50,6 +52,9 @@ listener.name.ssl.ssl.client.auth=required
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
 log.dirs={folder}/log
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -138,9 +143,10 @@ def java(modern: bool = False) -> str:
     return found
 
 
-def start_kafka(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
+def start_kafka(folder: pathlib.Path, port: int = 0, cluster: str = KAFKA_CLUSTER) -> tuple[Part, str]:
     """Apache Kafka as one KRaft node; returns it and its bootstrap address. A folder used before keeps its topics. Besides the open
-    listener there is one for SASL over TLS (PLAIN, SCRAM-SHA-512) and one that asks clients for a certificate."""
+    listener there is one for SASL over TLS (PLAIN, SCRAM-SHA-512) and one that asks clients for a certificate. Whoever comes by the open
+    one may do everything, all others what no ACL of a topic denies them."""
     port = port or free_port()
     sasl_ssl, mtls, made = free_port(), free_port(), folder / "certificates"
     properties = folder / "server.properties"
@@ -150,7 +156,7 @@ def start_kafka(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
     if not (folder / "log").exists():
         certificates.make(made)
         scram = f"SCRAM-SHA-512=[name={KAFKA_USER},password={KAFKA_PASSWORD}]"
-        subprocess.run([*base, "kafka.tools.StorageTool", "format", "-t", "bGFrZWhlYWQtdGVzdHM", "-c", str(properties), "--add-scram", scram],
+        subprocess.run([*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--add-scram", scram],
                        check=True, capture_output=True, cwd=folder)
     part = Part("kafka", [*base, "kafka.Kafka", str(properties)], folder, lambda: all(map(answers, (port, sasl_ssl, mtls))))
     part.gives = {KAFKA_SASL_SSL: f"127.0.0.1:{sasl_ssl}", KAFKA_MTLS: f"127.0.0.1:{mtls}", KAFKA_CERTIFICATES: str(made)}

@@ -6,7 +6,10 @@ use std::sync::atomic::Ordering;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tracing::debug;
 
-use super::{Context, client_config, told, watch_topic_ids};
+use super::client_config;
+use super::context::Context;
+use super::error::told;
+use super::properties::watch_topic_ids;
 use crate::error::WriterError;
 use crate::settings::KafkaSettings;
 

@@ -1,5 +1,6 @@
 //! Taking and giving up partitions: where to go on is asked of the lake, never of the group.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::TopicPartition;
@@ -43,9 +44,24 @@ impl<L: RecordLog> LakeWriter<L> {
     /// each one goes on is compared with what was copied.
     pub(super) async fn look_again(&mut self) -> Result<(), WriterError> {
         if !self.assigned_once {
-            return Ok(());
+            return self.find_forbidden().await;
         }
         self.start_reading().await
+    }
+
+    /// Stops the tables of topics that are not for us. Who waits for nothing else is never assigned
+    /// a partition.
+    async fn find_forbidden(&mut self) -> Result<(), WriterError> {
+        for index in 0..self.lanes.len() {
+            let topic = Arc::clone(&self.lanes[index].topic);
+            match self.log.partition_count(&topic).await {
+                Err(error @ WriterError::TopicForbidden { .. }) => self.stop_table(index, error)?,
+                counted => {
+                    counted?;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn start_reading(&mut self) -> Result<(), WriterError> {
@@ -101,7 +117,7 @@ impl<L: RecordLog> LakeWriter<L> {
         }
     }
 
-    /// Reads a paused partition on from another position.
+    /// Reads one partition, which may be paused, from a position on; stops its table if it cannot.
     pub(super) async fn go_to(
         &mut self,
         Position {

@@ -1,5 +1,7 @@
 //! Partitions that wait: for a schema, or for their table's next contract.
 
+use std::collections::BTreeMap;
+
 use schemas::TopicPartition;
 use tokio::time::Instant;
 use tracing::info;
@@ -19,15 +21,36 @@ impl<L: RecordLog> LakeWriter<L> {
         if !self.schemas.take_answers() {
             return Ok(());
         }
+        self.stop_refused()?;
         let mut known = Vec::new();
-        for (index, partition) in self.partitions.iter().enumerate() {
+        for partition in &self.partitions {
             if let Some(Wait::Schema(id)) = partition.waits_for
                 && self.schemas.get(id).is_some()
             {
-                known.push(index);
+                known.push(partition.partition.clone());
             }
         }
-        self.read_waiting(&known).await
+        self.read_waiting(known).await
+    }
+
+    /// Stops the tables that need a schema of a registry that does not let us in.
+    fn stop_refused(&mut self) -> Result<(), WriterError> {
+        let refusals = self.schemas.take_refusals();
+        if refusals.is_empty() {
+            return Ok(());
+        }
+        let mut stopped = BTreeMap::new();
+        for partition in &self.partitions {
+            if let Some(Wait::Schema(id)) = partition.waits_for
+                && let Some(why) = refusals.get(&id)
+            {
+                stopped.insert(partition.lane, partition.refused_schema(id, why.clone()));
+            }
+        }
+        for (index, error) in stopped {
+            self.stop_table(index, error)?;
+        }
+        Ok(())
     }
 
     /// Takes the next contract of every lane that has one: what was read under the one before is
@@ -47,25 +70,24 @@ impl<L: RecordLog> LakeWriter<L> {
                 continue;
             }
             info!(table = %self.lanes[index].table, "the table's contract grows");
-            let waiting = self.partitions.iter().enumerate();
-            let waiting = waiting.filter(|(_, partition)| {
-                partition.lane == index && partition.waits_for == Some(Wait::Contract)
-            });
-            let waiting: Vec<usize> = waiting.map(|(index, _)| index).collect();
-            self.read_waiting(&waiting).await?;
+            let waiting = self.partitions_of(index);
+            let waiting = waiting.filter(|partition| partition.waits_for == Some(Wait::Contract));
+            let waiting = waiting.map(|partition| partition.partition.clone());
+            self.read_waiting(waiting.collect()).await?;
         }
         Ok(())
     }
 
     /// Reads partitions from where they began to wait.
-    async fn read_waiting(&mut self, waiting: &[usize]) -> Result<(), WriterError> {
-        let mut positions = Vec::with_capacity(waiting.len());
-        for &index in waiting {
-            let partition = &mut self.partitions[index];
+    async fn read_waiting(&mut self, waiting: Vec<TopicPartition>) -> Result<(), WriterError> {
+        for place in waiting {
+            let mut open = self.partitions.iter_mut();
+            // The table of one that is gone is stopped, with all its partitions.
+            let Some(partition) = open.find(|open| open.partition == place) else {
+                continue;
+            };
             partition.waits_for = None;
-            positions.push((partition.position(), partition.lane));
-        }
-        for (position, lane) in positions {
+            let (lane, position) = (partition.lane, partition.position());
             self.go_to(position, lane).await?;
         }
         Ok(())

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::{LakeWriter, Until};
+use crate::app_id::cluster_number;
 use crate::error::WriterError;
 use crate::lane::Lane;
 use crate::partition::Partition;
@@ -25,6 +26,8 @@ pub(crate) struct Opening {
     answer: oneshot::Receiver<Result<Assigned, WriterError>>,
     /// How many partitions the topic has.
     partition_count: i32,
+    /// The id of the cluster that told so.
+    cluster: Option<String>,
     /// The log has these partitions assigned, and they are paused.
     again: bool,
 }
@@ -74,9 +77,13 @@ impl<L: RecordLog> LakeWriter<L> {
         if partitions.is_empty() {
             return Ok(false);
         }
+        // Of the cluster that told the partitions.
+        let cluster = self.log.cluster_id().await?;
+        let number = cluster.as_deref().map(cluster_number);
         lane.opening = Some(Opening {
-            answer: lane.outlet.assign(partitions, partition_count),
+            answer: lane.outlet.assign(partitions, partition_count, number),
             partition_count,
+            cluster,
             again,
         });
         Ok(true)
@@ -122,7 +129,8 @@ impl<L: RecordLog> LakeWriter<L> {
 
     /// Reads what was opened.
     pub(super) async fn read_opened(&mut self, to_read: ToRead) -> Result<(), WriterError> {
-        if to_read.assign {
+        // Before the first assignment nothing was given to us that could be read.
+        if to_read.assign && self.assigned_once {
             self.tell_assigned();
             return self.assign_positions().await;
         }
@@ -145,6 +153,12 @@ impl<L: RecordLog> LakeWriter<L> {
     ) -> Result<Opened, WriterError> {
         let lane = &mut self.lanes[index];
         self.progress.table(&lane.table).opened(&assigned.resumes);
+        if let (Some(before), Some(id)) = (assigned.cluster, &opening.cluster)
+            && before != cluster_number(id)
+        {
+            let (topic, id) = (lane.topic.to_string(), id.clone());
+            return Err(WriterError::ClusterChanged { topic, id });
+        }
         let now = opening.partition_count;
         let before = assigned.partition_count.unwrap_or(now.into());
         if before != i64::from(now) && lane.shape != Shape::Append {
@@ -256,6 +270,8 @@ impl<L: RecordLog> LakeWriter<L> {
             let mut partition = Partition::new(resume, table.index, start, Instant::now());
             partition.check_kept((*first, *end))?;
             partition.end_offset = (self.until == Until::CaughtUp).then_some(*end);
+            let progress = self.progress.table(&self.lanes[table.index].table);
+            progress.starts(&partition.partition, partition.next_offset);
             opened.push(partition);
         }
         self.partitions.append(&mut opened);

@@ -37,17 +37,13 @@ impl<L: RecordLog> LakeWriter<L> {
         self.discover_at = Some(Instant::now() + DISCOVERY_INTERVAL);
         let known = self.lanes.len();
         for topic in topics {
-            if self.lanes.iter().any(|lane| *lane.topic == *topic) || self.refused.contains(&topic)
-            {
+            if self.lanes.iter().any(|lane| *lane.topic == *topic) {
                 continue;
             }
             match self.routes.route(&topic) {
                 None => {}
-                Some(Ok(route)) => match self.add_lane(route) {
-                    Err(error) if error.is_of_one_table() => self.refuse(topic, &error),
-                    added => added?,
-                },
-                Some(Err(error)) => self.refuse(topic, &error),
+                Some(Err(error)) => self.refuse(&topic, error.code(), &error),
+                Some(Ok(route)) => self.take(&topic, route)?,
             }
         }
         if self.lanes.len() == known {
@@ -59,9 +55,30 @@ impl<L: RecordLog> LakeWriter<L> {
         self.log.read_topics(names.collect())
     }
 
-    fn refuse(&mut self, topic: String, error: &dyn std::fmt::Display) {
-        error!(%error, "the topic is not read; all others are");
-        self.refused.insert(topic);
+    /// Reads a topic from now on, unless the table that it leads to cannot be made.
+    fn take(&mut self, topic: &str, route: Route) -> Result<(), WriterError> {
+        if self.unfit.contains(topic) {
+            // What it lacks stands in the configuration, which is read once.
+            return Ok(());
+        }
+        match self.add_lane(route) {
+            Err(error) if error.is_of_one_table() => {
+                self.refuse(topic, error.code(), &error);
+                self.unfit.insert(topic.to_owned());
+                Ok(())
+            }
+            added => {
+                self.progress.accepted(topic);
+                added
+            }
+        }
+    }
+
+    /// The topic is asked for again with the next look, since a contract may be mended.
+    fn refuse(&self, topic: &str, code: &'static str, error: &dyn std::fmt::Display) {
+        if self.progress.refused(topic, code, error.to_string()) {
+            error!(%error, "the topic is not read; all others are");
+        }
     }
 
     /// A lane of its own for a topic, with a task that writes its table.
@@ -72,6 +89,7 @@ impl<L: RecordLog> LakeWriter<L> {
             lake: self.lake.clone(),
             table: route.table.clone(),
             shape: route.shape,
+            infers: route.infer,
             pipeline: self.settings.pipeline.clone(),
             checkpoint_interval: self.settings.checkpoint_interval,
             held: Arc::clone(&held),

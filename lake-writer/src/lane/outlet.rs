@@ -12,7 +12,8 @@ use crate::error::WriterError;
 use crate::partition::Partition;
 use crate::table_writer::{Assigned, Held, Request};
 
-/// Flushes of one table that may be on their way at once: one in the making, one waiting.
+/// Flushes of one table that age, size and the budget put on their way at once: one in the making,
+/// one waiting. What must not wait (a contract that grows, a table that stops, the end) comes on top.
 const IN_FLIGHT_MAX: usize = 2;
 
 /// Requests to one table's writer.
@@ -139,11 +140,13 @@ impl Outlet {
         &self,
         partitions: Vec<TopicPartition>,
         partition_count: i32,
+        cluster: Option<i64>,
     ) -> oneshot::Receiver<Result<Assigned, WriterError>> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Assign {
             partitions,
             partition_count,
+            cluster,
             reply,
         };
         self.requests.send(request).ok();

@@ -25,7 +25,7 @@ pub struct TableProgress {
     partitions: Mutex<BTreeMap<TopicPartition, PartitionProgress>>,
 }
 
-/// Why a table is not written to.
+/// Why a table is not written to, or a topic has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoppedTable {
     /// The error's stable word, as in the runbook.
@@ -40,7 +40,8 @@ pub struct Lag {
     /// Offsets between what is committed and the end.
     pub records: u64,
     /// Upper bound of the age of the oldest record that is not committed, by the records' own
-    /// timestamps; 0 when all is.
+    /// timestamps; 0 when all is. Where nothing was ever committed: the time since records were
+    /// first seen, which is less than their age.
     pub millis: u64,
 }
 
@@ -52,6 +53,8 @@ struct PartitionProgress {
     end_offset: Option<i64>,
     /// When all of it was last seen committed.
     caught_up_ms: Option<i64>,
+    /// When it was first seen that not all of it is.
+    behind_ms: Option<i64>,
 }
 
 impl TableProgress {
@@ -135,6 +138,9 @@ impl TableProgress {
             if let Some(found) = known.get_mut(partition) {
                 found.end_offset = Some(*end);
                 found.note_caught_up(now_ms);
+                if found.next_offset.is_some_and(|next| next < *end) {
+                    found.behind_ms.get_or_insert(now_ms);
+                }
             }
         }
     }
@@ -147,7 +153,15 @@ impl TableProgress {
             if found.next_offset != resume.next_offset || found.last_record_ms.is_none() {
                 found.last_record_ms = resume.last_mark.map(mark_time_ms);
             }
-            found.next_offset = resume.next_offset;
+            // A partition that the table has never seen begins where it did at the try before.
+            found.next_offset = resume.next_offset.or(found.next_offset);
+        }
+    }
+
+    /// Takes in where a partition is read from.
+    pub(crate) fn starts(&self, partition: &TopicPartition, next_offset: i64) {
+        if let Some(found) = self.known().get_mut(partition) {
+            found.next_offset = Some(next_offset);
         }
     }
 
@@ -216,6 +230,8 @@ impl PartitionProgress {
         // What is not committed was written after the last committed record, and after the moment
         // at which nothing else was there.
         let since = self.last_record_ms.max(self.caught_up_ms);
+        // Where nothing was ever committed nothing is known of the records' age.
+        let since = since.or(self.behind_ms);
         let millis = since.map_or(0, |since| now_ms.saturating_sub(since));
         Some(Lag {
             records,

@@ -74,6 +74,24 @@ async fn lag_is_counted_from_what_is_committed_and_never_too_small() {
 }
 
 #[tokio::test]
+async fn a_table_that_never_committed_is_behind_since_that_was_seen() {
+    let progress = WriterProgress::default();
+    let table = progress.table(&"a.b".parse().unwrap());
+    let place = TopicPartition::new("t", 0);
+    // Read, and stopped by its first record; then tried again.
+    for now_ms in [0, 60 * SECOND] {
+        table.opened(&[resume(None, None)]);
+        table.starts(&place, 4);
+        table.ends(&[(place.clone(), 10)], 100 * SECOND + now_ms);
+    }
+    let lag = table.lag(400 * SECOND).unwrap();
+    assert_eq!((lag.records, lag.millis), (6, 300_000));
+    // A try that fails before it is known where to begin.
+    table.opened(&[resume(None, None)]);
+    assert_eq!(table.lag(400 * SECOND), Some(lag));
+}
+
+#[tokio::test]
 async fn a_stopped_table_says_why_until_it_goes_on() {
     let progress = WriterProgress::default();
     let table = progress.table(&"a.b".parse().unwrap());

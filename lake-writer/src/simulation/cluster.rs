@@ -36,6 +36,10 @@ pub(super) struct Cluster {
     numbers: i64,
     /// Nothing is lost, and no topic is away for a moment, from now on.
     calm: bool,
+    /// The topic is deleted right before the next seek in it.
+    pub(super) goes_at_seek: bool,
+    /// The topic is deleted.
+    pub(super) gone: bool,
 }
 
 impl Cluster {
@@ -47,6 +51,8 @@ impl Cluster {
             joined: 0,
             numbers: 0,
             calm: false,
+            goes_at_seek: false,
+            gone: false,
         }
     }
 
@@ -276,6 +282,12 @@ impl RecordLog for Member {
         partition: &TopicPartition,
         next_offset: i64,
     ) -> Result<(), WriterError> {
+        let mut cluster = self.cluster.lock().unwrap();
+        cluster.gone |= std::mem::take(&mut cluster.goes_at_seek);
+        if cluster.gone {
+            let topic = partition.topic.to_string();
+            return Err(WriterError::TopicMissing { topic });
+        }
         if let Some(position) = self.positions.get_mut(&partition.partition) {
             position.0 = next_offset;
         }
@@ -326,7 +338,17 @@ impl RecordLog for Member {
         if self.stumbles(20) {
             return Ok(0);
         }
-        Ok(i32::try_from(self.cluster.lock().unwrap().partitions.len()).unwrap())
+        let cluster = self.cluster.lock().unwrap();
+        let count = if cluster.gone {
+            0
+        } else {
+            cluster.partitions.len()
+        };
+        Ok(i32::try_from(count).unwrap())
+    }
+
+    async fn cluster_id(&mut self) -> Result<Option<String>, WriterError> {
+        Ok(Some("simulated".to_owned()))
     }
 
     fn report_progress(&mut self, _: &[(TopicPartition, i64)]) {}

@@ -8,6 +8,12 @@ pub enum StandError {
     /// Kafka does not answer, or refuses to.
     #[error("kafka: {0}; check that it runs and [kafka] bootstrap_servers")]
     Kafka(String),
+    /// Kafka does not let us see or read a topic.
+    #[error("topic {topic}: kafka does not let this client read it; grant READ and DESCRIBE on it")]
+    TopicForbidden {
+        /// The topic.
+        topic: String,
+    },
     /// The lake's store does not answer.
     #[error("table {table}: the store does not answer: {why}; nothing is half done, run it again")]
     Store {

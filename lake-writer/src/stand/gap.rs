@@ -13,7 +13,7 @@ use crate::record_log::mark_time_ms;
 pub enum GapReason {
     /// Kafka has dropped records that were not copied.
     Retention,
-    /// The topic was deleted and made again, or this is another cluster.
+    /// The topic was deleted and made again, or is one of another cluster.
     TopicReplaced,
     /// Kafka has lost the end of the partition, which is in the table.
     OffsetsRegressed,
@@ -21,15 +21,19 @@ pub enum GapReason {
     PartitionsChanged,
     /// The partition is not there any more: the topic was made again with fewer.
     PartitionGone,
+    /// The topic is of another cluster than its table was written from.
+    ClusterChanged,
 }
 
 impl GapReason {
-    const ALL: [Self; 5] = [
+    /// Later ones come last: a place here is kept in the lake.
+    const ALL: [Self; 6] = [
         Self::Retention,
         Self::TopicReplaced,
         Self::OffsetsRegressed,
         Self::PartitionsChanged,
         Self::PartitionGone,
+        Self::ClusterChanged,
     ];
 
     /// The reason's stable word, as in `system.gaps`.
@@ -40,6 +44,7 @@ impl GapReason {
             Self::OffsetsRegressed => "offsets_regressed",
             Self::PartitionsChanged => "partitions_changed",
             Self::PartitionGone => "partition_gone",
+            Self::ClusterChanged => "cluster_changed",
         }
     }
 
@@ -86,7 +91,7 @@ impl Gap {
     pub fn records(&self) -> Option<i64> {
         match self.reason {
             GapReason::Retention => Some(self.to? - self.from),
-            GapReason::PartitionsChanged => Some(0),
+            GapReason::PartitionsChanged | GapReason::ClusterChanged => Some(0),
             _ => None,
         }
     }
@@ -132,6 +137,11 @@ impl fmt::Display for Gap {
                 "the topic has {to} partitions, the table was written from {from}; changes of one \
                  key may lie in two of them, in no order"
             ),
+            GapReason::ClusterChanged => write!(
+                f,
+                "another cluster answers than the table was written from; its topic has {to} \
+                 partitions, the earlier one had {from}"
+            ),
             GapReason::PartitionGone => write!(
                 f,
                 "the partition, copied up to offset {from}, is not there any more; should it come \
@@ -144,14 +154,19 @@ impl fmt::Display for Gap {
 impl Stand {
     /// All gaps, as far as Kafka and the table tell. `restart` decides where they do not.
     pub fn gaps(&self, restart: Option<Restart>) -> Vec<Gap> {
-        let Some(now @ 1..) = self.partitions_now.filter(|_| self.kafka_error.is_none()) else {
+        let is_known = self.kafka_error.is_none() && !self.topic_forbidden;
+        let Some(now @ 1..) = self.partitions_now.filter(|_| is_known) else {
             return Vec::new();
         };
+        let elsewhere = self.is_elsewhere();
         let mut gaps: Vec<Gap> = self
             .partitions
             .iter()
             .filter_map(|partition| {
-                let (reason, to) = partition.gap(restart)?;
+                let (reason, to) = match elsewhere {
+                    true => partition.gap_elsewhere()?,
+                    false => partition.gap(restart)?,
+                };
                 Some(self.gap(
                     Some(partition.partition),
                     partition.next_offset?,
@@ -161,7 +176,9 @@ impl Stand {
             })
             .collect();
         let before = self.partitions_before.unwrap_or(now.into());
-        if before != i64::from(now) && self.feed.shape != Shape::Append {
+        if elsewhere {
+            gaps.push(self.gap(None, before, Some(now.into()), GapReason::ClusterChanged));
+        } else if before != i64::from(now) && self.feed.shape != Shape::Append {
             gaps.push(self.gap(None, before, Some(now.into()), GapReason::PartitionsChanged));
         }
         gaps
@@ -209,6 +226,17 @@ impl PartitionStand {
             Some(Restart::End) => (GapReason::OffsetsRegressed, Some(end)),
             None => (GapReason::OffsetsRegressed, None),
         })
+    }
+
+    /// The same where another cluster answers: it goes on only after the very record that was copied
+    /// last, as a mirror with the same offsets would have it.
+    fn gap_elsewhere(&self) -> Option<(GapReason, Option<i64>)> {
+        let next_offset = self.next_offset?;
+        let Some((first, _)) = self.kept else {
+            return (next_offset > 0).then_some((GapReason::PartitionGone, Some(0)));
+        };
+        let is_mirror = self.mark.is_some() && self.mark == self.mark_now;
+        (!is_mirror && next_offset != first).then_some((GapReason::TopicReplaced, Some(first)))
     }
 
     /// Whether every record that is there was written after the last one that was copied, so that

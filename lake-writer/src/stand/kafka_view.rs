@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::StandError;
-use crate::kafka::{client_config, is_missing, record_of};
+use crate::kafka::{client_config, is_forbidden, is_hidden, is_missing, record_of};
 use crate::settings::KafkaSettings;
 
 /// Longest time one question takes.
@@ -54,7 +54,8 @@ impl KafkaView {
         Ok(names)
     }
 
-    /// How many partitions a topic has; 0 if there is no such topic.
+    /// How many partitions a topic has; 0 if there is no such topic. [`StandError::TopicForbidden`]
+    /// if we may not see it.
     pub(crate) fn partition_count(&self, topic: &str) -> Result<i32, StandError> {
         let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT);
         let metadata = match metadata {
@@ -62,8 +63,16 @@ impl KafkaView {
             other => other.map_err(told)?,
         };
         let found = metadata.topics().iter().find(|found| found.name() == topic);
+        if found.is_some_and(is_hidden) {
+            return Err(forbidden(topic));
+        }
         let count = found.map_or(0, |topic| topic.partitions().len());
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+
+    /// The id of the cluster; `None` if it has none.
+    pub(crate) fn cluster_id(&self) -> Option<String> {
+        self.consumer.client().fetch_cluster_id(REQUEST_TIMEOUT)
     }
 
     /// The next offset of each partition: one request for each broker.
@@ -152,11 +161,18 @@ impl KafkaView {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     waiting.remove(&partition);
                 }
+                Some(Err(error)) if is_forbidden(&error) => return Err(forbidden(topic)),
                 Some(Err(error)) => return Err(told(error)),
             }
         }
         self.consumer.unassign().map_err(told)?;
         Ok(marks)
+    }
+}
+
+fn forbidden(topic: &str) -> StandError {
+    StandError::TopicForbidden {
+        topic: topic.to_owned(),
     }
 }
 

@@ -180,6 +180,11 @@ impl Observer {
                 further.extend(known.map(|app_id| (app_id.clone(), -1)));
             }
         }
+        let mut reasons = gaps.iter().map(|gap| gap.reason);
+        if reasons.any(|reason| reason == GapReason::ClusterChanged) {
+            let app_id = self.ids().cluster(&stand.feed.topic);
+            further.extend(stand.cluster_now.map(|number| (app_id, number)));
+        }
         further.extend(self.next_generation(stand, gaps));
         further.sort();
         (steps, further)

@@ -38,13 +38,17 @@ fn stand(partitions: Vec<PartitionStand>) -> Stand {
             topic: TOPIC.into(),
             table: TABLE.parse().unwrap(),
             shape: Shape::Upsert,
+            start: Start::Earliest,
         },
         version: Some(1),
         committed_at_ms: None,
         partitions_before: None,
+        cluster_before: None,
+        cluster_now: None,
         partitions_now: Some(i32::try_from(partitions.len()).unwrap()),
         partitions,
         kafka_error: None,
+        topic_forbidden: false,
         txns: HashMap::new(),
         starts: HashMap::new(),
     }
@@ -131,6 +135,66 @@ fn partitions_that_come_and_go_are_gaps_but_of_facts() {
 }
 
 #[test]
+fn of_another_cluster_only_a_mirror_is_gone_on_with() {
+    let copied = |number, mark_now| PartitionStand {
+        partition: number,
+        mark_now,
+        ..partition(10, Some(mark(5)), (2, 20))
+    };
+    // The very record, another one, and none at that offset.
+    let marks = [Some(mark(5)), Some(mark(6)), None];
+    let partitions = (0..).zip(marks).map(|(number, now)| copied(number, now));
+    let mut table = stand(partitions.collect());
+    table.partitions_before = Some(3);
+    (table.cluster_before, table.cluster_now) = (Some(1), Some(1));
+    assert_eq!(table.gaps(None).len(), 1, "the second partition's");
+    table.cluster_now = None;
+    assert_eq!(table.gaps(None).len(), 1, "it is not told");
+    table.cluster_now = Some(2);
+    let gaps = table.gaps(Some(Restart::End));
+    let found: Vec<_> = gaps
+        .iter()
+        .map(|gap| (gap.partition, gap.from, gap.to, gap.reason))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Some(1), 10, Some(2), GapReason::TopicReplaced),
+            (Some(2), 10, Some(2), GapReason::TopicReplaced),
+            (None, 3, Some(3), GapReason::ClusterChanged),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_accepted_cluster_is_the_tables_from_then_on() {
+    let observer = lake(&[
+        (progress(0), 10),
+        (format!("p/{TOPIC}/partitions"), 1),
+        (format!("p/{TOPIC}/cluster"), 1),
+    ])
+    .await;
+    let mut before = looked(&observer, &[(0, 4)]).await;
+    before.cluster_now = Some(2);
+    let gaps = before.gaps(None);
+    assert_eq!(gaps.len(), 2);
+    // Of one partition only: the cluster is not accepted.
+    observer.accept(&before, &gaps[..1], false).await.unwrap();
+    let mut half = looked(&observer, &[(0, 4)]).await;
+    half.cluster_now = Some(2);
+    assert!(half.is_elsewhere());
+    let rest = half.gaps(None);
+    assert_eq!(rest.len(), 1, "{rest:?}");
+    observer.accept(&half, &rest, false).await.unwrap();
+    let mut after = looked(&observer, &[(0, 4)]).await;
+    after.cluster_now = Some(2);
+    assert!(!after.is_elsewhere() && after.gaps(None).is_empty());
+    assert_eq!(after.partitions[0].next_offset, Some(0));
+    let reasons: Vec<String> = rows(&observer).await.into_iter().map(|row| row.2).collect();
+    assert_eq!(reasons, ["topic_replaced", "cluster_changed"]);
+}
+
+#[test]
 fn lag_is_the_sum_of_the_partitions_and_its_age_that_of_the_last_copied() {
     let table = stand(vec![
         partition(5, Some(mark(100)), (0, 9)),
@@ -142,6 +206,15 @@ fn lag_is_the_sum_of_the_partitions_and_its_age_that_of_the_last_copied() {
     assert_eq!(table.lag_records(), Some(4));
     // The second partition is older and has no lag.
     assert_eq!(table.lag_ms(130_000), Some(30_000));
+    let unseen = |start| {
+        let mut table = stand(Vec::new());
+        table.feed.start = start;
+        table.add(AppIds::new("p"), 0);
+        table.partitions[0].kept = Some((5, 9));
+        table.lag_records()
+    };
+    assert_eq!(unseen(Start::Earliest), Some(4));
+    assert_eq!(unseen(Start::Latest), None, "the end was not chosen yet");
 }
 
 /// A lake with a table that stands at these progresses, and an observer that is never answered.

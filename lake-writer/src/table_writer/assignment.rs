@@ -5,11 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use lake_store::DEAD_LETTERS_PATH;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use schemas::TopicPartition;
+use schemas::{Sequence, TopicPartition};
 use tracing::warn;
 
 use super::{Assigned, Owned, Resume, STORE_WAIT_MIN, TableWriter};
-use crate::app_id::{AppIds, NO_MARK};
+use crate::app_id::{AppIds, NO_MARK, NO_ORDINAL};
 use crate::dead_letter;
 use crate::delta_log::DeltaLogError;
 use crate::error::WriterError;
@@ -32,12 +32,13 @@ impl TableWriter {
             }
         };
         let topic = partitions.first().map(|partition| &partition.topic);
-        let count = match topic {
+        let (count, cluster) = match topic {
             Some(topic) => {
                 self.check_feed(topic)?;
-                self.txn(&self.ids().partition_count(topic))
+                let count = self.txn(&self.ids().partition_count(topic));
+                (count, self.txn(&self.ids().cluster(topic)))
             }
-            None => None,
+            None => (None, None),
         };
         let mut resumes: Vec<Resume> = partitions
             .into_iter()
@@ -48,6 +49,7 @@ impl TableWriter {
             resumes,
             table,
             partition_count: count,
+            cluster,
         })
     }
 
@@ -104,7 +106,9 @@ impl TableWriter {
             let source = app_id.strip_prefix(&prefix)?;
             let sequence = Sequence {
                 major: *major,
-                minor: self.txn(&self.ids().ordinal(partition, source)),
+                minor: self
+                    .txn(&self.ids().ordinal(partition, source))
+                    .filter(|ordinal| *ordinal != NO_ORDINAL),
             };
             Some((source.to_owned(), sequence))
         })

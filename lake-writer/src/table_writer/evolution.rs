@@ -59,7 +59,11 @@ impl TableWriter {
         if table.difference(ours).is_none() {
             return Ok(Fit::Same);
         }
-        match table.evolve(ours) {
+        let evolution = match self.parts.infers {
+            true => table.evolve_inferred(ours),
+            false => table.evolve(ours),
+        };
+        match evolution {
             Ok(Evolution::Changes(changes)) if changes.contract.difference(ours).is_none() => {
                 Ok(Fit::Grows(changes))
             }

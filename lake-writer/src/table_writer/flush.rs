@@ -13,6 +13,7 @@ use super::{
     TableWriter,
 };
 use crate::action::Add;
+use crate::app_id::NO_ORDINAL;
 use crate::commit::commit;
 use crate::data_file::{self, DataFile};
 use crate::dead_letter;
@@ -208,9 +209,11 @@ impl TableWriter {
             seconds = seconds(begun), "committed");
     }
 
-    /// What is known beside the offsets: last sequences, last records, partitions of the topic.
+    /// What is known beside the offsets: last sequences, last records, partitions and cluster of the
+    /// topic.
     fn further_txns(&self, parts: &Parts) -> Vec<(String, i64)> {
         let mut txns = Vec::new();
+        let known = self.changes_state.as_ref().map(|state| &state.txns);
         for (partition, part) in parts {
             let mark = part
                 .last_mark
@@ -218,24 +221,27 @@ impl TableWriter {
             txns.extend(mark);
             for (source, sequence) in &part.sequences {
                 txns.push((self.ids().sequence(partition, source), sequence.major));
-                let ordinal = sequence.minor;
-                txns.extend(
-                    ordinal.map(|ordinal| (self.ids().ordinal(partition, source), ordinal)),
-                );
+                let app_id = self.ids().ordinal(partition, source);
+                // One that is known would be read beside a sequence that has none.
+                let is_known = known.is_some_and(|txns| txns.contains_key(&app_id));
+                let ordinal = sequence.minor.or(is_known.then_some(NO_ORDINAL));
+                txns.extend(ordinal.map(|ordinal| (app_id, ordinal)));
             }
         }
         let topic = parts.keys().next().map(|partition| &partition.topic);
-        let count = topic.map(|topic| {
-            (
-                self.ids().partition_count(topic),
-                self.partition_count.into(),
-            )
+        let of_topic = topic.map(|topic| {
+            let count = i64::from(self.partition_count);
+            let cluster = self.cluster;
+            [
+                Some((self.ids().partition_count(topic), count)),
+                cluster.map(|number| (self.ids().cluster(topic), number)),
+            ]
         });
-        let known = self.changes_state.as_ref().map(|state| &state.txns);
         let is_news = |(app_id, count): &(String, i64)| {
             known.and_then(|txns| txns.get(app_id)) != Some(count)
         };
-        txns.extend(count.filter(is_news));
+        let of_topic = of_topic.into_iter().flatten().flatten();
+        txns.extend(of_topic.filter(is_news));
         txns.sort();
         txns
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::incompatible::{Incompatible, Side, WAY_ON};
 use super::matching::{matching, names_of};
-use super::types::{Fit, fit, inner_type, with_type};
+use super::types::{Fit, inner_type, with_type};
 use super::{Changes, Widening};
 use crate::contract::Contract;
 use crate::field::{Field, FieldType, joined};
@@ -17,10 +17,16 @@ pub(super) struct Merge<'c> {
     pub(super) table: &'c Contract,
     pub(super) writer: &'c Contract,
     pub(super) changes: Changes,
+    fit: fn(&Field, &Field) -> Fit,
 }
 
 impl<'c> Merge<'c> {
-    pub(super) fn new(table: &'c Contract, writer: &'c Contract) -> Self {
+    /// `fit`: how a writer's values fit in a table's field.
+    pub(super) fn new(
+        table: &'c Contract,
+        writer: &'c Contract,
+        fit: fn(&Field, &Field) -> Fit,
+    ) -> Self {
         let changes = Changes {
             contract: table.clone(),
             added: Vec::new(),
@@ -33,6 +39,7 @@ impl<'c> Merge<'c> {
             table,
             writer,
             changes,
+            fit,
         }
     }
 
@@ -157,7 +164,7 @@ impl<'c> Merge<'c> {
         writer: &Field,
         path: &str,
     ) -> Result<(), Incompatible> {
-        match fit(merged, writer) {
+        match (self.fit)(merged, writer) {
             Fit::Same => {}
             Fit::Retype(avro, meaning) => {
                 self.changes.retyped.push(path.to_owned());

@@ -358,3 +358,30 @@ fn names_that_differ_by_case_are_no_two_columns() {
     let error = refused(&a("\"int\""), r#"{"name":"A","type":["null","int"]}"#);
     assert!(error.contains("case"), "{error}");
 }
+
+#[test]
+fn inferred_numbers_are_doubles_once_one_of_them_is() {
+    let record = |inner: &str| {
+        a(&format!(
+            r#"["null",{{"type":"record","name":"R","fields":[{{"name":"x","type":["null","{inner}"],"default":null}}]}}]"#
+        ))
+    };
+    for (long, double, column) in [
+        (a("\"long\""), a("\"double\""), "a"),
+        (record("long"), record("double"), "a.x"),
+    ] {
+        assert!(refused(&long, &double).contains("2^53"));
+        let (long, double) = (contract("Table", &long), contract("Table", &double));
+        let Ok(Evolution::Changes(changes)) = long.evolve_inferred(&double) else {
+            panic!("it does not widen");
+        };
+        assert_eq!(changes.contract.difference(&double), None);
+        let widened: Vec<_> = changes.widened.iter().map(|one| &*one.column).collect();
+        assert_eq!(widened, [column]);
+        let other = double.evolve_inferred(&long);
+        assert!(matches!(other, Ok(Evolution::Same)), "{other:?}");
+    }
+    let text = contract("Table", &a("\"string\""));
+    let number = contract("Table", &a("\"double\""));
+    assert!(text.evolve_inferred(&number).is_err());
+}

@@ -29,6 +29,18 @@ pub(crate) fn fits(table: &Field, writer: &Field) -> bool {
     matches!(fit(table, writer), Fit::Same)
 }
 
+/// The same where the types were inferred from values: a column is `long` because none of them had
+/// a fraction yet, and one of a `double` may well be whole.
+pub(super) fn fit_inferred(table: &Field, writer: &Field) -> Fit {
+    match (number(table), number(writer)) {
+        (Some(Number::Long), Some(Number::Double)) => {
+            Fit::Widen(FieldType::Double, json!("double"), Meaning::Plain)
+        }
+        (Some(Number::Double), Some(Number::Long)) => Fit::Same,
+        _ => fit(table, writer),
+    }
+}
+
 /// How the writer's values fit in the table's field.
 pub(super) fn fit(table: &Field, writer: &Field) -> Fit {
     if asks_otherwise(table, writer) {

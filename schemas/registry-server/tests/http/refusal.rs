@@ -45,6 +45,8 @@ async fn refusals_have_confluents_codes() {
         (&get, "/schemas/ids/2", None, 40403),
         (&get, "/schemas/ids/0", None, 40403),
         (&get, "/schemas/ids/x", None, 40403),
+        (&get, "/schemas/ids/2147483648", None, 40403),
+        (&get, "/schemas/ids/4294967295", None, 40403),
         (&get, "/schemas/ids/2/versions", None, 40403),
         (&post, "/subjects/a-value", posted(&schema("two")), 40403),
         (&delete, "/subjects/a-value?permanent=true", None, 40405),
