@@ -9,7 +9,7 @@ import pytest
 import facts
 import parts
 from kafka_topic import Topic
-from pair import GOES_ON, HEALTHY, LOST, Pair, assert_ends_well
+from pair import GOES_ON_SECONDS, HEALTHY, LOST, Pair, assert_ends_well
 from program import wait_until
 from road import Road
 
@@ -35,7 +35,7 @@ def test_another_cluster_behind_the_address(road: Road, tmp_path: pathlib.Path, 
         writer = road.writer()
         pair.http.wait_ready()
         broker.stop()
-        wait_until("the writer says that kafka is away", lambda: any("kafka" in what for what in pair.http.ready()["missing"]), 90)
+        wait_until("the writer says that kafka is away", lambda: any("kafka" in what for what in pair.http.ready()["missing"]))
         alive = pair.http.get("livez")
         assert alive is not None and alive.status_code == 200
         away = road.run("status", "--config", "lakehead.toml")
@@ -58,10 +58,10 @@ def test_another_cluster_behind_the_address(road: Road, tmp_path: pathlib.Path, 
         accepted = road.run("resume", "--config", "lakehead.toml", "--accept-gap", LOST)
         assert accepted.returncode == 0, (accepted.stdout, accepted.stderr)
         expected = copied | facts.kept(lost) | set(pair.produce(lost, 50))
-        facts.wait_caught_up(road, lost, LOST, GOES_ON)
+        facts.wait_caught_up(road, lost, LOST, GOES_ON_SECONDS)
         facts.assert_landed_once(road.lake, LOST, expected)
         facts.assert_landed_once(road.lake, HEALTHY, healthy)
         facts.assert_landed_once(road.lake, ELSEWHERE, numbers)
-        assert writer.end(60) == 1 and pair.healthy.name in writer.text, "the table without a topic is named at the end"
+        assert writer.end() == 1 and pair.healthy.name in writer.text, "the table without a topic is named at the end"
     finally:
         broker.stop()

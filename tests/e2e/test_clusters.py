@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -40,7 +41,7 @@ def assert_landed(road: Road, topic: Topic) -> None:
 def test_sasl_over_tls(mechanism: str, road: Road, topic: Topic, listeners: Listeners) -> None:
     road.configure(shop_topic(topic), bootstrap=listeners.sasl_ssl, properties=listeners.sasl(mechanism) | listeners.authority)
     writer = road.writer(once=True, **listeners.password)
-    assert writer.wait(120) == 0, writer.text[-3000:]
+    assert writer.wait() == 0, writer.text[-3000:]
     assert listeners.password["KAFKA_PASSWORD"] not in writer.text
     assert_landed(road, topic)
 
@@ -50,7 +51,7 @@ def test_the_demos_service_is_let_in_too(road: Road, listeners: Listeners) -> No
     forget_topic(road.bootstrap)
     road.configure({"name": TOPIC}, bootstrap=listeners.sasl_ssl, properties=listeners.sasl("SCRAM-SHA-512") | listeners.authority)
     producer = road.start("producer", "demo", "produce", "--config", "lakehead.toml", **listeners.password)
-    assert producer.wait(180) == 0, producer.text[-3000:]
+    assert producer.wait() == 0, producer.text[-3000:]
     assert sum(Topic(road.bootstrap, TOPIC, 4).end_offsets()) == 80_406
 
 
@@ -64,7 +65,7 @@ def test_authorities_of_the_system(road: Road, topic: Topic, listeners: Listener
     """The usual variable of OpenSSL's programs names them, although librdkafka brings an OpenSSL of its own."""
     road.configure(shop_topic(topic), bootstrap=listeners.sasl_ssl, properties=listeners.sasl("PLAIN"))
     writer = road.writer(once=True, SSL_CERT_FILE=str(listeners.certificates / "ca.pem"), **listeners.password)
-    assert writer.wait(120) == 0, writer.text[-3000:]
+    assert writer.wait() == 0, writer.text[-3000:]
     assert_landed(road, topic)
 
 
@@ -75,7 +76,8 @@ def refusals(listeners: Listeners, road: Road) -> dict[str, tuple[str, dict[str,
         "wrong password": (listeners.sasl_ssl, listeners.sasl("SCRAM-SHA-512") | known, "invalid credentials"),
         "wrong mechanism": (listeners.sasl_ssl, listeners.sasl("SCRAM-SHA-256") | known, "SCRAM-SHA-256"),
         "unknown authority": (listeners.sasl_ssl, listeners.sasl("PLAIN"), "certificate verify failed"),
-        "no certificate": (listeners.mtls, {"security.protocol": "SSL"} | known, "certificate"),
+        # By TLS 1.3 the client has sent a request before the server looks for the certificate: that it lacks one may be lost in a reset.
+        "no certificate": (listeners.mtls, {"security.protocol": "SSL"} | known, "certificate|cannot be reached"),
         "no tls": (listeners.mtls, {}, "cannot be reached"),
     }
 
@@ -84,9 +86,9 @@ def test_refusals_are_named_and_show_no_secret(road: Road, listeners: Listeners)
     for what, (address, properties, said) in refusals(listeners, road).items():
         road.configure({"name": "shop.purchase"}, bootstrap=address, properties=properties)
         writer = road.writer(what.replace(" ", "-"), once=True, KAFKA_PASSWORD=SECRET)
-        assert writer.wait(60) == 3, (what, writer.text[-2000:])
+        assert writer.wait() == 3, (what, writer.text[-2000:])
         last = writer.text[writer.text.index("error: "):]
-        assert said in last, (what, last)
+        assert re.search(said, last), (what, last)
         assert SECRET not in writer.text, what
 
 
@@ -96,10 +98,10 @@ def test_a_registry_that_does_not_let_us_in_is_waited_for(road: Road, topic: Top
     with closing(Gate(road.registry, lambda header: 403 if header == known else 401)) as gate:
         road.configure(shop_topic(topic), registry=gate.address, access={"username": "lakehead", "password": {"env": "PASSWORD"}})
         writer = road.writer(PASSWORD=SECRET)
-        writer.wait_for_line(r"refuses this client.*403", 60)
+        writer.wait_for_line(r"refuses this client.*403")
         assert writer.alive()
         gate.admits = lambda header: 200 if header == known else 401
-        road.wait_committed(topic, seconds=90)
+        road.wait_committed(topic)
         assert writer.end() == 0
         assert SECRET not in writer.text
     assert_landed(road, topic)
@@ -131,8 +133,8 @@ def test_s3_by_profile(s3_road: Road, listeners: Listeners) -> None:
     files = {"AWS_SHARED_CREDENTIALS_FILE": str(road.folder / "credentials"), "AWS_CONFIG_FILE": str(road.folder / "config")}
     road.configure(shop_topic(topic), options={"aws_profile": "wrong", "aws_allow_http": True})
     writer = road.writer("wrong", once=True, **files)
-    assert writer.wait(60) == 3 and SECRET not in writer.text, writer.text[-2000:]
+    assert writer.wait() == 3 and SECRET not in writer.text, writer.text[-2000:]
     road.configure(shop_topic(topic), options={"aws_profile": "lake", "aws_allow_http": True})
     writer = road.writer("by-profile", once=True, **files)
-    assert writer.wait(120) == 0, writer.text[-3000:]
+    assert writer.wait() == 0, writer.text[-3000:]
     assert_landed(road, topic)

@@ -6,6 +6,7 @@ import subprocess
 import tomllib
 
 import shop
+from program import DEADLINE_SECONDS
 from road import Road
 
 SECRET = "hunter2-is-never-shown"
@@ -13,7 +14,7 @@ SECRET = "hunter2-is-never-shown"
 
 def asked(road: Road, question: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([road.binary, "config", question, "--config", "lakehead.toml"], cwd=road.folder, capture_output=True, text=True,
-                          timeout=30)
+                          timeout=DEADLINE_SECONDS)
 
 
 def test_a_good_file(road: Road) -> None:
@@ -40,7 +41,7 @@ def test_every_problem_at_once(road: Road) -> None:
                  "system", "unclosed group"):
         assert said in checked.stderr, (said, checked.stderr)
     written = road.writer()
-    assert written.wait(30) == 2 and SECRET not in written.text
+    assert written.wait() == 2 and SECRET not in written.text
 
 
 def test_tables_that_collide_or_are_reserved(road: Road) -> None:
@@ -67,7 +68,7 @@ def test_topics_that_are_found_later_collide_alone(road: Road) -> None:
     road.configure({"match": f"{road.name}\\..*"})
     writer = road.writer()
     for topic in topics[1:3]:
-        writer.wait_for_line(f'{topic.name}\\b', 60)
+        writer.wait_for_line(f'{topic.name}\\b')
     for table, topic in (("a.purchase", topics[0]), ("a.refund", topics[3])):
         road.wait_committed(topic, table)
         assert road.lake.query(f"SELECT count(DISTINCT _topic), min(_topic) FROM {{{table}}}") == [(1, topic.name)]

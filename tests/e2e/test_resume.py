@@ -9,7 +9,7 @@ import pytest
 
 import facts
 from kafka_topic import Record, Topic
-from pair import GOES_ON, HEALTHY, LOST, Pair, assert_ends_well
+from pair import GOES_ON_SECONDS, HEALTHY, LOST, Pair, assert_ends_well
 from road import Road
 
 
@@ -79,7 +79,7 @@ def test_topic_that_is_gone_keeps_its_table(pair: Pair, assignment: str) -> None
     assert refused.returncode == 1 and "does not exist" in refused.stderr, refused
     fresh = Topic.create(road.bootstrap, pair.lost.name, pair.lost.partitions)
     pair.produce(fresh, 30)
-    pair.http.wait_stopped(LOST, "offset_out_of_range", "topic_replaced", seconds=GOES_ON)
+    pair.http.wait_stopped(LOST, "offset_out_of_range", "topic_replaced", seconds=GOES_ON_SECONDS)
     pair.resume()
     pair.flows_again(copied | facts.kept(fresh))
     assert_ends_well(writer)
@@ -115,7 +115,7 @@ def test_the_current_state_follows_a_topic_made_again(pair: Pair) -> None:
     pair.stopped_by("offset_out_of_range", "topic_replaced")
     before = pair.texts(first, second, third)
     pair.resume()
-    facts.wait_caught_up(pair.road, fresh, LOST, GOES_ON)
+    facts.wait_caught_up(pair.road, fresh, LOST, GOES_ON_SECONDS)
     assert pair.texts(first, second, third) == ["new", before[2]]
     assert_ends_well(writer)
 
@@ -177,7 +177,7 @@ def test_two_resumes_at_once(pair: Pair) -> None:
     writer = pair.road.writer()
     pair.http.wait_stopped(LOST, "offset_out_of_range")
     resumes = [pair.road.start(f"resume-{number}", "resume", "--config", "lakehead.toml", "--accept-gap", LOST) for number in range(4)]
-    codes = [resume.wait(60) for resume in resumes]
+    codes = [resume.wait() for resume in resumes]
     assert 0 in codes, [resume.text for resume in resumes]
     for code, resume in zip(codes, resumes, strict=True):
         assert code == 0 or code == 1 and "somebody moved its progress meanwhile" in resume.text, (code, resume.text)
