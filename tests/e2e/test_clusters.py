@@ -83,9 +83,12 @@ def refusals(listeners: Listeners, road: Road) -> dict[str, tuple[str, dict[str,
 
 
 def test_refusals_are_named_and_show_no_secret(road: Road, listeners: Listeners) -> None:
+    writers = {}
     for what, (address, properties, said) in refusals(listeners, road).items():
-        road.configure({"name": "shop.purchase"}, bootstrap=address, properties=properties)
-        writer = road.writer(what.replace(" ", "-"), once=True, KAFKA_PASSWORD=SECRET)
+        name = what.replace(" ", "-")
+        config = road.configure({"name": "shop.purchase"}, file=f"{name}.toml", bootstrap=address, properties=properties)
+        writers[what, said] = road.writer(name, once=True, config=config, KAFKA_PASSWORD=SECRET)
+    for (what, said), writer in writers.items():
         assert writer.wait() == 3, (what, writer.text[-2000:])
         last = writer.text[writer.text.index("error: "):]
         assert re.search(said, last), (what, last)

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import time
+from typing import Any
 
 import pytest
 
@@ -96,9 +97,15 @@ def test_lag_is_seen(road: Road) -> None:
     lag = f'lakehead_table_lag_records{{table="{TABLE}"}}'
     wait_until("the lag is told", lambda: http.metrics().get(lag) == 300)
     assert http.metrics()[f'lakehead_table_lag_seconds{{table="{TABLE}"}}'] > 0
-    status = road.run("status", "--config", "lakehead.toml", "--output", "json")
-    assert status.returncode == 0, status.stderr
-    answer = json.loads(status.stdout)
+    answer: dict[str, Any] = {}
+
+    def answered() -> bool:
+        status = road.run("status", "--config", "lakehead.toml", "--output", "json")
+        assert status.returncode == 0, status.stderr
+        answer.update(json.loads(status.stdout))
+        return bool(answer["writer"])
+
+    wait_until("the writer answers in the two seconds that it is given", answered)
     [table] = answer["tables"]
     assert (table["state"], table["lag_records"], table["dead_letters"]) == ("ok", 300, 0), table
     assert table["lag_seconds"] > 0 and answer["writer"]["ready"] is True

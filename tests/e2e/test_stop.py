@@ -103,7 +103,7 @@ def test_sigterm_while_the_store(road: Road, tmp_path: pathlib.Path, trouble: st
 
 @pytest.mark.parametrize("trouble", ["hangs", "is down"])
 def test_sigterm_while_kafka(road: Road, tmp_path: pathlib.Path, trouble: str) -> None:
-    """The lake is there, so what was read is committed; `status` and `resume` say that Kafka is away, and soon."""
+    """The lake is there, so what was read is committed; `status` and `resume` say that Kafka is away."""
     broker, road.bootstrap = parts.start_kafka(tmp_path)
     try:
         broker.wait_ready()
@@ -116,14 +116,12 @@ def test_sigterm_while_kafka(road: Road, tmp_path: pathlib.Path, trouble: str) -
             os.kill(broker.process.pid, signal.SIGSTOP)
         else:
             broker.stop()
+        asked = [road.start(command, command, "--config", "lakehead.toml") for command in ("status", "resume")]
         wait_missing(http, "kafka")
         assert http.metrics()["lakehead_records_read_total"] >= 5_000, "a scrape waits for nobody"
         assert facts.landed(road.lake, TABLE) == {0: 1}
-        for command in ("status", "resume"):
-            begun = time.monotonic()
-            away = road.run(command, "--config", "lakehead.toml")
-            print(f"kafka {trouble}: {command} took {time.monotonic() - begun:.1f} s")
-            assert away.returncode == 3 and "kafka" in away.stderr, (away.returncode, away.stdout, away.stderr)
+        for command in asked:
+            assert command.wait() == 3 and "kafka" in command.text, command.text
         assert stopped(writer, f"a kafka that {trouble}") == 0, writer.text[-2000:]
         facts.assert_landed_once(road.lake, TABLE, range(5_000))
     finally:
