@@ -58,7 +58,8 @@ class Dev:
     def start(self, name: str = "dev", *arguments: str) -> Program:
         """Starts it and waits until its clients can connect."""
         program = self.launch(name, *arguments)
-        program.wait_for_line("lakehead dev is ready")
+        # The greeting is not written at once: its first words and its last.
+        program.wait_for_line("(?s)lakehead dev is ready.*show tables")
         return program
 
     def launch(self, name: str, *arguments: str) -> Program:
