@@ -14,7 +14,7 @@ from writer_http import WriterHttp
 
 LOST, HEALTHY = "shop.lost", "shop.healthy"
 # A stopped table is tried again 5, 10, 20, … 300 seconds after the time before, whenever what stopped it was mended.
-GOES_ON_SECONDS = 300 + DEADLINE_SECONDS
+GOES_ON = 300 + DEADLINE_SECONDS
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Pair:
         """The running writer goes on by itself, and every record is in its table once."""
         lost = topic or self.lost
         expected |= set(self.produce(lost, 50))
-        facts.wait_caught_up(self.road, lost, LOST, GOES_ON_SECONDS)
+        facts.wait_caught_up(self.road, lost, LOST, GOES_ON)
         facts.wait_caught_up(self.road, self.healthy, HEALTHY)
         facts.assert_landed_once(self.road.lake, LOST, expected)
         facts.assert_landed_once(self.road.lake, HEALTHY, facts.kept(self.healthy))

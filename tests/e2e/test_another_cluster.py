@@ -9,7 +9,7 @@ import pytest
 import facts
 import parts
 from kafka_topic import Topic
-from pair import GOES_ON_SECONDS, HEALTHY, LOST, Pair, assert_ends_well
+from pair import GOES_ON, HEALTHY, LOST, Pair, assert_ends_well
 from program import wait_until
 from road import Road
 
@@ -58,7 +58,7 @@ def test_another_cluster_behind_the_address(road: Road, tmp_path: pathlib.Path, 
         accepted = road.run("resume", "--config", "lakehead.toml", "--accept-gap", LOST)
         assert accepted.returncode == 0, (accepted.stdout, accepted.stderr)
         expected = copied | facts.kept(lost) | set(pair.produce(lost, 50))
-        facts.wait_caught_up(road, lost, LOST, GOES_ON_SECONDS)
+        facts.wait_caught_up(road, lost, LOST, GOES_ON)
         facts.assert_landed_once(road.lake, LOST, expected)
         facts.assert_landed_once(road.lake, HEALTHY, healthy)
         facts.assert_landed_once(road.lake, ELSEWHERE, numbers)

@@ -9,7 +9,7 @@ import pytest
 
 import facts
 from kafka_topic import Record, Topic
-from pair import GOES_ON_SECONDS, HEALTHY, LOST, Pair, assert_ends_well
+from pair import GOES_ON, HEALTHY, LOST, Pair, assert_ends_well
 from road import Road
 
 
@@ -79,7 +79,7 @@ def test_topic_that_is_gone_keeps_its_table(pair: Pair, assignment: str) -> None
     assert refused.returncode == 1 and "does not exist" in refused.stderr, refused
     fresh = Topic.create(road.bootstrap, pair.lost.name, pair.lost.partitions)
     pair.produce(fresh, 30)
-    pair.http.wait_stopped(LOST, "offset_out_of_range", "topic_replaced", seconds=GOES_ON_SECONDS)
+    pair.http.wait_stopped(LOST, "offset_out_of_range", "topic_replaced", seconds=GOES_ON)
     pair.resume()
     pair.flows_again(copied | facts.kept(fresh))
     assert_ends_well(writer)
@@ -115,7 +115,7 @@ def test_the_current_state_follows_a_topic_made_again(pair: Pair) -> None:
     pair.stopped_by("offset_out_of_range", "topic_replaced")
     before = pair.texts(first, second, third)
     pair.resume()
-    facts.wait_caught_up(pair.road, fresh, LOST, GOES_ON_SECONDS)
+    facts.wait_caught_up(pair.road, fresh, LOST, GOES_ON)
     assert pair.texts(first, second, third) == ["new", before[2]]
     assert_ends_well(writer)
 
