@@ -17,7 +17,10 @@ async fn transactions_are_refused() {
     let broker = EmbeddedBroker::start(Settings::new(place.path()))
         .await
         .unwrap();
-    let settings = [("transactional.id", "writer")];
+    let settings = [
+        ("transactional.id", "writer"),
+        ("transaction.timeout.ms", "120000"),
+    ];
     let producer: FutureProducer = producer_with(broker.bootstrap_servers(), &settings);
     let error = producer.init_transactions(PATIENCE).unwrap_err();
     assert_eq!(
