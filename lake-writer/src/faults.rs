@@ -3,13 +3,14 @@
 //!
 //! Without the cargo feature `faults` all of this compiles to nothing. With it, the environment
 //! variable `FAILPOINTS` (see the crate `fail`) arms the points of [`Point`], and
-//! `LAKEHEAD_PLANTED_BUG` breaks the protocol in one of the ways of [`Planted`].
+//! `LAKEHEAD_PLANTED_BUG` breaks the protocol in one of the ways of [`Planted`]. At a point that is
+//! armed with `return` the process dies; `upload_after=return(FILE)` waits there until the file is.
 
 use std::sync::Arc;
 
 use object_store::ObjectStore;
 
-/// A moment at which an armed process dies.
+/// A moment at which an armed process dies or waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Point {
     /// Data files are uploaded, nothing refers to them.
@@ -37,15 +38,23 @@ pub(crate) enum Planted {
     NoStaleTxnCheck,
 }
 
-/// Dies here if the point is armed.
+/// Dies or waits here if the point is armed.
 #[cfg(feature = "faults")]
 pub(crate) fn point(point: Point) {
     fn die(name: &str) {
         tracing::error!(fail_point = name, "fail point reached: aborting");
         std::process::abort();
     }
+    fn wait_for(file: &str) {
+        while !std::path::Path::new(file).exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
     match point {
-        Point::UploadAfter => fail::fail_point!("upload_after", |_| die("upload_after")),
+        Point::UploadAfter => fail::fail_point!("upload_after", |file| match file {
+            Some(file) => wait_for(&file),
+            None => die("upload_after"),
+        }),
         Point::CommitAfter => fail::fail_point!("commit_after", |_| die("commit_after")),
         Point::RebalanceDuring => {
             fail::fail_point!("rebalance_during", |_| die("rebalance_during"))

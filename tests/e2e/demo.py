@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 
 from lake import Lake
-from program import Program
+from program import DEADLINE_SECONDS, Program
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Demo:
 
     def sql(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run([self.binary, "sql", "--lake", str(self.directory / "lake"), *arguments], capture_output=True, text=True,
-                              input=stdin, timeout=60, cwd=self.folder)
+                              input=stdin, timeout=DEADLINE_SECONDS, cwd=self.folder)
 
     def start_sql(self, *arguments: str) -> Program:
         return Program(self.binary, ["sql", "--lake", str(self.directory / "lake"), *arguments], self.folder, "sql")

@@ -18,7 +18,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 import parts
 from lake import Lake
-from program import Program
+from program import DEADLINE_SECONDS, Program
 
 TABLE = "shop.purchase"
 KEY = {"type": "record", "name": "PurchaseKey", "namespace": "shop", "fields": [{"name": "id", "type": "long"}]}
@@ -58,7 +58,8 @@ class Dev:
     def start(self, name: str = "dev", *arguments: str) -> Program:
         """Starts it and waits until its clients can connect."""
         program = self.launch(name, *arguments)
-        program.wait_for_line("lakehead dev is ready", 60)
+        # The greeting is not written at once: its first words and its last.
+        program.wait_for_line("(?s)lakehead dev is ready.*show tables")
         return program
 
     def launch(self, name: str, *arguments: str) -> Program:
@@ -66,7 +67,7 @@ class Dev:
 
     def rows(self, query: str) -> list[dict[str, str]]:
         answer = subprocess.run([self.binary, "sql", "--lake", "lakehead-dev/lake", "--output", "csv", "-c", query], cwd=self.folder,
-                                capture_output=True, text=True, timeout=60)
+                                capture_output=True, text=True, timeout=DEADLINE_SECONDS)
         assert answer.returncode == 0, answer.stderr
         return list(csv.DictReader(io.StringIO(answer.stdout)))
 
@@ -102,5 +103,5 @@ class Service:
         return note
 
     def flush(self) -> None:
-        left = self.producer.flush(120)
+        left = self.producer.flush(DEADLINE_SECONDS)
         assert left == 0, f"{left} records were not acknowledged"

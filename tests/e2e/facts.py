@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from kafka_topic import Record, Topic
 from lake import Lake
-from program import wait_until
+from program import DEADLINE_SECONDS, wait_until
 from road import Road
 
 CONTRACT: dict[str, Any] = {"type": "record", "name": "Fact", "namespace": "shop", "lakehead.key": ["id"],
@@ -53,13 +53,13 @@ def kept(topic: Topic) -> set[int]:
     try:
         left, places = 0, []
         for number in range(topic.partitions):
-            first, end = consumer.get_watermark_offsets(TopicPartition(topic.name, number), 30)
+            first, end = consumer.get_watermark_offsets(TopicPartition(topic.name, number), DEADLINE_SECONDS)
             left += end - first
             places.append(TopicPartition(topic.name, number, first))
         consumer.assign(places)
         numbers: set[int] = set()
         while left:
-            batch = consumer.consume(min(left, 10_000), 30)
+            batch = consumer.consume(min(left, 10_000), DEADLINE_SECONDS)
             assert batch, f"{topic.name}: {left} records did not come"
             for message in batch:
                 assert message.error() is None, message.error()
@@ -70,7 +70,7 @@ def kept(topic: Topic) -> set[int]:
         consumer.close()
 
 
-def wait_caught_up(road: Road, topic: Topic, table: str, seconds: float = 90) -> None:
+def wait_caught_up(road: Road, topic: Topic, table: str, seconds: float = DEADLINE_SECONDS) -> None:
     """Until the Delta log's progress is the end of every partition; 0 and none are the same."""
     ends = topic.end_offsets()
     wait_until(f"{table} is at {ends}", lambda: road.lake.progress(table, topic.name, topic.partitions) == ends, seconds)

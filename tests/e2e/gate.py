@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import requests
 
+from program import DEADLINE_SECONDS
+
 Admits = Callable[[str | None], int]
 
 
@@ -28,7 +30,7 @@ class Gate:
                 status = gate.admits(self.headers.get("Authorization"))
                 body, kind = b"<html>who are you?</html>", "text/html"
                 if status == 200:
-                    answer = requests.get(f"{gate.url.scheme}://{gate.url.netloc}{self.path}", timeout=60)
+                    answer = requests.get(f"{gate.url.scheme}://{gate.url.netloc}{self.path}", timeout=DEADLINE_SECONDS)
                     status, body, kind = answer.status_code, answer.content, answer.headers["Content-Type"]
                 self.send_response(status)
                 self.send_header("Content-Type", kind)

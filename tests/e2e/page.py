@@ -17,9 +17,10 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from program import DEADLINE_SECONDS
+
 # A question may be asked before the answer is in the lake; what changes something is done once.
 QUESTIONS = re.compile(r"^(lakehead sql|kcat .* -[LC] |curl -s http)")
-PATIENCE = 60
 
 
 @dataclass
@@ -70,11 +71,11 @@ class Reader:
         return commands
 
     def run(self, block: Block, expected: list[str]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while True:
             # Its shell's options are the test's: a command that fails in the middle of a block is a failure.
             done = subprocess.run(["bash", "-euo", "pipefail", "-c", self.said(block.text)], cwd=self.folder, env=self.environment, text=True,
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE)
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=DEADLINE_SECONDS)
             as_said = (done.returncode != 0) == ("fails" in block.words)
             missing = first_missing(expected, done.stdout)
             if as_said and missing is None:

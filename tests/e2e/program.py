@@ -10,9 +10,12 @@ import subprocess
 import time
 from collections.abc import Callable
 
+# Ends what would hang, and nothing else: many times what anything here takes on a machine that is busy with other things.
+DEADLINE_SECONDS = 180.0
 
-def wait_until(what: str, holds: Callable[[], object], seconds: float) -> None:
-    """Waits on a condition, never on a clock; the deadline only ends what would hang."""
+
+def wait_until(what: str, holds: Callable[[], object], seconds: float = DEADLINE_SECONDS) -> None:
+    """Waits on a condition, never on a clock."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -45,27 +48,27 @@ class Program:
         was_alive = self.alive()
         if was_alive:
             self.signal(signal.SIGKILL)
-        code = self.process.wait(30)
+        code = self.process.wait(DEADLINE_SECONDS)
         return was_alive and code == -signal.SIGKILL
 
-    def end(self, seconds: float = 30) -> int:
+    def end(self, seconds: float = DEADLINE_SECONDS) -> int:
         """SIGTERM, then its exit code."""
         if self.alive():
             self.signal(signal.SIGTERM)
         return self.wait(seconds)
 
-    def wait(self, seconds: float) -> int:
+    def wait(self, seconds: float = DEADLINE_SECONDS) -> int:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} still runs after {seconds:.0f} s; end of its log:\n{self.text[-3000:]}") from None
 
-    def wait_for_line(self, pattern: str, seconds: float) -> None:
+    def wait_for_line(self, pattern: str, seconds: float = DEADLINE_SECONDS) -> None:
         def said() -> bool:
             return re.search(pattern, self.text) is not None
         wait_until(f"{self.name} logs /{pattern}/", lambda: said() or not self.alive(), seconds)
         assert said(), f"{self.name} ended ({self.process.returncode}) before it logged /{pattern}/:\n{self.text[-3000:]}"
 
-    def aborted_at(self, window: str, seconds: float = 60) -> bool:
+    def aborted_at(self, window: str, seconds: float = DEADLINE_SECONDS) -> bool:
         """Whether it ended by an abort in a named window of the faults build, and said so."""
         return self.wait(seconds) == -signal.SIGABRT and window in self.text

@@ -7,15 +7,16 @@ import socket
 import threading
 from urllib.parse import urlsplit, urlunsplit
 
+from parts import free_port
+from program import DEADLINE_SECONDS
+
 
 class Proxy:
     """Forwards to an address while open; refuses connections while cut; takes them and says nothing while frozen."""
 
     def __init__(self, url: str):
         self.parts = urlsplit(url)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.listener: socket.socket | None = None
         self.flowing = threading.Event()
         self.flowing.set()
@@ -44,7 +45,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = listener.accept()
-                server = socket.create_connection((self.parts.hostname, self.parts.port), 10)
+                server = socket.create_connection((self.parts.hostname, self.parts.port), DEADLINE_SECONDS)
                 for source, target in ((client, server), (server, client)):
                     threading.Thread(target=pump, args=(source, target, self.flowing), daemon=True).start()
 

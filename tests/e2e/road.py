@@ -13,11 +13,15 @@ from typing import Any
 
 from kafka_topic import Topic
 from lake import PIPELINE, Lake
-from program import Program, wait_until
+from program import DEADLINE_SECONDS, Program, wait_until
 from shop import CONTRACT, TABLE
 
-# A kill costs the group one session timeout before the partitions move, so it is short here.
-GROUP_PROPERTIES = {"session.timeout.ms": "2000", "heartbeat.interval.ms": "300", "fetch.queue.backoff.ms": "10"}
+# Long enough that a writer on a machine that is busy with other things stays in its group, which costs nothing where none is killed.
+GROUP_PROPERTIES = {"session.timeout.ms": "10000", "heartbeat.interval.ms": "300", "fetch.queue.backoff.ms": "10"}
+# For tests that kill writers, as a kill costs the group one session before the partitions move; who is starved may lose his session.
+MORTAL = {"session.timeout.ms": "2000"}
+# For tests that are wrong about a writer that loses its session, as its buffers are then read again.
+PATIENT = {"session.timeout.ms": "150000"}
 FLUSHES = {"flush_rows_max": 20_000, "flush_age_max": "1s", "checkpoint_interval": 10}
 
 
@@ -80,7 +84,7 @@ class Road:
                **environment: str) -> Program:
         return self.start(name, "write", "--config", config, *(["--once"] if once else []), faults=faults, **environment)
 
-    def write_once(self, name: str = "drain", seconds: float = 120, config: str = "lakehead.toml") -> None:
+    def write_once(self, name: str = "drain", seconds: float = DEADLINE_SECONDS, config: str = "lakehead.toml") -> None:
         program = self.writer(name, once=True, config=config)
         code = program.wait(seconds)
         assert code == 0, f"write --once ended with {code}:\n{program.text[-3000:]}"
@@ -90,12 +94,12 @@ class Road:
         holds until its session ends."""
         program = self.writer("write-all")
         # A topic that is already copied says nothing of the writer: not before it stands does SIGTERM mean "commit and end".
-        program.wait_for_line("partitions assigned", 60)
+        program.wait_for_line("partitions assigned")
         self.wait_committed(topic, table)
         code = program.end()
         assert code == 0, f"the writer ended with {code}:\n{program.text[-3000:]}"
 
-    def wait_committed(self, topic: Topic, table: str = TABLE, seconds: float = 120) -> None:
+    def wait_committed(self, topic: Topic, table: str = TABLE, seconds: float = DEADLINE_SECONDS) -> None:
         """Waits until the Delta log's progress is the end of every partition."""
         ends = topic.end_offsets()
         wait_until(f"progress of {topic.name} reaches {ends}", lambda: self.lake.progress(table, topic.name, topic.partitions) == ends,
@@ -107,10 +111,10 @@ class Road:
         assert answer.returncode == 0, f"exit {answer.returncode}: {answer.stderr[-2000:]}"
         return list(csv.DictReader(io.StringIO(answer.stdout)))
 
-    def run_sql(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    def run_sql(self, *arguments: str, stdin: str | None = None, seconds: float = DEADLINE_SECONDS) -> subprocess.CompletedProcess[str]:
         return self.run("sql", *arguments, stdin=stdin, seconds=seconds)
 
-    def run(self, *arguments: str, stdin: str | None = None, seconds: float = 60,
+    def run(self, *arguments: str, stdin: str | None = None, seconds: float = DEADLINE_SECONDS,
             environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """A command that ends by itself."""
         return subprocess.run([self.binary, *arguments], cwd=self.folder, env=os.environ | self.environment | (environment or {}),

@@ -14,6 +14,7 @@ import requests
 from confluent_kafka import Message
 
 from kafka_topic import Record
+from program import DEADLINE_SECONDS
 
 TABLE = "shop.purchase"
 NAMESPACE = "shop.purchase"
@@ -115,7 +116,7 @@ class Avro:
 
 
 def register(registry: str, subject: str, schema: dict[str, Any]) -> int:
-    answer = requests.post(f"{registry}/subjects/{subject}/versions", json={"schema": json.dumps(schema)}, timeout=60)
+    answer = requests.post(f"{registry}/subjects/{subject}/versions", json={"schema": json.dumps(schema)}, timeout=DEADLINE_SECONDS)
     answer.raise_for_status()
     return int(answer.json()["id"])
 

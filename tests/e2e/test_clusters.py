@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -15,6 +16,7 @@ from gate import Gate
 from kafka_topic import Topic
 from listeners import Listeners
 from oracle import judge
+from pair import GOES_ON
 from road import Road, shop_topic
 from test_parts import TOPIC, forget_topic
 from writer_http import WriterHttp
@@ -42,7 +44,7 @@ def assert_landed(road: Road, topic: Topic) -> None:
 def test_sasl_over_tls(mechanism: str, road: Road, topic: Topic, listeners: Listeners) -> None:
     road.configure(shop_topic(topic), bootstrap=listeners.sasl_ssl, properties=listeners.sasl(mechanism) | listeners.authority)
     writer = road.writer(once=True, **listeners.password)
-    assert writer.wait(120) == 0, writer.text[-3000:]
+    assert writer.wait() == 0, writer.text[-3000:]
     assert listeners.password["KAFKA_PASSWORD"] not in writer.text
     assert_landed(road, topic)
 
@@ -52,7 +54,7 @@ def test_the_demos_service_is_let_in_too(road: Road, listeners: Listeners) -> No
     forget_topic(road.bootstrap)
     road.configure({"name": TOPIC}, bootstrap=listeners.sasl_ssl, properties=listeners.sasl("SCRAM-SHA-512") | listeners.authority)
     producer = road.start("producer", "demo", "produce", "--config", "lakehead.toml", **listeners.password)
-    assert producer.wait(180) == 0, producer.text[-3000:]
+    assert producer.wait() == 0, producer.text[-3000:]
     assert sum(Topic(road.bootstrap, TOPIC, 4).end_offsets()) == 80_406
 
 
@@ -66,7 +68,7 @@ def test_authorities_of_the_system(road: Road, topic: Topic, listeners: Listener
     """The usual variable of OpenSSL's programs names them, although librdkafka brings an OpenSSL of its own."""
     road.configure(shop_topic(topic), bootstrap=listeners.sasl_ssl, properties=listeners.sasl("PLAIN"))
     writer = road.writer(once=True, SSL_CERT_FILE=str(listeners.certificates / "ca.pem"), **listeners.password)
-    assert writer.wait(120) == 0, writer.text[-3000:]
+    assert writer.wait() == 0, writer.text[-3000:]
     assert_landed(road, topic)
 
 
@@ -77,18 +79,22 @@ def refusals(listeners: Listeners, road: Road) -> dict[str, tuple[str, dict[str,
         "wrong password": (listeners.sasl_ssl, listeners.sasl("SCRAM-SHA-512") | known, "invalid credentials"),
         "wrong mechanism": (listeners.sasl_ssl, listeners.sasl("SCRAM-SHA-256") | known, "SCRAM-SHA-256"),
         "unknown authority": (listeners.sasl_ssl, listeners.sasl("PLAIN"), "certificate verify failed"),
-        "no certificate": (listeners.mtls, {"security.protocol": "SSL"} | known, "certificate"),
+        # By TLS 1.3 the client has sent a request before the server looks for the certificate: that it lacks one may be lost in a reset.
+        "no certificate": (listeners.mtls, {"security.protocol": "SSL"} | known, "certificate|cannot be reached"),
         "no tls": (listeners.mtls, {}, "cannot be reached"),
     }
 
 
 def test_refusals_are_named_and_show_no_secret(road: Road, listeners: Listeners) -> None:
+    writers = {}
     for what, (address, properties, said) in refusals(listeners, road).items():
-        road.configure({"name": "shop.purchase"}, bootstrap=address, properties=properties)
-        writer = road.writer(what.replace(" ", "-"), once=True, KAFKA_PASSWORD=SECRET)
-        assert writer.wait(60) == 3, (what, writer.text[-2000:])
+        name = what.replace(" ", "-")
+        config = road.configure({"name": "shop.purchase"}, file=f"{name}.toml", bootstrap=address, properties=properties)
+        writers[what, said] = road.writer(name, once=True, config=config, KAFKA_PASSWORD=SECRET)
+    for (what, said), writer in writers.items():
+        assert writer.wait() == 3, (what, writer.text[-2000:])
         last = writer.text[writer.text.index("error: "):]
-        assert said in last, (what, last)
+        assert re.search(said, last), (what, last)
         assert SECRET not in writer.text, what
 
 
@@ -102,10 +108,10 @@ def test_a_registry_that_does_not_let_us_in_stops_who_needs_it(road: Road, topic
                        access={"username": "lakehead", "password": {"env": "PASSWORD"}})
         writer = road.writer(PASSWORD=SECRET)
         http.wait_stopped("shop.purchase", "registry_refused")
-        writer.wait_for_line(r"refuses this client.*403", 60)
+        writer.wait_for_line(r"refuses this client.*403")
         facts.wait_caught_up(road, other, "shop.fact")
         gate.admits = lambda header: 200 if header == known else 401
-        road.wait_committed(topic, seconds=120)
+        road.wait_committed(topic, seconds=GOES_ON)
         assert writer.end() == 0
         assert SECRET not in writer.text
     assert_landed(road, topic)
@@ -137,8 +143,8 @@ def test_s3_by_profile(s3_road: Road, listeners: Listeners) -> None:
     files = {"AWS_SHARED_CREDENTIALS_FILE": str(road.folder / "credentials"), "AWS_CONFIG_FILE": str(road.folder / "config")}
     road.configure(shop_topic(topic), options={"aws_profile": "wrong", "aws_allow_http": True})
     writer = road.writer("wrong", once=True, **files)
-    assert writer.wait(60) == 3 and SECRET not in writer.text, writer.text[-2000:]
+    assert writer.wait() == 3 and SECRET not in writer.text, writer.text[-2000:]
     road.configure(shop_topic(topic), options={"aws_profile": "lake", "aws_allow_http": True})
     writer = road.writer("by-profile", once=True, **files)
-    assert writer.wait(120) == 0, writer.text[-3000:]
+    assert writer.wait() == 0, writer.text[-3000:]
     assert_landed(road, topic)

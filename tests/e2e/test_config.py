@@ -7,7 +7,7 @@ import tomllib
 
 import facts
 import shop
-from program import wait_until
+from program import DEADLINE_SECONDS, wait_until
 from road import Road
 from writer_http import WriterHttp
 
@@ -16,7 +16,7 @@ SECRET = "hunter2-is-never-shown"
 
 def asked(road: Road, question: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([road.binary, "config", question, "--config", "lakehead.toml"], cwd=road.folder, capture_output=True, text=True,
-                          timeout=30)
+                          timeout=DEADLINE_SECONDS)
 
 
 def test_a_good_file(road: Road) -> None:
@@ -43,7 +43,7 @@ def test_every_problem_at_once(road: Road) -> None:
                  "system", "unclosed group"):
         assert said in checked.stderr, (said, checked.stderr)
     written = road.writer()
-    assert written.wait(30) == 2 and SECRET not in written.text
+    assert written.wait() == 2 and SECRET not in written.text
 
 
 def test_tables_that_collide_or_are_reserved(road: Road) -> None:
@@ -71,9 +71,9 @@ def test_topics_that_are_found_later_collide_alone(road: Road) -> None:
     road.configure({"match": f"{road.name}\\..*"}, http=http.address)
     writer = road.writer()
     for topic in topics[1:3]:
-        writer.wait_for_line(f'{topic.name}\\b', 60)
+        writer.wait_for_line(f'{topic.name}\\b')
     codes = {topics[1].name: "table_taken", topics[2].name: "table_unnamed"}
-    wait_until("they are told", lambda: {topic: why["code"] for topic, why in http.ready().get("refused", {}).items()} == codes, 60)
+    wait_until("they are told", lambda: {topic: why["code"] for topic, why in http.ready().get("refused", {}).items()} == codes)
     told = {name for name in http.metrics() if name.startswith("lakehead_topic_refused")}
     assert told == {f'lakehead_topic_refused{{topic="{topic}"}}' for topic in codes}
     status = road.run("status", "--config", "lakehead.toml")
@@ -93,9 +93,9 @@ def test_a_contract_that_comes_later_is_read(road: Road) -> None:
     road.configure({"match": f"{road.name}\\.(.*)", "table": "shop.$1", "format": "json", "shape": "upsert", "contract": "$1.avsc"},
                    http=http.address)
     writer = road.writer()
-    wait_until("the topic is told", lambda: http.ready().get("refused", {}).get(topic.name, {}).get("code") == "contract_unreadable", 60)
+    wait_until("the topic is told", lambda: http.ready().get("refused", {}).get(topic.name, {}).get("code") == "contract_unreadable")
     (road.folder / "fact.avsc").write_text("{")
-    writer.wait_for_line(r"fact\.avsc.*EOF", 60)
+    writer.wait_for_line(r"fact\.avsc.*EOF")
     road.contract(facts.CONTRACT, "fact.avsc")
     facts.wait_caught_up(road, topic, "shop.fact")
     facts.assert_landed_once(road.lake, "shop.fact", range(20))

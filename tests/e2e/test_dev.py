@@ -20,7 +20,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from dev import ROW, TABLE, Dev, Service
 from page import Reader
-from program import Program, wait_until
+from program import DEADLINE_SECONDS, Program, wait_until
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "dev.md"
 KILLS = int(os.environ.get("LAKEHEAD_TEST_DEV_KILLS", 8))
@@ -68,7 +68,7 @@ def test_what_it_says_to_go_on_with_works(running: Dev) -> None:
     assert sql and any(line.startswith("kcat") for line in commands) and any(line.startswith("curl") for line in commands)
     path = search_path(running.folder, running.binary)
     done = subprocess.run(["bash", "-c", sql[0]], cwd=running.folder, env=os.environ | {"PATH": f"{path}:{os.environ['PATH']}"},
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=DEADLINE_SECONDS)
     assert done.returncode == 0, done.stderr
 
 
@@ -93,7 +93,7 @@ def test_killed_and_started_again(dev: Dev) -> None:
     service.flush()
     try:
         assert len(service.acknowledged) == number
-        wait_until("every record is committed", lambda: dev.changes() >= number, 120)
+        wait_until("every record is committed", lambda: dev.changes() >= number)
         assert_whole(dev, service)
         for kill, schema_id in ids.items():
             kept = SchemaRegistryClient({"url": dev.registry}).get_schema(schema_id)
@@ -168,18 +168,18 @@ def test_plain_json_lands_with_the_columns_of_its_first_records(dev: Dev) -> Non
         producer.produce("shop.click", value=json.dumps({"page": f"/{number % 5}", "ms": number, "ratio": number / 4, "first": number == 0}))
         producer.produce("shop.cart", key=json.dumps({"cart": number % 10}), value=json.dumps({"cart": number % 10, "total": number}))
     producer.produce("shop.cart", key=json.dumps({"cart": 3}), value=None)
-    assert producer.flush(30) == 0
+    assert producer.flush(DEADLINE_SECONDS) == 0
     try:
-        wait_until("the clicks are rows", lambda: dev.lake.exists("shop.click") and dev.count("shop.click") == 100, 60)
+        wait_until("the clicks are rows", lambda: dev.lake.exists("shop.click") and dev.count("shop.click") == 100)
         [sums] = dev.rows("SELECT sum(ms) AS ms, sum(ratio) AS ratio, count(*) FILTER (WHERE first) AS first FROM shop.click")
         assert (int(sums["ms"]), float(sums["ratio"]), int(sums["first"])) == (4950, 1237.5, 1)
-        wait_until("the carts are rows", lambda: dev.lake.exists("shop.cart") and dev.count("shop.cart") == 9, 60)
+        wait_until("the carts are rows", lambda: dev.lake.exists("shop.cart") and dev.count("shop.cart") == 9)
         carts = dev.rows("SELECT cart, total FROM shop.cart")
         assert {int(row["cart"]): int(row["total"]) for row in carts} == {cart: 90 + cart for cart in range(10) if cart != 3}
         # What comes among the first records would stop the table instead: its columns could not be told.
         producer.produce("shop.click", value=json.dumps({"page": "/", "ms": "long", "ratio": 1.5, "first": False}))
-        assert producer.flush(30) == 0
-        wait_until("what does not fit is told", lambda: dev.count("system.dead_letters") == 1, 60)
+        assert producer.flush(DEADLINE_SECONDS) == 0
+        wait_until("what does not fit is told", lambda: dev.count("system.dead_letters") == 1)
         [dead] = dev.rows("SELECT _topic, _offset, error FROM system.dead_letters")
         assert (dead["_topic"], dead["_offset"]) == ("shop.click", "100") and '"ms"' in dead["error"]
         assert program.end() == 0, program.text[-3000:]
@@ -190,16 +190,16 @@ def test_plain_json_lands_with_the_columns_of_its_first_records(dev: Dev) -> Non
 def test_ctrl_c_commits_and_a_directory_that_cannot_be_is_named(dev: Dev) -> None:
     (dev.folder / "file").write_text("")
     refused = dev.launch("refused", "--dir", "file/below")
-    assert refused.wait(60) == 1 and "cannot make file/below" in refused.text, refused.text
+    assert refused.wait() == 1 and "cannot make file/below" in refused.text, refused.text
     program = dev.start()
     service = Service(dev)
     service.publish({"id": 1, "item": "lamp", "quantity": 2})
     service.flush()
-    program.wait_for_line("partitions assigned", 60)
+    program.wait_for_line("partitions assigned")
     program.signal(signal.SIGINT)
-    assert program.wait(60) == 0, program.text[-3000:]
+    assert program.wait() == 0, program.text[-3000:]
     again = dev.start("again")
-    wait_until("the record is a row", lambda: dev.changes() == 1, 60)
+    wait_until("the record is a row", lambda: dev.changes() == 1)
     assert again.end() == 0
 
 
@@ -210,12 +210,12 @@ def test_a_directory_and_ports_are_had_by_one(dev: Dev, binary: pathlib.Path, tm
         taken = str(holder.getsockname()[1])
         for option in ("--kafka-port", "--registry-port"):
             refused = launched(binary, tmp_path, f"dev{option}", "dev", *ports(**{option: taken}))
-            assert refused.wait(60) == 1
+            assert refused.wait() == 1
             assert option in refused.text and taken in refused.text, refused.text
     # Whoever was refused holds nothing: the directory is free.
     first = dev.start()
     second = launched(binary, tmp_path, "second", "dev", *ports())
-    assert second.wait(60) == 1
+    assert second.wait() == 1
     assert "in use by another" in second.text and "lakehead-dev" in second.text, second.text
     assert first.alive() and first.end() == 0
 
@@ -238,5 +238,5 @@ def launched(binary: pathlib.Path, folder: pathlib.Path, name: str, *arguments: 
 ])
 def test_wrong_usage_is_said_before_anything_starts(binary: pathlib.Path, tmp_path: pathlib.Path, arguments: list[str], named: str) -> None:
     refused = launched(binary, tmp_path, "wrong", "dev", *arguments)
-    assert refused.wait(60) == 2 and named in refused.text, refused.text
+    assert refused.wait() == 2 and named in refused.text, refused.text
     assert not (tmp_path / "lakehead-dev").exists()

@@ -11,7 +11,7 @@ import termios
 import time
 
 from dev import TABLE, Dev, Service
-from program import wait_until
+from program import DEADLINE_SECONDS, wait_until
 
 
 def controlled() -> None:
@@ -32,7 +32,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.screen, text.encode())
 
-    def wait_for(self, text: str, seconds: float = 60) -> None:
+    def wait_for(self, text: str, seconds: float = DEADLINE_SECONDS) -> None:
         """Waits for a text that comes after everything waited for before."""
         deadline = time.monotonic() + seconds
         while text not in self.seen:
@@ -52,7 +52,7 @@ def test_the_prompt(dev: Dev) -> None:
         service = Service(dev)
         service.publish({"id": 7, "item": "lamp", "quantity": 2})
         service.flush()
-        wait_until("the record is committed", lambda: dev.changes() == 1, 60)
+        wait_until("the record is committed", lambda: dev.changes() == 1)
         terminal.type("select item, quantity + 40 as n\n")
         terminal.wait_for("..> ")
         terminal.type(f"from {TABLE};\n")
@@ -70,7 +70,7 @@ def test_the_prompt(dev: Dev) -> None:
         terminal.wait_for("purchase_changes")
         terminal.wait_for("lakehead> ")
         terminal.type("\x04")
-        assert terminal.process.wait(60) == 0
+        assert terminal.process.wait(DEADLINE_SECONDS) == 0
     finally:
         terminal.process.kill()
         terminal.process.wait()

@@ -15,11 +15,11 @@ import shop
 from kafka_topic import Topic
 from oracle import Verdict, judge_purchases
 from program import Program, wait_until
-from road import Road, shop_topic
+from road import MORTAL, Road, shop_topic
 
 CHANGES = int(os.environ.get("LAKEHEAD_TEST_CHANGES", 200_000))
 KILLS = int(os.environ.get("LAKEHEAD_TEST_KILLS", 20))
-SESSION_TIMEOUT = 2.0
+SESSION_SECONDS = float(MORTAL["session.timeout.ms"]) / 1000
 
 
 class Writers:
@@ -43,7 +43,7 @@ class Writers:
         """SIGSTOP until the group has given its partitions away, then SIGCONT: it comes back with old buffers."""
         victim = self.running[self.dice.randrange(2)]
         victim.signal(signal.SIGSTOP)
-        threading.Event().wait(3 * SESSION_TIMEOUT)
+        threading.Event().wait(3 * SESSION_SECONDS)
         victim.signal(signal.SIGCONT)
         self.stops += 1
 
@@ -56,7 +56,7 @@ def test_exactly_once_while_writers_are_killed(s3_road: Road) -> None:
     dice = random.Random(seed)
     topic = road.topic(partitions=8)
     avro = shop.Avro(road.registry, topic.name)
-    road.configure(shop_topic(topic), flush_rows_max=10_000)
+    road.configure(shop_topic(topic), properties=MORTAL, flush_rows_max=10_000)
     produced = threading.Event()
     failure: list[BaseException] = []
 
@@ -78,10 +78,10 @@ def test_exactly_once_while_writers_are_killed(s3_road: Road) -> None:
         threading.Event().wait(dice.uniform(0.3, 6.0))
         writers.kill_one()
         if writers.kills in (KILLS // 3, 2 * KILLS // 3) and writers.stops < 2:
-            wait_until("both writers run", lambda: all(writer.alive() for writer in writers.running), 10)
+            wait_until("both writers run", lambda: all(writer.alive() for writer in writers.running))
             writers.stop_one_past_its_session()
     assert not failure, failure
-    road.wait_committed(topic, seconds=180)
+    road.wait_committed(topic)
     codes = [writer.end() for writer in writers.running]
     verdict = judge_purchases(road.lake, topic, avro)
     print(f"{writers.kills} kills, {writers.stops} stops past the session; {verdict}")

@@ -20,10 +20,10 @@ def rows(road: Road, table: str) -> int:
 
 def stopped_with(writer: Program, words: str, road: Road, other: Topic, avro: shop.Avro) -> None:
     """The writer names what is wrong, and the other table's next changes land all the same."""
-    writer.wait_for_line(words, 60)
+    writer.wait_for_line(words)
     before = rows(road, OTHER)
     other.produce(avro.records(1_000, 1_100))
-    wait_until("the other table goes on", lambda: rows(road, OTHER) > before, 60)
+    wait_until("the other table goes on", lambda: rows(road, OTHER) > before)
     assert writer.alive()
 
 
@@ -57,7 +57,7 @@ def test_a_wrong_configuration_leaves_nothing_behind(road: Road) -> None:
     topic.produce([*avro.records(40, 80), Record(None, b"no key of the table")])
     road.configure(shop_topic(topic, key=["note"]))
     writer = road.writer("wrong", once=True)
-    assert writer.wait(60) == 5 and 'its key is ["id"], not ["note"]' in writer.text, writer.text
+    assert writer.wait() == 5 and 'its key is ["id"], not ["note"]' in writer.text, writer.text
     road.configure(shop_topic(topic))
     road.write_once()
     verdict = judge_purchases(road.lake, topic, avro)
@@ -74,7 +74,7 @@ def test_a_topic_that_goes_while_its_partition_waits_for_a_schema(road: Road) ->
     road.configure(shop_topic(topic), facts.settings(road, other, "shop.fact"), http=http.address, registry=proxy.url)
     writer = road.writer()
     facts.wait_caught_up(road, other, "shop.fact")
-    wait_until("it waits for the registry", lambda: http.metrics()["lakehead_registry_retries_total"] > 0, 60)
+    wait_until("it waits for the registry", lambda: http.metrics()["lakehead_registry_retries_total"] > 0)
     topic.delete()
     proxy.mend()
     http.wait_stopped(shop.TABLE, "topic_missing")

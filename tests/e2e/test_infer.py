@@ -69,10 +69,10 @@ def test_a_new_field_in_the_first_record_of_all_costs_no_record(road: Road) -> N
     topic.produce([record(id=9, z=1), record(id=10)])
     road.write_once("grown")
     writer = road.writer()
-    wait_until("nothing is missing", lambda: road.lake.progress(shop.TABLE, topic.name, 1) == topic.end_offsets(), 60)
+    wait_until("nothing is missing", lambda: road.lake.progress(shop.TABLE, topic.name, 1) == topic.end_offsets())
     topic.produce([record(id=1, y="new"), record(id=2, n=3)])
-    wait_until("all is committed", lambda: road.lake.progress(shop.TABLE, topic.name, 1) == topic.end_offsets(), 60)
-    assert writer.end(60) == 0
+    wait_until("all is committed", lambda: road.lake.progress(shop.TABLE, topic.name, 1) == topic.end_offsets())
+    assert writer.end() == 0
     assert letters(road) == []
     assert road.lake.query("SELECT _offset, id, n, z, y FROM {shop.purchase} ORDER BY 1") == [
         (0, 1, 1, None, None), (1, 2, 2, None, None), (2, 9, None, 1, None), (3, 10, None, None, None), (4, 1, None, None, "new"),
@@ -137,7 +137,7 @@ def test_two_writers_that_infer_at_once(road: Road) -> None:
         file = road.configure(shop_topic(topic, format="json", shape="upsert", infer=True), http=http.address, file=f"{name}.toml")
         writers.append(road.writer(name, config=file))
     wait_until("each has one partition", lambda: all(
-        http.get("metrics") and http.metrics()["lakehead_partitions_assigned"] == 1 for http in https), 90)
+        http.get("metrics") and http.metrics()["lakehead_partitions_assigned"] == 1 for http in https))
     rows = [(number, number / 2 if number % 2 else number) for number in range(400)]
     topic.produce(Record(json.dumps({"id": id_, "n": n} | ({"more": id_} if id_ % 2 else {})).encode(), b'{"id":%d}' % id_, id_ % 2)
                   for id_, n in rows)
@@ -178,12 +178,12 @@ def test_a_topic_that_says_nothing_of_its_rows_stops_its_table(road: Road) -> No
     http = WriterHttp.choose()
     road.configure(settings, steady, http=http.address)
     writer = road.writer()
-    writer.wait_for_line(r"shop\.purchase: .*JSON without a schema at offset 0.*infer = true", 60)
+    writer.wait_for_line(r"shop\.purchase: .*JSON without a schema at offset 0.*infer = true")
     wait_until("the other table's rows", lambda: road.lake.exists("shop.refund")
-               and road.lake.query("SELECT count(*) FROM {shop.refund}") == [(10,)], 60)
+               and road.lake.query("SELECT count(*) FROM {shop.refund}") == [(10,)])
     label = '{table="shop.purchase"}'
     wait_until("its lag is told, and grows", lambda: http.metrics().get(f"lakehead_table_lag_records{label}") == 10
-               and http.metrics()[f"lakehead_table_lag_seconds{label}"] > 0, 60)
+               and http.metrics()[f"lakehead_table_lag_seconds{label}"] > 0)
     assert writer.end() == 5
     assert letters(road) == []
     road.configure(settings | {"contract": "contract.avsc"}, steady)

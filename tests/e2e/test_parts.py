@@ -5,7 +5,7 @@ from __future__ import annotations
 from confluent_kafka.admin import AdminClient
 
 import airline_source
-from program import wait_until
+from program import DEADLINE_SECONDS, wait_until
 from road import Road
 
 TOPIC = "flights.flight"
@@ -15,7 +15,7 @@ def test_the_parts_one_by_one(s3_road: Road) -> None:
     road = s3_road
     forget_topic(road.bootstrap)
     producer = road.start("producer", "demo", "produce", "--kafka", road.bootstrap, "--registry", road.registry, "--dir", "producer")
-    assert producer.wait(180) == 0, producer.text[-3000:]
+    assert producer.wait() == 0, producer.text[-3000:]
     road.configure({"name": TOPIC})
     road.write_once()
     january = airline_source.january()
@@ -26,7 +26,7 @@ def test_the_parts_one_by_one(s3_road: Road) -> None:
     assert road.lake.query("SELECT count(*), count(DISTINCT _event_id), count(DISTINCT (_partition, _offset)) FROM {flights.flight}") == [
         (80_406, 80_406, 80_406)]
     again = road.start("producer-again", "demo", "produce", "--kafka", road.bootstrap, "--registry", road.registry, "--dir", "producer")
-    assert again.wait(60) == 0, again.text[-3000:]
+    assert again.wait() == 0, again.text[-3000:]
     road.write_once("again")
     assert road.lake.query("SELECT count(*) FROM {flights.flight}") == [(80_406,)]
 
@@ -34,6 +34,6 @@ def test_the_parts_one_by_one(s3_road: Road) -> None:
 def forget_topic(bootstrap: str) -> None:
     """A broker that is not ours alone may have the topic from an earlier run."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    if TOPIC in admin.list_topics(timeout=30).topics:
-        admin.delete_topics([TOPIC])[TOPIC].result(30)
-        wait_until("the topic is gone", lambda: TOPIC not in admin.list_topics(timeout=30).topics, 30)
+    if TOPIC in admin.list_topics(timeout=DEADLINE_SECONDS).topics:
+        admin.delete_topics([TOPIC])[TOPIC].result(DEADLINE_SECONDS)
+        wait_until("the topic is gone", lambda: TOPIC not in admin.list_topics(timeout=DEADLINE_SECONDS).topics)

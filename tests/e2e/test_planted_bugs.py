@@ -11,9 +11,11 @@ import shop
 from kafka_topic import Topic
 from oracle import Verdict, judge_purchases
 from program import wait_until
-from road import Road, shop_topic
+from road import MORTAL, Road, shop_topic
 
 CHANGES = 5_000
+# Progress alone, without rows, waits for longer than any test: the first commit is one that the bugs spoil.
+FLUSHES = {"flush_rows_max": 1_000, "flush_age_max": "1h"}
 
 
 def loaded(road: Road) -> tuple[Topic, shop.Avro]:
@@ -30,10 +32,11 @@ def planted(bug: str | None) -> dict[str, str]:
 def killed_between_commits(road: Road, bug: str | None) -> Verdict:
     """Dies between the commit of the offsets and that of the data: one and the same commit in a writer that is right."""
     topic, avro = loaded(road)
-    road.configure(shop_topic(topic), flush_rows_max=1_000)
+    road.configure(shop_topic(topic), properties=MORTAL, **FLUSHES)
     window = "offsets_between" if bug else "commit_after"
     dying = road.writer("dying", once=True, faults=True, FAILPOINTS=f"{window}=return", **planted(bug))
     assert dying.aborted_at(window), dying.text[-3000:]
+    road.configure(shop_topic(topic), properties=MORTAL)
     road.write_all(topic)
     return judge_purchases(road.lake, topic, avro)
 
@@ -41,22 +44,25 @@ def killed_between_commits(road: Road, bug: str | None) -> Verdict:
 def commit_lands_but_errs(road: Road, bug: str | None) -> Verdict:
     """The store takes the commit entry and reports an error."""
     topic, avro = loaded(road)
-    road.configure(shop_topic(topic), flush_rows_max=1_000)
+    road.configure(shop_topic(topic), **FLUSHES)
     writer = road.writer(once=True, faults=True, FAILPOINTS="commit_put=1*off->1*return(ok_then_error)->off", **planted(bug))
-    writer.wait(120)
+    writer.wait()
     road.write_once()
     return judge_purchases(road.lake, topic, avro)
 
 
 def overtaken_before_commit(road: Road, bug: str | None) -> Verdict:
-    """A writer sleeps between upload and commit while another copies everything; then it wakes with its old data."""
+    """A writer sleeps between upload and commit until another has copied everything; then it wakes with its old data."""
     topic, avro = loaded(road)
-    road.configure(shop_topic(topic), assignment="all")
-    sleeper = road.writer("sleeper", once=True, faults=True, FAILPOINTS="upload_after=1*sleep(8000)->off", **planted(bug))
+    road.configure(shop_topic(topic), assignment="all", **FLUSHES)
+    woken = road.folder / "woken"
+    sleeper = road.writer("sleeper", once=True, faults=True, FAILPOINTS=f"upload_after=1*return({woken})->off", **planted(bug))
     files = pathlib.Path(road.lake.location(shop.TABLE))
-    wait_until("the sleeper's upload", lambda: any(files.rglob("*.parquet")), 60)
+    wait_until("the sleeper's upload", lambda: any(files.rglob("*.parquet")))
     road.write_once("overtaker")
-    sleeper.wait(60)
+    assert sleeper.alive(), sleeper.text[-3000:]
+    woken.touch()
+    sleeper.wait()
     road.write_once()
     return judge_purchases(road.lake, topic, avro)
 

@@ -137,9 +137,9 @@ def test_a_topic_that_begins_with_poison_moves_on(road: Road) -> None:
     bad = produced(topic, [Record(b"poison" if number % 2 else None, b"%d" % number) for number in range(1_000)])
     road.configure(shop_topic(topic))
     writer = road.writer()
-    wait_until("500 dead letters", lambda: road.lake.exists("dead_letters") and len(letters(road)) == 500, 60)
+    wait_until("500 dead letters", lambda: road.lake.exists("dead_letters") and len(letters(road)) == 500)
     produced(topic, list(avro.records(0, 100, tombstones=False)))
-    road.wait_committed(topic, seconds=60)
+    road.wait_committed(topic)
     assert writer.end() == 0
     assert len(letters(road)) == 500
     assert_landed(road, topic, avro, set(bad), 100)
@@ -152,10 +152,10 @@ def test_a_registry_that_is_down_is_not_poison(road: Road) -> None:
     proxy = Proxy(road.registry)
     road.configure(shop_topic(topic), registry=proxy.url)
     writer = road.writer()
-    writer.wait_for_line(rf"(?i)registry.*{proxy.port}", 60)
+    writer.wait_for_line(rf"(?i)registry.*{proxy.port}")
     assert writer.alive() and not road.lake.exists("dead_letters")
     proxy.mend()
-    road.wait_committed(topic, seconds=90)
+    road.wait_committed(topic)
     assert writer.end() == 0
     assert not road.lake.exists("dead_letters") or letters(road) == {}
     assert_landed(road, topic, avro, set(), 1_000)

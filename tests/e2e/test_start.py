@@ -10,7 +10,7 @@ import pytest
 import facts
 from kafka_topic import Record, Topic
 from program import wait_until
-from road import Road
+from road import MORTAL, Road
 
 FIRST_MS = 1_700_000_000_000
 TABLE = "shop.fact"
@@ -27,7 +27,7 @@ def time(number: int) -> str:
 
 
 def configure(road: Road, topic: Topic, start: Any) -> None:
-    road.configure(facts.settings(road, topic, TABLE) | {"start": start})
+    road.configure(facts.settings(road, topic, TABLE) | {"start": start}, properties=MORTAL)
 
 
 @pytest.mark.parametrize(("start", "first"), [("earliest", 0), (time(11), 11), (time(3).replace("+00:00", "Z"), 3), (time(500), 20)],
@@ -51,7 +51,7 @@ def test_latest(road: Road) -> None:
     topic.produce(written(range(20)))
     configure(road, topic, "latest")
     writer = road.writer()
-    wait_until("the table stands at the end", lambda: road.lake.progress(TABLE, topic.name, 2) == [10, 10], 60)
+    wait_until("the table stands at the end", lambda: road.lake.progress(TABLE, topic.name, 2) == [10, 10])
     assert writer.kill()
     topic.produce(written(range(20, 30)))
     writer = road.writer("again")
@@ -68,7 +68,7 @@ def test_latest_before_there_is_a_table(road: Road) -> None:
     writer = road.writer()
     begun = "SELECT partition, first_offset FROM system.starts ORDER BY partition"
     both = [{"partition": "0", "first_offset": "10"}, {"partition": "1", "first_offset": "10"}]
-    wait_until("the beginnings are kept", lambda: road.sql(begun) == both, 60)
+    wait_until("the beginnings are kept", lambda: road.sql(begun) == both)
     assert not road.lake.exists(TABLE)
     assert writer.kill()
     topic.produce(written(range(20, 30)))

@@ -8,7 +8,7 @@ import shop
 from kafka_topic import Record, Topic
 from oracle import POISON, judge_purchases
 from program import Program
-from road import Road, shop_topic
+from road import MORTAL, Road, shop_topic
 
 CHANGES = 40_000
 POISONED = 40
@@ -23,7 +23,7 @@ def loaded(road: Road) -> tuple[Topic, shop.Avro]:
     step = CHANGES // POISONED
     topic.produce(record for first in range(0, CHANGES, step)
                   for record in [Record(POISON, b"%d" % first), *avro.records(first, first + step)])
-    road.configure(shop_topic(topic), flush_rows_max=2_000, checkpoint_interval=1)
+    road.configure(shop_topic(topic), properties=MORTAL, flush_rows_max=2_000, checkpoint_interval=1)
     return topic, avro
 
 
@@ -50,7 +50,7 @@ def test_a_writer_dies_in_window(window: str, s3_road: Road) -> None:
         if window == "rebalance_during":
             if round_:
                 # Through the window once by its own assignment; the other's joining brings the second time.
-                dying.wait_for_line("partitions assigned", 60)
+                dying.wait_for_line("partitions assigned")
             other = road.writer(f"other-{round_}")
             kills += dying.aborted_at(window)
             assert other.alive()
@@ -70,5 +70,5 @@ def test_an_ambiguous_commit(answer: str, s3_road: Road) -> None:
     topic, avro = loaded(road)
     points = "commit_put=" + "->".join(f"1*off->{times}*return({answer})" for times in (1, 1, 3, 1)) + "->off"
     writer = road.writer(once=True, faults=True, FAILPOINTS=points)
-    assert writer.wait(180) == 0, writer.text[-3000:]
+    assert writer.wait() == 0, writer.text[-3000:]
     assert_once(road, topic, avro)

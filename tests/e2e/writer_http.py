@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 import parts
-from program import wait_until
+from program import DEADLINE_SECONDS, wait_until
 
 # The stated bound of a stop.
 STOP_SECONDS = 45.0
@@ -30,7 +30,7 @@ class WriterHttp:
     def get(self, path: str) -> requests.Response | None:
         """The answer; nothing while nobody listens."""
         try:
-            return requests.get(f"http://{self.address}/{path}", timeout=15)
+            return requests.get(f"http://{self.address}/{path}", timeout=DEADLINE_SECONDS)
         except requests.ConnectionError:
             return None
 
@@ -42,7 +42,7 @@ class WriterHttp:
         assert answer.status_code == (200 if report["ready"] else 503), (answer.status_code, report)
         return report
 
-    def wait_ready(self, seconds: float = 60) -> None:
+    def wait_ready(self, seconds: float = DEADLINE_SECONDS) -> None:
         wait_until("the writer is ready", lambda: self.ready()["ready"], seconds)
 
     def stopped(self, table: str) -> str | None:
@@ -50,7 +50,7 @@ class WriterHttp:
         stopped = self.ready()["stopped"].get(table)
         return stopped["code"] if stopped else None
 
-    def wait_stopped(self, table: str, *codes: str, seconds: float = 90) -> str:
+    def wait_stopped(self, table: str, *codes: str, seconds: float = DEADLINE_SECONDS) -> str:
         found: list[str] = []
 
         def is_stopped() -> bool:
@@ -64,7 +64,7 @@ class WriterHttp:
     def families(self, plain: bool = False) -> list[Metric]:
         """What a scraper reads, which is an error to it if it is not as the format says."""
         accept = "*/*" if plain else "application/openmetrics-text; version=1.0.0; charset=utf-8"
-        answer = requests.get(f"http://{self.address}/metrics", headers={"Accept": accept}, timeout=15)
+        answer = requests.get(f"http://{self.address}/metrics", headers={"Accept": accept}, timeout=DEADLINE_SECONDS)
         expected = "text/plain; version=0.0.4; charset=utf-8" if plain else accept
         assert (answer.status_code, answer.headers["content-type"]) == (200, expected)
         return list((parse_plain if plain else parse_open_metrics)(answer.text))

@@ -11,8 +11,10 @@ LAKEHEAD_TEST_AZURE) is used as it is. A part that is not in the cache is named 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import random
 import shlex
 import shutil
 import socket
@@ -36,6 +38,7 @@ KAFKA_CLUSTER, KAFKA_OTHER_CLUSTER = "bGFrZWhlYWQtdGVzdHM", "bGFrZWhlYWQtb3RoZXI
 KAFKA_SASL_SSL, KAFKA_MTLS, KAFKA_CERTIFICATES = "LAKEHEAD_TEST_KAFKA_SASL_SSL", "LAKEHEAD_TEST_KAFKA_MTLS", "LAKEHEAD_TEST_KAFKA_CERTIFICATES"
 KAFKA, S3, REGISTRY = "LAKEHEAD_TEST_KAFKA", "LAKEHEAD_TEST_S3_ENDPOINT", "LAKEHEAD_TEST_REGISTRY"
 AZURE = "LAKEHEAD_TEST_AZURE"
+CHOSEN: set[int] = set()
 
 SERVER_PROPERTIES = """\
 process.roles=broker,controller
@@ -87,9 +90,16 @@ def place(name: str) -> pathlib.Path:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that stays free while nobody listens on it: none that the system gives to clients (a client that tries to reconnect may
+    be given the very port it tries), and none that was chosen before."""
+    first_of_clients = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(first_of_clients, 20_000))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            if port not in CHOSEN:
+                probe.bind(("127.0.0.1", port))
+                CHOSEN.add(port)
+                return port
 
 
 def answers(port: int) -> bool:
@@ -117,7 +127,7 @@ class Part:
             self.process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             env=os.environ | environment)
 
-    def wait_ready(self, patience: float = 120) -> None:
+    def wait_ready(self, patience: float = 300) -> None:
         deadline = time.monotonic() + patience
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -11,7 +11,8 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Ends what would hang, and nothing else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Received {
@@ -79,7 +80,7 @@ pub(crate) fn producer_with(servers: &str, settings: &[(&str, &str)]) -> FutureP
         .set("bootstrap.servers", servers)
         .set("enable.idempotence", "true")
         .set("acks", "all")
-        .set("message.timeout.ms", "30000");
+        .set("message.timeout.ms", "120000");
     for (name, value) in settings {
         config.set(*name, *value);
     }

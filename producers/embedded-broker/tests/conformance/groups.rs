@@ -31,10 +31,8 @@ pub(crate) async fn a_group_resumes_where_it_committed(servers: String) {
     drop(committed);
     drop(first);
 
-    let started = Instant::now();
     let second = member(&servers, &topic, &group);
     let received = receive(&second, 61);
-    assert!(started.elapsed() < Duration::from_secs(20));
     let count = |partition| {
         let mut records = received
             .iter()
@@ -78,7 +76,13 @@ pub(crate) async fn the_members_that_stay_share_what_one_left(servers: String) {
 pub(crate) async fn a_member_that_vanishes_is_replaced(servers: String) {
     let topic = create_topic(&servers, "vanished", 2).await;
     let group = unique("vanished");
-    let settings = [("group.instance.id", "one"), ("group.id", &group)];
+    // Whoever waits for its session to end waits for longer than this test.
+    let settings = [
+        ("group.instance.id", "one"),
+        ("group.id", &group),
+        ("session.timeout.ms", "280000"),
+        ("max.poll.interval.ms", "300000"),
+    ];
     let vanishing = consumer_with(&servers, &settings);
     vanishing.subscribe(&[&topic]).unwrap();
     share(&[&vanishing], &[2]);
@@ -86,9 +90,7 @@ pub(crate) async fn a_member_that_vanishes_is_replaced(servers: String) {
     drop(vanishing);
     let again = consumer_with(&servers, &settings);
     again.subscribe(&[&topic]).unwrap();
-    let started = Instant::now();
     share(&[&again], &[2]);
-    assert!(started.elapsed() < Duration::from_secs(20));
 }
 
 /// Waits until so many partitions are with these members, in any order.

@@ -1,7 +1,7 @@
 //! Records: what is sent is what comes back, once and in order.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer as _;
@@ -223,7 +223,11 @@ pub(crate) async fn a_record_too_large_is_refused(servers: String) {
 
 pub(crate) async fn a_waiting_consumer_is_woken(servers: String) {
     let topic = create_topic(&servers, "woken", 1).await;
-    let settings = [("fetch.wait.max.ms", "10000")];
+    // A consumer that is not woken waits for longer than this test.
+    let settings = [
+        ("fetch.wait.max.ms", "280000"),
+        ("socket.timeout.ms", "300000"),
+    ];
     let consumer = consumer_with(&servers, &settings);
     let mut assignment = rdkafka::TopicPartitionList::new();
     assignment
@@ -236,8 +240,6 @@ pub(crate) async fn a_waiting_consumer_is_woken(servers: String) {
     // Now its fetch waits at the broker.
     assert!(consumer.poll(Duration::from_millis(1000)).is_none());
     send(&producer, Record::to(&topic).payload(b"second")).await;
-    let acknowledged = Instant::now();
     let message = consumer.poll(PATIENCE).unwrap().unwrap();
     assert_eq!(Received::from(message).text(), "second");
-    assert!(acknowledged.elapsed() < Duration::from_secs(2));
 }
