@@ -1,6 +1,5 @@
 //! One topic's way from record bytes to column buffers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use columnar::{ChangeDecoder, ChangeSchema, KeyDecoder, UnknownFields};
@@ -67,7 +66,7 @@ pub(crate) struct Lane {
     samples: Samples,
     writers: WriterSchemas,
     values: Known<ChangeDecoder>,
-    keys: HashMap<WriterSchema, Result<KeyDecoder, Reason>>,
+    keys: Known<KeyDecoder>,
     plain: Option<Plain>,
 }
 
@@ -93,7 +92,7 @@ impl Lane {
             samples: Samples::default(),
             writers: WriterSchemas::of(&route),
             values: Known::new(),
-            keys: HashMap::new(),
+            keys: Known::new(),
             plain: None,
             route,
         };
