@@ -76,8 +76,8 @@ async fn a_table_that_is_made_while_it_is_looked_for_is_found() {
     let maker = DeltaLog::new(Arc::clone(&inner));
     let made = move |missed: &Path| {
         if *missed == entry_path(0) {
-            let made = put(&maker, 0, &[Protocol::PLAIN.into(), metadata().into()]);
-            made.now_or_never().unwrap();
+            let actions = [Protocol::PLAIN.into(), metadata().into()];
+            put(&maker, 0, &actions).now_or_never().unwrap();
         }
     };
     let log = DeltaLog::new(Arc::new(FaultStore::after_misses(inner, made)));
