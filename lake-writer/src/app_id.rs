@@ -40,6 +40,15 @@ impl<'a> AppIds<'a> {
         format!("{}/{partition}/ordinal/{source}", self.pipeline)
     }
 
+    /// Whether this is a [`Self::sequence`] or an [`Self::ordinal`] of any source.
+    pub(crate) fn is_of_source(app_id: &str) -> bool {
+        let mut parts = app_id.splitn(5, '/').skip(3);
+        matches!(
+            (parts.next(), parts.next()),
+            (Some("sequence" | "ordinal"), Some(_))
+        )
+    }
+
     /// The mark of the record before the next offset.
     pub(crate) fn last_record(self, partition: &TopicPartition) -> String {
         format!("{}/{partition}/last_record", self.pipeline)
@@ -86,5 +95,30 @@ impl<'a> AppIds<'a> {
     /// In the table of gaps: a number of the last gap recorded at a place.
     pub(crate) fn last_gap(self, place: &dyn Display, what: &str) -> String {
         format!("{}/gaps/{place}/{what}", self.pipeline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_a_source_is_told_from_what_belongs_to_a_partition() {
+        let (ids, partition) = (AppIds::new("p"), TopicPartition::new("a.b", 3));
+        for source in ["/orders", "", "https://x/sequence/1"] {
+            assert!(AppIds::is_of_source(&ids.sequence(&partition, source)));
+            assert!(AppIds::is_of_source(&ids.ordinal(&partition, source)));
+        }
+        let odd = TopicPartition::new("sequence", 0);
+        for others in [
+            ids.progress(&partition),
+            ids.last_record(&partition),
+            ids.generation(&partition),
+            ids.partition_count("sequence"),
+            ids.gaps_passed(&odd),
+            ids.progress(&odd),
+        ] {
+            assert!(!AppIds::is_of_source(&others), "{others}");
+        }
     }
 }

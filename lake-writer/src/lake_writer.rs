@@ -15,11 +15,12 @@ use std::time::Duration;
 use lake_store::LakeStore;
 use schemas::{SchemaRegistry, TableName, TopicPartition};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::clock::Clock;
+use crate::dead_letters_log::DeadLettersLog;
 use crate::entropy::Entropy;
 use crate::error::WriterError;
 use crate::lane::Lane;
@@ -95,6 +96,9 @@ pub struct LakeWriter<L> {
     /// When topics are looked for next; `None` before the first time.
     discover_at: Option<Instant>,
     lake: LakeStore,
+    dead_letters: Arc<DeadLettersLog>,
+    /// One table's data files are written anew at a time.
+    rewrites: Arc<Semaphore>,
     lanes: Vec<Lane>,
     partitions: Vec<Partition>,
     schemas: SchemaCache,
@@ -135,7 +139,9 @@ impl<L: RecordLog> LakeWriter<L> {
         parts: Parts,
     ) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
-        let entropy = Arc::clone(&parts.entropy);
+        let (clock, entropy) = (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
+        let lake = parts.lake.map_store(crate::faults::wrap);
+        let dead_letters = DeadLettersLog::new(&lake, clock, Arc::clone(&entropy));
         Self {
             log,
             settings,
@@ -143,7 +149,9 @@ impl<L: RecordLog> LakeWriter<L> {
             routes,
             refused: HashSet::new(),
             discover_at: None,
-            lake: parts.lake.map_store(crate::faults::wrap),
+            lake,
+            dead_letters: Arc::new(dead_letters),
+            rewrites: Arc::new(Semaphore::new(1)),
             lanes: Vec::new(),
             partitions: Vec::new(),
             schemas: SchemaCache::new(parts.registry, parts.runtime.clone(), entropy),
