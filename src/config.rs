@@ -66,7 +66,8 @@ impl Config {
         let directory = directory_of(file);
         let mut problems = Vec::new();
         let lake = self.lake.resolve(&directory, &mut problems);
-        let kafka = self.kafka.resolve(&directory, &mut problems);
+        let mut kafka = self.kafka.resolve(&directory, &mut problems);
+        kafka.buffer_bytes_max = self.writer.buffer_bytes_max;
         let registry = self.registry.as_ref();
         let registry = registry.and_then(|found| found.resolve(&directory, &mut problems));
         self.writer.validate(&mut problems);

@@ -44,6 +44,12 @@ impl<'a> AppIds<'a> {
         format!("{}/{partition}/ordinal/{source}", self.pipeline)
     }
 
+    /// Whether this is the [`Self::sequence`] of any source.
+    pub(crate) fn is_sequence(app_id: &str) -> bool {
+        let mut parts = app_id.splitn(5, '/').skip(3);
+        matches!((parts.next(), parts.next()), (Some("sequence"), Some(_)))
+    }
+
     /// The mark of the record before the next offset.
     pub(crate) fn last_record(self, partition: &TopicPartition) -> String {
         format!("{}/{partition}/last_record", self.pipeline)
@@ -119,5 +125,25 @@ mod tests {
         assert_eq!(cluster_number(""), 0x65f9_4e72_4211_1192);
         assert_eq!(cluster_number("a"), 0x57b1_ee26_4300_f646);
         assert_eq!(cluster_number("foobar"), 0x42ca_20b8_fb9c_b3f4);
+    }
+
+    #[test]
+    fn what_belongs_to_a_source_is_told_from_what_belongs_to_a_partition() {
+        let (ids, partition) = (AppIds::new("p"), TopicPartition::new("a.b", 3));
+        for source in ["/orders", "", "https://x/sequence/1"] {
+            assert!(AppIds::is_sequence(&ids.sequence(&partition, source)));
+        }
+        let odd = TopicPartition::new("sequence", 0);
+        for others in [
+            ids.ordinal(&partition, "/orders"),
+            ids.progress(&partition),
+            ids.last_record(&partition),
+            ids.generation(&partition),
+            ids.partition_count("sequence"),
+            ids.gaps_passed(&odd),
+            ids.progress(&odd),
+        ] {
+            assert!(!AppIds::is_sequence(&others), "{others}");
+        }
     }
 }

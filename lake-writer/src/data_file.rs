@@ -8,11 +8,12 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use chrono::NaiveDate;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
@@ -24,6 +25,7 @@ mod pieces;
 mod statistics;
 
 use pieces::Pieces;
+pub(crate) use statistics::of as statistics_of;
 
 /// Encoded bytes that a row group may take in memory before it is closed.
 const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
@@ -81,18 +83,9 @@ impl DataFileWriter {
             .with_properties(properties(&schema)?)
             // The Arrow schema of the batches (dictionaries and the like) is not the table's.
             .with_skip_arrow_metadata(true);
-        let mut path = String::new();
-        for (column, value) in &partition_values {
-            path.push_str(&format!(
-                "{column}={}/",
-                value.as_deref().unwrap_or_default()
-            ));
-        }
-        path.push_str(&format!("part-{name}.zstd.parquet"));
-        let path = Path::from(path);
         Ok(Self {
             writer: ArrowWriter::try_new_with_options(Pieces::default(), schema, options)?,
-            path,
+            path: path_of(name, &partition_values),
             partition_values,
         })
     }
@@ -100,6 +93,12 @@ impl DataFileWriter {
     /// Appends rows.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         self.writer.write(batch)
+    }
+
+    /// Adds words of ours to the footer.
+    pub(crate) fn note(&mut self, name: &str, words: String) {
+        self.writer
+            .append_key_value_metadata(KeyValue::new(name.to_owned(), words));
     }
 
     /// Memory held, in bytes.
@@ -148,15 +147,55 @@ impl DataFile {
     ) -> object_store::Result<Add> {
         // The bytes are shared, not copied, so that an upload that failed can be tried again.
         store.put(&self.path, self.payload.clone()).await?;
-        Ok(Add {
+        Ok(self.add(now_us))
+    }
+
+    /// Uploads the file unless one of its name is there; `None` if one is, perhaps this one.
+    pub(crate) async fn create(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        now_us: i64,
+    ) -> object_store::Result<Option<Add>> {
+        let options = PutOptions::from(PutMode::Create);
+        match store
+            .put_opts(&self.path, self.payload.clone(), options)
+            .await
+        {
+            Ok(_) => Ok(Some(self.add(now_us))),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same file under another name.
+    pub(crate) fn renamed(self, name: Uuid) -> Self {
+        Self {
+            path: path_of(name, &self.partition_values),
+            ..self
+        }
+    }
+
+    fn add(&self, now_us: i64) -> Add {
+        Add {
             path: self.path.to_string(),
             partition_values: self.partition_values.clone(),
             size: i64::try_from(self.size_bytes()).unwrap_or(i64::MAX),
             modification_time: now_us / 1000,
             data_change: true,
             stats: Some(self.statistics.clone()),
-        })
+        }
     }
+}
+
+/// Where a file of this name and these partition values is in its table.
+pub(crate) fn path_of(name: Uuid, partition_values: &BTreeMap<String, Option<String>>) -> Path {
+    let mut path = String::new();
+    for (column, value) in partition_values {
+        let value = value.as_deref().unwrap_or_default();
+        path.push_str(&format!("{column}={value}/"));
+    }
+    path.push_str(&format!("part-{name}.zstd.parquet"));
+    Path::from(path)
 }
 
 fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {

@@ -3,18 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use lake_store::dead_letters_schema;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::errors::ParquetError;
 use schemas::{SchemaId, TableName, TopicPartition};
 use serde_json::json;
 
@@ -129,38 +124,6 @@ pub(crate) fn batch(
         texts(&|letter| letter.headers.clone()),
     ];
     RecordBatch::try_new(dead_letters_schema(), columns)
-}
-
-/// The offsets from `first` on of one partition's dead letters in a data file, of those that were
-/// taken in at `since_us` or later.
-pub(crate) fn offsets(
-    file: Bytes,
-    partition: &TopicPartition,
-    first: i64,
-    since_us: i64,
-) -> Result<Vec<i64>, ParquetError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-    let mask = ProjectionMask::columns(
-        builder.parquet_schema(),
-        ["_topic", "_partition", "_offset", "_ingest_time"],
-    );
-    let mut offsets = Vec::new();
-    for batch in builder.with_projection(mask).build()? {
-        let batch = batch?;
-        let topics = batch.column(0).as_string::<i32>();
-        let partitions = batch.column(1).as_primitive::<Int32Type>().values();
-        let found = batch.column(2).as_primitive::<Int64Type>().values();
-        let times = batch.column(3).as_primitive::<TimestampMicrosecondType>();
-        for row in 0..batch.num_rows() {
-            let mine = topics.value(row) == partition.topic.as_ref()
-                && partitions[row] == partition.partition
-                && times.value(row) >= since_us;
-            if mine && found[row] >= first {
-                offsets.push(found[row]);
-            }
-        }
-    }
-    Ok(offsets)
 }
 
 #[cfg(test)]

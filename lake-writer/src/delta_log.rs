@@ -17,8 +17,10 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use crate::action::{self, Action, Add, Metadata, Protocol};
 
 mod checkpoint;
+mod waits;
 
 pub(crate) use checkpoint::write_checkpoint;
+pub(crate) use waits::{create, patiently};
 
 /// Times that a log without a beginning is looked at before that is believed.
 const LOOKS_MAX: usize = 3;
@@ -125,41 +127,51 @@ impl DeltaLog {
             let state = actions.map(|actions| state_of(0, &actions, &entry_path(0)));
             return state.transpose();
         };
-        let kinds = ["protocol", "metaData", "txn"];
-        let actions = self.checkpoint(version, &kinds).await?;
+        let (kinds, mut actions) = (["protocol", "metaData", "txn"], Vec::new());
+        let each = |action| actions.push(action);
+        self.checkpoint(version, &kinds, each).await?;
         state_of(version, &actions, &checkpoint_path(version)).map(Some)
     }
 
-    /// The data files of the newest version. For small tables: the list is held in memory.
-    pub(crate) async fn files(&self) -> Result<Vec<Add>, DeltaLogError> {
+    /// The data files of the newest version that are wanted, without their statistics. The list is
+    /// held in memory.
+    pub(crate) async fn files(
+        &self,
+        mut wanted: impl FnMut(&Add) -> bool,
+    ) -> Result<Vec<Add>, DeltaLogError> {
         let mut files = BTreeMap::new();
+        let mut apply = |action: Action| {
+            if let Some(remove) = action.remove {
+                files.remove(&remove.path);
+            }
+            if let Some(mut add) = action.add.filter(&mut wanted) {
+                add.stats = None;
+                files.insert(add.path.clone(), add);
+            }
+        };
         let mut next = 0;
         if let Some(version) = self.newest_checkpoint().await? {
-            let adds = self.checkpoint(version, &["add"]).await?.into_iter();
-            files.extend(
-                adds.filter_map(|action| action.add)
-                    .map(|add| (add.path.clone(), add)),
-            );
+            self.checkpoint(version, &["add"], &mut apply).await?;
             next = version + 1;
         }
         while let Some(actions) = self.entry(next).await? {
-            for action in actions {
-                if let Some(remove) = action.remove {
-                    files.remove(&remove.path);
-                }
-                if let Some(add) = action.add {
-                    files.insert(add.path.clone(), add);
-                }
-            }
+            actions.into_iter().for_each(&mut apply);
             next += 1;
         }
         Ok(files.into_values().collect())
     }
 
-    async fn checkpoint(&self, version: u64, kinds: &[&str]) -> Result<Vec<Action>, DeltaLogError> {
+    /// Tells `each` of the actions of these kinds in a checkpoint.
+    async fn checkpoint(
+        &self,
+        version: u64,
+        kinds: &[&str],
+        each: impl FnMut(Action),
+    ) -> Result<(), DeltaLogError> {
         let path = checkpoint_path(version);
         let bytes = self.store.get(&path).await?.bytes().await?;
-        checkpoint::read(&bytes, kinds).map_err(|why| DeltaLogError::Corrupt { path, why })
+        let read = checkpoint::read(&bytes, kinds, each);
+        read.map_err(|why| DeltaLogError::Corrupt { path, why })
     }
 
     /// Makes sure that the next version is still this state's successor: when the state's own entry

@@ -15,11 +15,12 @@ use std::time::Duration;
 use lake_store::LakeStore;
 use schemas::{SchemaRegistry, TableName, TopicPartition};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::clock::Clock;
+use crate::dead_letters_log::DeadLettersLog;
 use crate::entropy::Entropy;
 use crate::error::WriterError;
 use crate::lane::Lane;
@@ -99,6 +100,9 @@ pub struct LakeWriter<L> {
     discover_at: Option<Instant>,
     lake: LakeStore,
     starts: Starts,
+    dead_letters: Arc<DeadLettersLog>,
+    /// One table's data files are written anew at a time.
+    rewrites: Arc<Semaphore>,
     lanes: Vec<Lane>,
     partitions: Vec<Partition>,
     schemas: SchemaCache,
@@ -137,8 +141,9 @@ impl<L: RecordLog> LakeWriter<L> {
         parts: Parts,
     ) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
-        let entropy = Arc::clone(&parts.entropy);
+        let (clock, entropy) = (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
         let lake = parts.lake.map_store(crate::faults::wrap);
+        let dead_letters = DeadLettersLog::new(&lake, clock, Arc::clone(&entropy));
         Self {
             starts: Starts::new(
                 &lake,
@@ -153,6 +158,8 @@ impl<L: RecordLog> LakeWriter<L> {
             unfit: HashSet::new(),
             discover_at: None,
             lake,
+            dead_letters: Arc::new(dead_letters),
+            rewrites: Arc::new(Semaphore::new(1)),
             lanes: Vec::new(),
             partitions: Vec::new(),
             schemas: SchemaCache::new(parts.registry, parts.runtime.clone(), entropy),

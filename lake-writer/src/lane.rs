@@ -1,6 +1,5 @@
 //! One topic's way from record bytes to column buffers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use columnar::{ChangeDecoder, ChangeSchema, KeyDecoder, UnknownFields};
@@ -70,7 +69,7 @@ pub(crate) struct Lane {
     samples: Samples,
     writers: WriterSchemas,
     values: Known<ChangeDecoder>,
-    keys: HashMap<WriterSchema, Result<KeyDecoder, Reason>>,
+    keys: Known<KeyDecoder>,
     plain: Option<Plain>,
 }
 
@@ -97,7 +96,7 @@ impl Lane {
             samples: Samples::default(),
             writers: WriterSchemas::of(&route),
             values: Known::new(),
-            keys: HashMap::new(),
+            keys: Known::new(),
             plain: None,
             route,
         };

@@ -31,6 +31,7 @@ mod clock;
 mod commit;
 mod data_file;
 mod dead_letter;
+mod dead_letters_log;
 mod delta_log;
 mod entropy;
 mod error;
@@ -45,6 +46,7 @@ mod layout;
 #[cfg(test)]
 mod log_conformance;
 mod meter;
+mod offset_ranges;
 mod partition;
 mod patience;
 mod progress;
@@ -58,6 +60,7 @@ mod stand;
 mod starts;
 #[cfg(test)]
 mod store_conformance;
+mod stored_file;
 mod table_writer;
 
 pub use clock::{Clock, SystemClock};

@@ -1,6 +1,6 @@
 //! One assigned partition: its open buffer, how far it was read, and what it waits for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::error::WriterError;
 use crate::lane::{Lane, Verdict, Wait};
+use crate::offset_ranges::OffsetRanges;
 use crate::record_log::{Position, Record};
 use crate::schema_cache::SchemaCache;
 use crate::table_writer::{Chunk, Resume};
@@ -48,7 +49,7 @@ pub(crate) struct Partition {
     /// Bytes of the records that were read since the last chunk.
     record_bytes: usize,
     /// Offsets whose dead letters are committed already.
-    dead_lettered: BTreeSet<i64>,
+    dead_lettered: OffsetRanges,
     sequences: HashMap<String, Last>,
     /// Repetitions dropped since the last chunk.
     repetitions: u64,
@@ -141,7 +142,7 @@ impl Partition {
         if self.is_repetition(&headers) {
             self.repetitions += 1;
         } else {
-            let verdict = if self.dead_lettered.remove(&record.offset) {
+            let verdict = if self.dead_lettered.pass(record.offset) {
                 // Whatever it would be today, it is a dead letter of the lake already.
                 Verdict::Passed
             } else if record.size_bytes() > reading.record_bytes_max {

@@ -5,23 +5,24 @@
 //! them. What a partition's rows start from is remembered here and compared with the table in
 //! every commit.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use columnar::{ChangeBuffer, ChangeSchema};
-use lake_store::{DEAD_LETTERS_PATH, LakeStore};
+use lake_store::LakeStore;
 use schemas::{Contract, Sequence, Shape, TableName, TopicPartition};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::app_id::AppIds;
 use crate::clock::Clock;
 use crate::commit::{Draft, Refusal, Step};
 use crate::dead_letter::DeadLetter;
+use crate::dead_letters_log::DeadLettersLog;
 use crate::delta_log::{DeltaLog, TableState};
 use crate::entropy::Entropy;
 use crate::error::WriterError;
+use crate::offset_ranges::OffsetRanges;
 
 mod assignment;
 mod dated_rows;
@@ -30,15 +31,13 @@ mod flush;
 mod held;
 mod open_files;
 mod open_flush;
+mod rewrite;
 mod table;
 
 pub(crate) use held::Held;
 use open_flush::{OpenFlush, Part};
 
 type Parts = BTreeMap<TopicPartition, Part>;
-
-/// First wait when the store does not answer.
-const STORE_WAIT_MIN: Duration = Duration::from_millis(100);
 
 /// What the reader asks of a table's writer.
 #[derive(Debug)]
@@ -86,7 +85,7 @@ pub(crate) struct Resume {
     /// The last sequence that landed, by source.
     pub(crate) sequences: HashMap<String, Sequence>,
     /// Offsets at or above `next_offset` whose dead letters are committed already.
-    pub(crate) dead_lettered: BTreeSet<i64>,
+    pub(crate) dead_lettered: OffsetRanges,
 }
 
 /// What was read of one partition since its last chunk.
@@ -118,6 +117,8 @@ pub(crate) struct Outcome {
     pub(crate) version: Option<u64>,
     pub(crate) rows: usize,
     pub(crate) dead_letters: usize,
+    /// The version that carries the dead letters, if there are any.
+    pub(crate) dead_letters_version: Option<u64>,
     pub(crate) repetitions: u64,
     pub(crate) files: usize,
     pub(crate) committed: Vec<(TopicPartition, i64)>,
@@ -139,6 +140,10 @@ pub(crate) struct TableParts {
     pub(crate) pipeline: String,
     pub(crate) checkpoint_interval: u64,
     pub(crate) held: Arc<Held>,
+    /// Where all tables of the process put their dead letters.
+    pub(crate) dead_letters: Arc<DeadLettersLog>,
+    /// Has one permit: one table of the process writes its data files anew at a time.
+    pub(crate) rewrites: Arc<Semaphore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<Entropy>,
 }
@@ -153,9 +158,8 @@ struct Owned {
 pub(crate) struct TableWriter {
     parts: TableParts,
     changes: DeltaLog,
+    /// Without the sequences of sources, which the reader keeps.
     changes_state: Option<TableState>,
-    dead_letters: DeltaLog,
-    dead_letters_state: Option<TableState>,
     /// The last release that was asked for.
     epoch: u64,
     partition_count: i32,
@@ -167,12 +171,10 @@ pub(crate) struct TableWriter {
 
 impl TableWriter {
     pub(crate) fn new(parts: TableParts) -> Self {
-        let log = |path: &str| DeltaLog::new(parts.lake.table_store(path));
+        let store = parts.lake.table_store(&parts.table.changes_path());
         Self {
-            changes: log(&parts.table.changes_path()),
+            changes: DeltaLog::new(store),
             changes_state: None,
-            dead_letters: log(DEAD_LETTERS_PATH),
-            dead_letters_state: None,
             epoch: 0,
             partition_count: 0,
             cluster: None,

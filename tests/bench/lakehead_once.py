@@ -15,6 +15,7 @@ import time
 CONFIG = """\
 [lake]
 url = "{lake}"
+{lake_options}
 [kafka]
 bootstrap_servers = "{kafka}"
 group_id = "bench-{topic}"
@@ -32,10 +33,11 @@ contract = "{contract}"
 """
 
 
-def config(lake, topic, form="json", topics=None, writer=""):
-    """The configuration of a writer of `topic`; `topics` are the lines that say which topics and tables, `writer` its settings."""
+def config(lake, topic, form="json", topics=None, writer="", lake_options=""):
+    """The configuration of a writer of `topic`; `topics` are the lines that say which topics and tables, `writer` its settings,
+    `lake_options` the section `[lake.options]`."""
     return CONFIG.format(
-        lake=lake, kafka=os.environ["LAKEHEAD_TEST_KAFKA"], registry=os.environ.get("LAKEHEAD_TEST_REGISTRY", "http://127.0.0.1:1"), topic=topic,
+        lake=lake, lake_options=lake_options, kafka=os.environ["LAKEHEAD_TEST_KAFKA"], registry=os.environ.get("LAKEHEAD_TEST_REGISTRY", "http://127.0.0.1:1"), topic=topic,
         topics=topics or f'name = "{topic}"\ntable = "bench.flight"', writer=writer, format="avro" if form == "avro" else "json",
         shape="debezium" if form == "debezium" else "append", contract=pathlib.Path(__file__).with_name("flight.avsc"))
 

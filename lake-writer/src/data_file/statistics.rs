@@ -15,7 +15,7 @@ const COLUMNS_MAX: usize = 32;
 const TEXT_BYTES_MAX: usize = 64;
 
 /// `{"numRecords":…,"minValues":{…},"maxValues":{…},"nullCount":{…}}`.
-pub(super) fn of(file: &ParquetMetaData) -> String {
+pub(crate) fn of(file: &ParquetMetaData) -> String {
     let (mut minima, mut maxima, mut nulls) = (Map::new(), Map::new(), Map::new());
     let columns = file
         .file_metadata()

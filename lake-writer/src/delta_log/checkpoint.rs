@@ -35,8 +35,13 @@ pub(crate) async fn write_checkpoint(
         .map_err(|error| error.to_string())?
 }
 
-/// The actions of these kinds (`protocol`, `metaData`, `txn`, `add`) in a checkpoint's bytes.
-pub(super) fn read(bytes: &Bytes, kinds: &[&str]) -> Result<Vec<Action>, String> {
+/// Tells `each` of the actions of these kinds (`protocol`, `metaData`, `txn`, `add`) in a
+/// checkpoint's bytes. A batch of them is in memory at a time.
+pub(super) fn read(
+    bytes: &Bytes,
+    kinds: &[&str],
+    mut each: impl FnMut(Action),
+) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|error| text(&error))?;
@@ -50,15 +55,18 @@ pub(super) fn read(bytes: &Bytes, kinds: &[&str]) -> Result<Vec<Action>, String>
         .with_projection(mask)
         .build()
         .map_err(|error| text(&error))?;
-    // Through JSON lines, which leave nulls out, so that a checkpoint row reads like a log line.
-    let mut lines = arrow_json::LineDelimitedWriter::new(Vec::new());
     for batch in reader {
+        // Through JSON lines, which leave nulls out, so that a row reads like a line of the log.
+        let mut lines = arrow_json::LineDelimitedWriter::new(Vec::new());
         lines
             .write(&batch.map_err(|error| text(&error))?)
             .map_err(|error| text(&error))?;
+        lines.finish().map_err(|error| text(&error))?;
+        let actions = action::decode(&lines.into_inner()).map_err(|error| text(&error))?;
+        let actions = actions.into_iter();
+        actions
+            .filter(|action| *action != Action::default())
+            .for_each(&mut each);
     }
-    lines.finish().map_err(|error| text(&error))?;
-    let mut actions = action::decode(&lines.into_inner()).map_err(|error| text(&error))?;
-    actions.retain(|action| *action != Action::default());
-    Ok(actions)
+    Ok(())
 }

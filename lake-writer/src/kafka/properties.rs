@@ -5,10 +5,9 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use crate::settings::KafkaSettings;
 
 /// What librdkafka is told unless the configuration says otherwise.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 5] = [
     // The default of a second halves the rate of a consumer that is faster than the fetcher.
     ("fetch.queue.backoff.ms", "10"),
-    ("queued.max.messages.kbytes", "32768"),
     ("topic.metadata.refresh.interval.ms", "10000"),
     // Tells how far fetching has come, past offsets that hold no records.
     ("statistics.interval.ms", "1000"),

@@ -99,10 +99,14 @@ impl<L: RecordLog> LakeWriter<L> {
     pub(super) fn keep_to_budget(&mut self) -> Result<(), WriterError> {
         let buffered: usize = self.partitions.iter().map(Partition::bytes).sum();
         let outlets = || self.lanes.iter().map(|lane| &lane.outlet);
-        let held = buffered + outlets().map(|outlet| outlet.held.bytes()).sum::<usize>();
+        let most = self.budget_bytes();
+        // A table whose files are written anew may take long, and all others go on meanwhile.
+        let rewriting = outlets().map(|outlet| outlet.held.rewriting_bytes());
+        let rewriting = rewriting.sum::<usize>().min(most / 2);
+        let held =
+            buffered + outlets().map(|outlet| outlet.held.bytes()).sum::<usize>() + rewriting;
         let waiting: usize = outlets().map(|outlet| outlet.held.waiting_bytes()).sum();
         self.progress.set_buffered_bytes(held as u64);
-        let most = self.budget_bytes();
         let staying = buffered + outlets().map(Outlet::staying_bytes).sum::<usize>();
         if staying > most / 2 {
             self.flush_largest();

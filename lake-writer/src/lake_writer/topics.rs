@@ -93,6 +93,8 @@ impl<L: RecordLog> LakeWriter<L> {
             pipeline: self.settings.pipeline.clone(),
             checkpoint_interval: self.settings.checkpoint_interval,
             held: Arc::clone(&held),
+            dead_letters: Arc::clone(&self.dead_letters),
+            rewrites: Arc::clone(&self.rewrites),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
         });

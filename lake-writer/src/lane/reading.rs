@@ -1,6 +1,5 @@
 //! Reading one record with the decoder that its schema asks for.
 
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use columnar::{ChangeBuffer, ChangeSchema, DecodeError, Decoded, KeyBody, KeyDecoder, RecordMeta};
@@ -147,16 +146,19 @@ impl Lane {
                 let Some((writer, body)) = WriterSchema::unframe(self.route.format, key) else {
                     return dead(not_framed("key", self.route.format));
                 };
-                let keys = match self.keys.entry(writer) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(unknown) => match self.writers.find(writer, schemas) {
-                        None => return Ok(waits(writer)),
-                        Some(answer) => unknown.insert(answer.and_then(|writer| {
-                            KeyDecoder::of_writer(&writer, schema).map_err(|error| mismatch(&error))
-                        })),
-                    },
-                };
-                (keys, body)
+                if self.keys.get_mut(writer).is_none() {
+                    let Some(answer) = self.writers.find(writer, schemas) else {
+                        return Ok(waits(writer));
+                    };
+                    let decoder = answer.and_then(|writer| {
+                        KeyDecoder::of_writer(&writer, schema).map_err(|error| mismatch(&error))
+                    });
+                    self.keys.insert(writer, decoder);
+                }
+                match self.keys.get_mut(writer) {
+                    Some(keys) => (keys, body),
+                    None => return Ok(waits(writer)),
+                }
             }
         };
         let decoder = match keys {

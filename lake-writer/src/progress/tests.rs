@@ -1,11 +1,12 @@
 //! Lag, and what is told of tables.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use schemas::TopicPartition;
 
 use super::*;
 use crate::error::WriterError;
+use crate::offset_ranges::OffsetRanges;
 use crate::record_log::Record;
 use crate::table_writer::Resume;
 
@@ -31,7 +32,7 @@ fn resume(next_offset: Option<i64>, record_ms: Option<i64>) -> Resume {
         last_mark: record_ms.map(mark),
         generation: 0,
         sequences: HashMap::new(),
-        dead_lettered: BTreeSet::new(),
+        dead_lettered: OffsetRanges::default(),
     }
 }
 

@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::RangeInclusive;
 
+use bytesize::ByteSize;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use serde::{Deserialize, Serialize};
+
+use super::WriterSettings;
 
 /// Where the records are and how to talk to the brokers; secrets are resolved already.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,6 +24,9 @@ pub struct KafkaSettings {
     pub properties: BTreeMap<String, String>,
     /// Names of the properties whose values are never shown.
     pub secrets: BTreeSet<String>,
+    /// The writer's budget. librdkafka is told to queue a quarter of it, and to fetch a
+    /// thirty-second part of it from a broker at once, unless the properties say otherwise.
+    pub buffer_bytes_max: ByteSize,
 }
 
 /// How topic partitions come to a process.
@@ -41,6 +48,7 @@ impl Default for KafkaSettings {
             assignment: Assignment::default(),
             properties: BTreeMap::new(),
             secrets: BTreeSet::new(),
+            buffer_bytes_max: WriterSettings::default().buffer_bytes_max,
         }
     }
 }
@@ -88,6 +96,13 @@ const OWNED_PROPERTIES: [(&str, &str); 14] = [
 const PROGRESS: &str = "progress is kept in the lake, in the commit that carries the rows";
 const EAGER: &str = "partitions are given up and taken all at once";
 
+/// Bytes of records that wait in librdkafka to be polled, of all partitions together. It looks at
+/// this before it fetches, so the answers on their way come on top.
+const QUEUE_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 20;
+
+/// Bytes that one broker answers at once. A record batch that is larger is answered alone.
+const FETCH_BYTES: RangeInclusive<u64> = 1 << 20..=8 << 20;
+
 /// librdkafka's word for "look where this system keeps its certificates".
 const PROBE: &str = "probe";
 
@@ -131,6 +146,9 @@ impl KafkaSettings {
         for (name, value) in defaults {
             config.set(*name, *value);
         }
+        for (name, value) in self.fetch_properties() {
+            config.set(name, value);
+        }
         for (name, value) in &self.properties {
             config.set(name, value);
         }
@@ -140,6 +158,25 @@ impl KafkaSettings {
         config.set("bootstrap.servers", &self.bootstrap_servers);
         config.set("group.id", &self.group_id);
         config
+    }
+
+    /// How much librdkafka holds. Left alone, each broker would answer up to 50 MiB at once.
+    fn fetch_properties(&self) -> [(&str, String); 2] {
+        let share = |part: u64, bounds: &RangeInclusive<u64>| {
+            let bytes = self.buffer_bytes_max.as_u64() / part;
+            bytes.clamp(*bounds.start(), *bounds.end())
+        };
+        // librdkafka refuses a fetch that is smaller than a message may be.
+        let message = self.properties.get("message.max.bytes");
+        let message = message.and_then(|bytes| bytes.parse().ok());
+        let fetch = share(32, &FETCH_BYTES).max(message.unwrap_or(0));
+        [
+            (
+                "queued.max.messages.kbytes",
+                (share(4, &QUEUE_BYTES) >> 10).to_string(),
+            ),
+            ("fetch.max.bytes", fetch.to_string()),
+        ]
     }
 
     /// What a client of another kind, a producer, needs to be let into the same cluster.
@@ -251,6 +288,35 @@ mod tests {
             ("ssl.endpoint.identification.algorithm", "https"),
         ]);
         assert!(problems(&settings).is_empty(), "{:?}", problems(&settings));
+    }
+
+    #[test]
+    fn what_librdkafka_holds_follows_the_budget() {
+        let held = |budget: ByteSize, properties: &[(&str, &str)]| {
+            let settings = KafkaSettings {
+                buffer_bytes_max: budget,
+                ..with(properties)
+            };
+            let config = settings.client_config(&[]);
+            // librdkafka agrees that they go together.
+            config.create_native_config().unwrap();
+            config.create::<rdkafka::consumer::BaseConsumer>().unwrap();
+            let number = |name: &str| config.get(name).unwrap().parse::<u64>().unwrap();
+            (
+                number("queued.max.messages.kbytes") >> 10,
+                number("fetch.max.bytes"),
+            )
+        };
+        assert_eq!(held(ByteSize::mib(128), &[]), (32, 4 << 20));
+        assert_eq!(held(ByteSize::mib(16), &[]), (4, 1 << 20));
+        assert_eq!(held(ByteSize::gib(4), &[]), (64, 8 << 20));
+        let large = [("message.max.bytes", "20000000")];
+        assert_eq!(held(ByteSize::mib(128), &large), (32, 20_000_000));
+        let theirs = [
+            ("fetch.max.bytes", "2000000"),
+            ("queued.max.messages.kbytes", "8192"),
+        ];
+        assert_eq!(held(ByteSize::mib(128), &theirs), (8, 2_000_000));
     }
 
     #[test]

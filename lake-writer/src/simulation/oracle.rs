@@ -89,7 +89,7 @@ fn places(batch: &RecordBatch) -> Vec<(i32, i64)> {
 async fn batches(lake: &LakeStore, table: &str) -> Vec<RecordBatch> {
     let log = DeltaLog::new(lake.table_store(table));
     let mut batches = Vec::new();
-    for file in log.files().await.unwrap() {
+    for file in log.files(|_| true).await.unwrap() {
         let bytes = log
             .store()
             .get(&Path::from(file.path))

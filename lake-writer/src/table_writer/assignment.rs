@@ -1,20 +1,15 @@
 //! Where to go on: progress, sequences and dead letters as the lake has them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use lake_store::DEAD_LETTERS_PATH;
-use object_store::ObjectStoreExt;
-use object_store::path::Path;
 use schemas::{Sequence, TopicPartition};
-use tracing::warn;
 
-use super::{Assigned, Owned, Resume, STORE_WAIT_MIN, TableWriter};
+use super::{Assigned, Owned, Resume, TableWriter};
 use crate::app_id::{AppIds, NO_MARK, NO_ORDINAL};
-use crate::dead_letter;
-use crate::delta_log::DeltaLogError;
+use crate::dead_letters_log::Ahead;
 use crate::error::WriterError;
 use crate::layout;
-use crate::patience::Patience;
+use crate::offset_ranges::OffsetRanges;
 
 impl TableWriter {
     /// Looks up where these partitions stand and remembers that as the start of their rows.
@@ -22,8 +17,9 @@ impl TableWriter {
         &mut self,
         partitions: Vec<TopicPartition>,
     ) -> Result<Assigned, WriterError> {
-        self.changes_state = self.load(&self.changes).await?;
-        self.dead_letters_state = self.load(&self.dead_letters).await?;
+        let found = futures::future::join(self.load(), self.letters_of(&partitions)).await;
+        let (changes, letters) = (found.0?, found.1?);
+        self.changes_state = changes;
         let table = match &self.changes_state {
             None => None,
             Some(state) => {
@@ -42,9 +38,10 @@ impl TableWriter {
         };
         let mut resumes: Vec<Resume> = partitions
             .into_iter()
-            .map(|partition| self.resume(partition))
+            .map(|partition| self.resume(partition, &letters))
             .collect();
-        self.find_dead_lettered(&mut resumes).await?;
+        self.find_dead_lettered(&mut resumes, &letters).await?;
+        self.forget_sequences();
         Ok(Assigned {
             resumes,
             table,
@@ -70,16 +67,23 @@ impl TableWriter {
         }
     }
 
+    /// Sequences are read when partitions are assigned and never again, and there may be thousands in
+    /// each: the reader keeps them.
+    pub(super) fn forget_sequences(&mut self) {
+        if let Some(state) = &mut self.changes_state {
+            state.txns.retain(|app_id, _| !AppIds::is_sequence(app_id));
+            state.txns.shrink_to(state.txns.len() * 2);
+        }
+    }
+
     /// What the table of changes says of an application.
     fn txn(&self, app_id: &str) -> Option<i64> {
         self.changes_state.as_ref()?.txns.get(app_id).copied()
     }
 
-    fn resume(&mut self, partition: TopicPartition) -> Resume {
+    fn resume(&mut self, partition: TopicPartition, letters: &HashMap<String, i64>) -> Resume {
         let data = self.txn(&self.ids().progress(&partition));
-        let letters = self.dead_letters_state.as_ref();
-        let letters = letters.map(|state| state.txns.get(&self.ids().dead_letters(&partition)));
-        let dead_letters = letters.flatten().copied();
+        let dead_letters = letters.get(&self.ids().dead_letters(&partition)).copied();
         self.owned
             .insert(partition.clone(), Owned { data, dead_letters });
         Resume {
@@ -89,7 +93,7 @@ impl TableWriter {
             generation: self.generation(&partition),
             sequences: self.sequences(&partition),
             next_offset: data,
-            dead_lettered: BTreeSet::new(),
+            dead_lettered: OffsetRanges::default(),
             partition,
         }
     }
@@ -116,57 +120,48 @@ impl TableWriter {
     }
 
     /// Finds the offsets that are dead letters already though the table has not passed them: a crash
-    /// came between their commit and the data commit.
-    async fn find_dead_lettered(&self, resumes: &mut [Resume]) -> Result<(), WriterError> {
-        let ahead = |resume: &&mut Resume| {
-            let owned = self.owned.get(&resume.partition);
-            let reached = owned.and_then(|owned| owned.dead_letters);
-            reached.is_some_and(|reached| reached > resume.next_offset.unwrap_or(0))
-        };
-        let mut resumes: Vec<&mut Resume> = resumes.iter_mut().filter(ahead).collect();
-        if resumes.is_empty() {
+    /// came between their commit and the data commit, or the topic has no table yet.
+    async fn find_dead_lettered(
+        &self,
+        resumes: &mut [Resume],
+        letters: &HashMap<String, i64>,
+    ) -> Result<(), WriterError> {
+        let ahead = resumes.iter_mut().filter_map(|resume| {
+            let first = resume.next_offset.unwrap_or(0);
+            let reached = letters.get(&self.ids().dead_letters(&resume.partition))?;
+            if *reached <= first {
+                return None;
+            }
+            let since = letters.get(&self.ids().dead_letters_since(&resume.partition));
+            let ahead = Ahead {
+                partition: resume.partition.clone(),
+                first,
+                since_us: since.copied().unwrap_or(i64::MIN),
+            };
+            Some((resume, ahead))
+        });
+        let (resumes, ahead): (Vec<_>, Vec<_>) = ahead.unzip();
+        if ahead.is_empty() {
             return Ok(());
         }
-        let mut patience = Patience::new(&self.parts.entropy, STORE_WAIT_MIN);
-        loop {
-            match self.read_dead_lettered(&mut resumes).await {
-                Ok(()) => return Ok(()),
-                Err(DeltaLogError::Store(error)) => {
-                    warn!(%error, "cannot read the dead letters; trying again");
-                    patience.wait().await;
-                }
-                Err(error @ DeltaLogError::Corrupt { .. }) => {
-                    return Err(WriterError::Table {
-                        table: DEAD_LETTERS_PATH.to_owned(),
-                        why: error.to_string(),
-                    });
-                }
-            }
-        }
-    }
-
-    /// When the partition's dead letters began to be of the topic that is there now.
-    fn dead_letters_since(&self, partition: &TopicPartition) -> i64 {
-        let txns = self.dead_letters_state.as_ref().map(|state| &state.txns);
-        let since = txns.and_then(|txns| txns.get(&self.ids().dead_letters_since(partition)));
-        since.copied().unwrap_or(i64::MIN)
-    }
-
-    async fn read_dead_lettered(&self, resumes: &mut [&mut Resume]) -> Result<(), DeltaLogError> {
-        for file in self.dead_letters.files().await? {
-            let path = Path::from(file.path);
-            let bytes = self.dead_letters.store().get(&path).await?.bytes().await?;
-            for resume in resumes.iter_mut() {
-                let first = resume.next_offset.unwrap_or(0);
-                let since = self.dead_letters_since(&resume.partition);
-                let found = dead_letter::offsets(bytes.clone(), &resume.partition, first, since);
-                let found = found.map_err(|error| DeltaLogError::Corrupt {
-                    path: path.clone(),
-                    why: error.to_string(),
-                })?;
-                resume.dead_lettered.extend(found);
-            }
+        let found = self.parts.dead_letters.find(&ahead).await?;
+        for (resume, found) in resumes.into_iter().zip(found) {
+            resume.dead_lettered = found;
         }
         Ok(())
+    }
+
+    /// What the table of dead letters says of these partitions.
+    async fn letters_of(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<HashMap<String, i64>, WriterError> {
+        let ids = partitions.iter().flat_map(|partition| {
+            [
+                self.ids().dead_letters(partition),
+                self.ids().dead_letters_since(partition),
+            ]
+        });
+        self.parts.dead_letters.txns(ids).await
     }
 }

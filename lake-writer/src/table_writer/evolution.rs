@@ -6,27 +6,20 @@
 //! store for readers of older versions.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
-use bytes::Bytes;
-use columnar::{ChangeSchema, adapt};
-use object_store::ObjectStoreExt;
-use object_store::path::Path;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::errors::ParquetError;
+use arrow::datatypes::Schema;
+use columnar::ChangeSchema;
 use schemas::{Changes, Contract, Evolution, Shape};
-use tracing::{info, warn};
-use uuid::Uuid;
+use tracing::info;
 
-use super::{STORE_WAIT_MIN, TableParts, TableWriter};
-use crate::action::{Add, Remove};
+use super::rewrite::Rewrite;
+use super::{TableParts, TableWriter};
+use crate::action::{Add, Metadata, Remove};
 use crate::commit::{Draft, Growth, Refusal, commit};
-use crate::data_file::{DataFile, DataFileWriter};
-use crate::delta_log::DeltaLogError;
 use crate::error::WriterError;
 use crate::layout::{self, EVENT_DATE};
-use crate::patience::Patience;
 
 /// How a contract stands to a table's.
 pub(super) enum Fit {
@@ -90,7 +83,8 @@ impl TableWriter {
             let mut files = Vec::new();
             if changes.needs_rewrite() {
                 growth.after = Some(version);
-                (growth.removed, files) = self.rewrite(&schema, &mut rewritten).await?;
+                let rewrite = self.rewrite(&schema, &growth.metadata, &mut rewritten);
+                (growth.removed, files) = rewrite.await?;
             }
             let draft = Draft {
                 layout,
@@ -124,30 +118,29 @@ impl TableWriter {
     }
 
     /// Writes every data file anew in the columns of `schema`, unless it is among `rewritten`
-    /// already. The files to be removed, and those that take their place.
+    /// already. The files to be removed, and those that take their place. One table of the process
+    /// at a time.
     async fn rewrite(
         &self,
         schema: &ChangeSchema,
-        rewritten: &mut HashMap<String, Add>,
+        metadata: &Metadata,
+        rewritten: &mut HashMap<String, Vec<Add>>,
     ) -> Result<(Vec<Remove>, Vec<Add>), WriterError> {
+        let turn = self.parts.rewrites.acquire().await;
+        let _turn = turn.map_err(|error| WriterError::Internal(error.to_string()))?;
         let mut columns: Vec<_> = schema.table_schema().fields().iter().cloned().collect();
         columns.retain(|column| column.name() != EVENT_DATE);
         let columns = Arc::new(Schema::new(columns));
-        let files = self.patiently(|| self.changes.files()).await?;
+        let store = self.changes.store();
+        let rewrite = Rewrite::new(&self.parts, store, columns, &metadata.schema_string);
+        let files = self.patiently(|| self.changes.files(|_| true)).await?;
         let (mut removed, mut added) = (Vec::new(), Vec::new());
         for file in files {
-            if !rewritten.contains_key(&file.path) {
-                let path = Path::from(file.path.as_str());
-                let read = || async { Ok(self.changes.store().get(&path).await?.bytes().await?) };
-                let bytes = self.patiently(read).await?;
-                let name = self.parts.entropy.uuid();
-                let fresh = rewritten_file(bytes, name, &file, &columns);
-                let fresh = fresh.map_err(|why| self.table_error(format!("{path}: {why}")))?;
-                let mut fresh = self.upload(&self.changes, vec![fresh]).await;
-                fresh.iter_mut().for_each(|add| add.data_change = false);
-                rewritten.extend(fresh.pop().map(|add| (file.path.clone(), add)));
-            }
-            added.extend(rewritten.get(&file.path).cloned());
+            let pieces = match rewritten.entry(file.path.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(rewrite.pieces_of(&file).await?),
+            };
+            added.extend(pieces.iter().cloned());
             removed.push(Remove {
                 path: file.path,
                 deletion_timestamp: Some(self.parts.clock.now_us() / 1000),
@@ -159,39 +152,4 @@ impl TableWriter {
         }
         Ok((removed, added))
     }
-
-    /// Does something with the store, waiting out one that is down.
-    async fn patiently<T, F: Future<Output = Result<T, DeltaLogError>>>(
-        &self,
-        work: impl Fn() -> F,
-    ) -> Result<T, WriterError> {
-        let mut patience = Patience::new(&self.parts.entropy, STORE_WAIT_MIN);
-        loop {
-            match work().await {
-                Ok(done) => return Ok(done),
-                Err(error @ DeltaLogError::Corrupt { .. }) => {
-                    return Err(self.table_error(error.to_string()));
-                }
-                Err(DeltaLogError::Store(error)) => {
-                    warn!(table = %self.parts.table, %error, "the store does not answer; trying again");
-                    patience.wait().await;
-                }
-            }
-        }
-    }
-}
-
-/// A file's rows in other columns.
-fn rewritten_file(
-    bytes: Bytes,
-    name: Uuid,
-    file: &Add,
-    columns: &SchemaRef,
-) -> Result<DataFile, ParquetError> {
-    let values = file.partition_values.clone();
-    let mut writer = DataFileWriter::in_partition(name, values, Arc::clone(columns))?;
-    for batch in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
-        writer.write(&adapt(&batch?, columns)?)?;
-    }
-    writer.finish()
 }

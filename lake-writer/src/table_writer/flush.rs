@@ -8,10 +8,7 @@ use tracing::{info, warn};
 
 use super::open_files::OpenFiles;
 use super::open_flush::OpenFlush;
-use super::{
-    DeltaLog, Draft, Outcome, Parts, Refusal, STORE_WAIT_MIN, Step, TableParts, TableState,
-    TableWriter,
-};
+use super::{DeltaLog, Draft, Outcome, Parts, Refusal, Step, TableParts, TableState, TableWriter};
 use crate::action::Add;
 use crate::app_id::NO_ORDINAL;
 use crate::commit::commit;
@@ -118,27 +115,17 @@ impl TableWriter {
         if batches.is_empty() {
             return Ok(Landed::Yes);
         }
-        self.ensure_dead_letters().await?;
         let file = data_file::encode(self.parts.entropy.uuid(), None, &batches)
             .map_err(|error| self.table_error(error.to_string()))?;
-        let files = self.upload(&self.dead_letters, vec![file]).await;
-        let Some(state) = &mut self.dead_letters_state else {
-            return Ok(Landed::Yes);
-        };
-        let draft = Draft {
-            layout: state.metadata.clone(),
-            steps,
-            further: Vec::new(),
-            files,
-            growth: None,
-        };
-        let TableParts { clock, entropy, .. } = &self.parts;
-        let result = commit(&self.dead_letters, state, &draft, clock.as_ref(), entropy).await;
+        let letters = &self.parts.dead_letters;
+        let files = self.upload(letters.log(), vec![file]).await;
+        let result = letters.commit(steps.clone(), files).await?;
         let Some(version) = self.settle(result)? else {
             return Ok(Landed::Fenced);
         };
+        outcome.dead_letters_version = Some(version);
         outcome.dead_letters = batches.iter().map(RecordBatch::num_rows).sum();
-        self.own_dead_letters(&draft.steps, parts);
+        self.own_dead_letters(&steps, parts);
         warn!(table = %self.parts.table, rows = outcome.dead_letters, version,
             "dead letters committed; look at them in system.dead_letters");
         faults::point(Point::DeadLettersAfter);
@@ -177,6 +164,7 @@ impl TableWriter {
         };
         outcome.files = draft.files.len();
         let result = commit_planned(&self.changes, state, draft, &self.parts).await;
+        self.forget_sequences();
         let Some(version) = self.settle(result)? else {
             return Ok(Landed::Fenced);
         };
@@ -275,7 +263,7 @@ impl TableWriter {
     pub(super) async fn upload(&self, log: &DeltaLog, files: Vec<DataFile>) -> Vec<Add> {
         let mut added = Vec::with_capacity(files.len());
         for file in files {
-            let mut patience = Patience::new(&self.parts.entropy, STORE_WAIT_MIN);
+            let mut patience = Patience::with_store(&self.parts.entropy);
             loop {
                 match file.upload(log.store(), self.parts.clock.now_us()).await {
                     Ok(add) => break added.push(add),
@@ -294,11 +282,8 @@ impl TableWriter {
         let interval = self.parts.checkpoint_interval;
         let path = self.parts.table.changes_path();
         let changes = outcome.version.map(|version| (version, path.as_str()));
-        let letters = self
-            .dead_letters_state
-            .as_ref()
-            .filter(|_| outcome.dead_letters > 0);
-        let letters = letters.map(|state| (state.version, DEAD_LETTERS_PATH));
+        let letters = outcome.dead_letters_version;
+        let letters = letters.map(|version| (version, DEAD_LETTERS_PATH));
         for (version, path) in changes.into_iter().chain(letters) {
             if version == 0 || version % interval != 0 {
                 continue;

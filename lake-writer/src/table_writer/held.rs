@@ -13,6 +13,8 @@ pub(crate) struct Held {
     waiting: AtomicUsize,
     /// Files that grow or are being uploaded.
     files: AtomicUsize,
+    /// A data file that is written anew.
+    rewriting: AtomicUsize,
     room: Arc<Notify>,
 }
 
@@ -30,9 +32,14 @@ impl Held {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// All bytes.
+    /// All bytes of rows.
     pub(crate) fn bytes(&self) -> usize {
         self.waiting_bytes() + self.files.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of a data file that is being written anew; no commit gives them back.
+    pub(crate) fn rewriting_bytes(&self) -> usize {
+        self.rewriting.load(Ordering::Relaxed)
     }
 
     /// A chunk was sent.
@@ -49,6 +56,12 @@ impl Held {
     /// The files hold so much now.
     pub(super) fn set_files(&self, bytes: usize) {
         self.files.store(bytes, Ordering::Relaxed);
+        self.room.notify_one();
+    }
+
+    /// The data file that is written anew holds so much now.
+    pub(super) fn set_rewriting(&self, bytes: usize) {
+        self.rewriting.store(bytes, Ordering::Relaxed);
         self.room.notify_one();
     }
 }

@@ -1,33 +1,30 @@
-//! Finding or making the tables that a flush goes to.
+//! Finding or making the table that a flush goes to.
 
 use columnar::ChangeSchema;
-use lake_store::{DEAD_LETTERS_PATH, dead_letters_schema};
-use tracing::{info, warn};
+use tracing::info;
 
+use super::TableWriter;
 use super::evolution::Fit;
-use super::{STORE_WAIT_MIN, TableWriter};
-use crate::action::{self, Metadata};
-use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
+use crate::delta_log::{DeltaLogError, TableState, create, patiently};
 use crate::error::WriterError;
 use crate::layout;
-use crate::patience::Patience;
 
 impl TableWriter {
-    /// The newest state of a log, waiting out a store that is down.
-    pub(super) async fn load(&self, log: &DeltaLog) -> Result<Option<TableState>, WriterError> {
-        let mut patience = Patience::new(&self.parts.entropy, STORE_WAIT_MIN);
-        loop {
-            match log.load().await {
-                Ok(state) => return Ok(state),
-                Err(error @ DeltaLogError::Corrupt { .. }) => {
-                    return Err(self.table_error(error.to_string()));
-                }
-                Err(DeltaLogError::Store(error)) => {
-                    warn!(table = %self.parts.table, %error, "cannot read the table's log; trying again");
-                    patience.wait().await;
-                }
-            }
-        }
+    /// The newest state of the table of changes, waiting out a store that is down.
+    pub(super) async fn load(&self) -> Result<Option<TableState>, WriterError> {
+        self.patiently(|| self.changes.load()).await
+    }
+
+    /// Does something with the table's store, waiting out one that is down.
+    pub(super) async fn patiently<T, F: Future<Output = Result<T, DeltaLogError>>>(
+        &self,
+        work: impl Fn() -> F,
+    ) -> Result<T, WriterError> {
+        patiently(&self.name(), &self.parts.entropy, work).await
+    }
+
+    fn name(&self) -> String {
+        self.parts.table.to_string()
     }
 
     /// Makes sure that the table of changes is there and holds this schema's rows. False if it has
@@ -42,7 +39,8 @@ impl TableWriter {
         let state = match self.changes_state.take() {
             Some(state) => state,
             None => {
-                let state = self.create(&self.changes, ours.clone()).await?;
+                let parts = (self.parts.clock.as_ref(), self.parts.entropy.as_ref());
+                let state = create(&self.changes, &self.name(), ours.clone(), parts).await?;
                 info!(table = %self.parts.table, "table created");
                 state
             }
@@ -59,44 +57,6 @@ impl TableWriter {
                 "its columns are not those of its contract: another program changed them; nothing \
                  is written to it before they are as they were",
             )),
-        }
-    }
-
-    /// Makes sure that the table of dead letters is there.
-    pub(super) async fn ensure_dead_letters(&mut self) -> Result<(), WriterError> {
-        let (id, now_us) = (self.parts.entropy.uuid(), self.parts.clock.now_us());
-        let ours = layout::system_metadata(&dead_letters_schema(), id, now_us)
-            .map_err(|why| self.table_error(why))?;
-        let state = match self.dead_letters_state.take() {
-            Some(state) => state,
-            None => self.create(&self.dead_letters, ours.clone()).await?,
-        };
-        let same = layout::same_columns(&ours, &state.metadata);
-        self.dead_letters_state = Some(state);
-        if same {
-            return Ok(());
-        }
-        Err(WriterError::Table {
-            table: DEAD_LETTERS_PATH.to_owned(),
-            why: "its columns are not those of this program's version; move it away or use the \
-                  version that made it"
-                .to_owned(),
-        })
-    }
-
-    /// Puts version 0, or finds the one that somebody else put.
-    async fn create(&self, log: &DeltaLog, metadata: Metadata) -> Result<TableState, WriterError> {
-        let entry = action::creation(metadata, self.parts.clock.now_us());
-        let entry = entry.map_err(|error| self.table_error(error.to_string()))?;
-        let mut patience = Patience::new(&self.parts.entropy, STORE_WAIT_MIN);
-        loop {
-            // Whose entry it is does not matter: the layout is compared by the caller.
-            let put = log.put(0, entry.clone()).await;
-            if let Some(state) = self.load(log).await? {
-                return Ok(state);
-            }
-            warn!(table = %self.parts.table, ?put, "cannot create the table; trying again");
-            patience.wait().await;
         }
     }
 }

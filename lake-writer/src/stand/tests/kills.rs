@@ -27,7 +27,7 @@ fn dying(observer: &Observer, left: usize) -> Observer {
 }
 
 /// Accepts everything that is missing where Kafka keeps nothing: the topic was made again.
-async fn accept(observer: &Observer) -> Result<u64, StandError> {
+async fn accept(observer: &Observer) -> Result<Option<u64>, StandError> {
     let stand = looked(observer, &[(0, 0), (0, 0)]).await;
     let gaps = observer.with_recorded(&stand, stand.gaps(None)).await?;
     observer.accept(&stand, &gaps, false).await
