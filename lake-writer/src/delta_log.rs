@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
@@ -21,6 +21,9 @@ mod waits;
 
 pub(crate) use checkpoint::write_checkpoint;
 pub(crate) use waits::{create, patiently};
+
+/// Entries of a log that are asked for at the same time.
+const ENTRIES_AT_ONCE: usize = 8;
 
 /// Times that a log without a beginning is looked at before that is believed.
 const LOOKS_MAX: usize = 3;
@@ -116,8 +119,21 @@ impl DeltaLog {
                 return Err(headless(found.location));
             }
         };
-        self.catch_up(&mut state, |_, _| ()).await?;
+        self.read_on(&mut state).await?;
         Ok(Some(state))
+    }
+
+    /// Applies the entries after `state`, several of which are asked for at once: a store that is far
+    /// takes its time for each.
+    async fn read_on(&self, state: &mut TableState) -> Result<(), DeltaLogError> {
+        let versions = stream::iter(state.version + 1..);
+        let mut entries = versions
+            .map(|version| self.entry(version))
+            .buffered(ENTRIES_AT_ONCE);
+        while let Some(actions) = entries.try_next().await?.flatten() {
+            state.apply(state.version + 1, &actions);
+        }
+        Ok(())
     }
 
     /// The state from which the log is read on: the newest checkpoint's, or version 0's.
