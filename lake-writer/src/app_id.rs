@@ -52,7 +52,7 @@ impl<'a> AppIds<'a> {
 
     /// The mark of the record before the next offset.
     pub(crate) fn last_record(self, partition: &TopicPartition) -> String {
-        format!("{}/{partition}/last_record", self.pipeline)
+        format!("{}/{partition}/last_mark", self.pipeline)
     }
 
     /// How often the partition's offsets began anew.

@@ -96,6 +96,8 @@ pub struct LakeWriter<L> {
     routes: Routes,
     /// Topics that cannot be read as they are configured.
     unfit: HashSet<String>,
+    /// Topics that were found so far.
+    met: HashSet<String>,
     /// When topics are looked for next; `None` before the first time.
     discover_at: Option<Instant>,
     lake: LakeStore,
@@ -156,6 +158,7 @@ impl<L: RecordLog> LakeWriter<L> {
             until,
             routes,
             unfit: HashSet::new(),
+            met: HashSet::new(),
             discover_at: None,
             lake,
             dead_letters: Arc::new(dead_letters),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use schemas::TopicPartition;
+use twox_hash::XxHash3_64;
 
 use crate::error::WriterError;
 use crate::settings::Start;
@@ -28,12 +29,12 @@ pub struct Record<'a> {
     pub headers: Option<&'a dyn Headers>,
 }
 
-/// Bits of a mark that hold the record's size; those above hold its timestamp.
-const SIZE_BITS: u32 = 20;
+/// Bits of a mark that hold a hash of the record's key and value; those above hold its timestamp.
+const CONTENT_BITS: u32 = 20;
 
 /// The timestamp in a record's mark, in milliseconds since 1970-01-01T00:00Z.
 pub(crate) fn mark_time_ms(mark: i64) -> i64 {
-    mark >> SIZE_BITS
+    mark >> CONTENT_BITS
 }
 
 impl std::fmt::Debug for Record<'_> {
@@ -54,10 +55,12 @@ impl<'a> Record<'a> {
     }
 
     /// A number that tells this record from another at its offset in a topic that was made again,
-    /// or in another cluster: its timestamp and size. Never negative.
+    /// or in another cluster: its timestamp and a hash of its key and value. Never negative.
     pub(crate) fn mark(&self) -> i64 {
-        let size = i64::try_from(self.size_bytes()).unwrap_or(i64::MAX) & ((1 << SIZE_BITS) - 1);
-        (self.timestamp_ms & (i64::MAX >> SIZE_BITS)) << SIZE_BITS | size
+        let key = XxHash3_64::oneshot(self.key.unwrap_or_default());
+        let content = XxHash3_64::oneshot_with_seed(key, self.value.unwrap_or_default());
+        let content = content.cast_signed() & ((1 << CONTENT_BITS) - 1);
+        (self.timestamp_ms & (i64::MAX >> CONTENT_BITS)) << CONTENT_BITS | content
     }
 
     /// Bytes of key and value.
@@ -176,4 +179,38 @@ pub trait RecordLog: Send {
     /// Tells the log how far a partition is committed in the lake. Cosmetic: it is for lag
     /// displays, nothing reads it back.
     fn report_progress(&mut self, progress: &[(TopicPartition, i64)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(timestamp_ms: i64, key: &[u8], value: Option<&[u8]>) -> i64 {
+        let record = Record {
+            topic: "t",
+            partition: 0,
+            offset: 7,
+            timestamp_ms,
+            key: Some(key),
+            value,
+            headers: None,
+        };
+        record.mark()
+    }
+
+    #[test]
+    fn records_of_one_time_and_size_are_told_apart() {
+        let last = mark(1_700_000_000_123, b"k", Some(b"{\"n\":1019}"));
+        assert_eq!(mark_time_ms(last), 1_700_000_000_123);
+        assert!(last >= 0 && mark(i64::MAX, b"k", None) >= 0);
+        assert_eq!(mark(1_700_000_000_123, b"k", Some(b"{\"n\":1019}")), last);
+        for other in [
+            mark(1_700_000_000_123, b"k", Some(b"{\"n\":2019}")),
+            mark(1_700_000_000_123, b"l", Some(b"{\"n\":1019}")),
+            mark(1_700_000_000_123, b"k", None),
+            mark(1_700_000_000_124, b"k", Some(b"{\"n\":1019}")),
+        ] {
+            assert_ne!(other, last);
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! record and with retention, is written down here before the first record is read. The offset is
 //! kept as the `txn` that a table has for its progress; it counts until the table has one.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +88,14 @@ impl Starts {
     pub(crate) fn of(&self, partition: &TopicPartition) -> Option<i64> {
         let app_id = AppIds::new(&self.pipeline).progress(partition);
         self.state.as_ref()?.txns.get(&app_id).copied()
+    }
+
+    /// The topics whose copies were begun, as of the last look.
+    pub(crate) fn topics(&self) -> HashSet<&str> {
+        let known = self.state.iter().flat_map(|state| state.txns.keys());
+        let mine = known.filter_map(|app_id| app_id.strip_prefix(self.pipeline.as_str()));
+        mine.filter_map(|place| place.strip_prefix('/')?.split('/').next())
+            .collect()
     }
 
     /// Writes starts down, all in one commit. Where somebody was first, his counts: look at
@@ -228,6 +237,7 @@ mod tests {
         for starts in [&ours, &theirs] {
             let found = [0, 1, 2, 3].map(|number| starts.of(&TopicPartition::new("t", number)));
             assert_eq!(found, [Some(10), Some(0), Some(9), None]);
+            assert_eq!(starts.topics(), HashSet::from(["t"]));
         }
     }
 }

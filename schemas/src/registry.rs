@@ -268,14 +268,14 @@ impl SchemaRegistry for HttpRegistry {
 }
 
 /// Whether an error is told as registries do, by a number. A proxy's or a wrong path's error says
-/// nothing about the record.
+/// nothing about the record, and a bare 404 is what registries' web servers say of such a path.
 fn is_in_its_own_words(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct ErrorAnswer {
         error_code: u32,
     }
     serde_json::from_slice::<ErrorAnswer>(body)
-        .is_ok_and(|answer| matches!(answer.error_code, 400..500 | 40000..50000))
+        .is_ok_and(|answer| matches!(answer.error_code, 400..=403 | 405..500 | 40000..50000))
 }
 
 /// The innermost cause: reqwest's own words stop at "error sending request".

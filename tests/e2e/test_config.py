@@ -86,6 +86,25 @@ def test_topics_that_are_found_later_collide_alone(road: Road) -> None:
     assert "already fed by" in writer.text and "_changes" in writer.text
 
 
+def test_a_table_stays_with_its_topic(road: Road) -> None:
+    """A topic that comes later and before it in the alphabet does not get its table, not even after a restart."""
+    first = road.topic(1, ".b.shop.fact")
+    facts.produce(first, range(10))
+    topics = {"match": f"{road.name}\\..*", "format": "json", "shape": "upsert", "contract": road.contract(facts.CONTRACT, "fact.avsc")}
+    road.configure(topics)
+    writer = road.writer()
+    facts.wait_caught_up(road, first, "shop.fact")
+    later = road.topic(1, ".a.shop.fact")
+    facts.produce(later, range(100, 110))
+    writer.wait_for_line(f"{later.name}.*already fed by")
+    assert writer.end() == 5
+    writer = road.writer("again")
+    facts.produce(first, range(10, 20))
+    facts.wait_caught_up(road, first, "shop.fact")
+    assert writer.end() == 5
+    facts.assert_landed_once(road.lake, "shop.fact", range(20))
+
+
 def test_a_contract_that_comes_later_is_read(road: Road) -> None:
     """While it is not there its topic is told as refused; then it is copied from its start by a writer that was never stopped."""
     topic, http = road.topic(partitions=1, suffix=".fact"), WriterHttp.choose()

@@ -78,3 +78,20 @@ def test_latest_before_there_is_a_table(road: Road) -> None:
     assert writer.end() == 0
     facts.assert_landed_once(road.lake, TABLE, range(20, 30))
     assert road.sql(begun) == both
+
+
+def test_latest_of_a_topic_that_comes_later(road: Road) -> None:
+    """What is in a topic that was not there when the writer began is all later than that."""
+    old = road.topic(1, ".old")
+    facts.produce(old, range(5))
+    settings = facts.settings(road, old, "shop.$1") | {"match": f"{road.name}\\.(.*)", "start": "latest"}
+    settings.pop("name")
+    road.configure(settings)
+    writer = road.writer()
+    writer.wait_for_line("partitions assigned")
+    new = road.topic(1, ".new")
+    facts.produce(new, range(10))
+    facts.wait_caught_up(road, new, "shop.new")
+    assert writer.end() == 0
+    facts.assert_landed_once(road.lake, "shop.new", range(10))
+    assert facts.landed(road.lake, "shop.old") == {}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use super::{LakeWriter, Until};
@@ -12,7 +12,11 @@ use crate::error::WriterError;
 use crate::lane::{Lane, Outlet};
 use crate::record_log::RecordLog;
 use crate::route::Route;
+use crate::settings::Start;
 use crate::table_writer::{Held, TableParts, TableWriter};
+
+/// Longest time that the lake is waited for before any topic is read.
+const STARTS_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How often patterns are held against the cluster's topics.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(5);
@@ -24,9 +28,15 @@ impl<L: RecordLog> LakeWriter<L> {
             return Ok(());
         }
         let mut topics: Vec<String> = self.routes.names().map(str::to_owned).collect();
+        let begins = self.discover_at.is_none();
         if self.routes.discovers() {
             match self.log.topics().await {
-                Ok(found) => topics.extend(found),
+                Ok(mut found) => {
+                    if begins {
+                        self.put_begun_first(&mut found).await;
+                    }
+                    topics.extend(found);
+                }
                 // What is read already goes on; new topics can wait.
                 Err(error @ WriterError::Kafka(_)) if self.until == Until::Stopped => {
                     warn!(%error, "cannot look for new topics; trying again");
@@ -40,10 +50,17 @@ impl<L: RecordLog> LakeWriter<L> {
             if self.lanes.iter().any(|lane| *lane.topic == *topic) {
                 continue;
             }
+            let is_new = self.met.insert(topic.clone()) && !begins;
             match self.routes.route(&topic) {
                 None => {}
                 Some(Err(error)) => self.refuse(&topic, error.code(), &error),
-                Some(Ok(route)) => self.take(&topic, route)?,
+                Some(Ok(mut route)) => {
+                    if is_new {
+                        // Everything in it is later than this writer's start.
+                        route.start = Start::Earliest;
+                    }
+                    self.take(&topic, route)?;
+                }
             }
         }
         if self.lanes.len() == known {
@@ -53,6 +70,19 @@ impl<L: RecordLog> LakeWriter<L> {
         info!(topics = self.lanes.len(), "reading these many topics");
         let names = self.lanes.iter().map(|lane| lane.topic.to_string());
         self.log.read_topics(names.collect())
+    }
+
+    /// A table stays with the topic that it was begun with, whatever other topic would lead to it by
+    /// now.
+    async fn put_begun_first(&mut self, topics: &mut [String]) {
+        match timeout(STARTS_WAIT_MAX, self.starts.refresh()).await {
+            Ok(Ok(())) => {
+                let begun = self.starts.topics();
+                topics.sort_by_key(|topic| !begun.contains(topic.as_str()));
+            }
+            Ok(Err(error)) => warn!(%error, "cannot read which topics were begun with"),
+            Err(_) => warn!("the lake does not tell in time which topics were begun with"),
+        }
     }
 
     /// Reads a topic from now on, unless the table that it leads to cannot be made.

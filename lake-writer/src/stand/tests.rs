@@ -296,7 +296,7 @@ fn progress(partition: i32) -> String {
 async fn a_gap_is_recorded_once_though_its_recorder_is_killed() {
     let observer = lake(&[
         (progress(0), 10),
-        (format!("p/{TOPIC}/0/last_record"), mark(5)),
+        (format!("p/{TOPIC}/0/last_mark"), mark(5)),
         (progress(1), 3),
         (format!("p/{TOPIC}/partitions"), 2),
     ])

@@ -56,7 +56,7 @@ async fn only_the_registrys_own_words_say_something_of_a_schema() {
         (
             "404 Not Found",
             r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#,
-            Said::NotFound,
+            Said::Unavailable,
         ),
         (
             "422 Unprocessable Entity",

@@ -125,7 +125,8 @@ impl<'a> Number<'a> {
         value.filter(|value: &f32| value.is_finite())
     }
 
-    /// The double nearest to the number, if there is a finite one.
+    /// The double nearest to the number, if there is a finite one. A whole number beyond what doubles
+    /// count must be one that a double stands for: its own value, or the digits it is written in.
     #[inline]
     pub(crate) fn double(&self) -> Option<f64> {
         // Both operands are exact, so the quotient is the nearest double.
@@ -137,10 +138,15 @@ impl<'a> Number<'a> {
             let value = self.digits as f64 / power;
             return Some(if self.negative { -value } else { value });
         }
-        self.text
-            .parse()
-            .ok()
-            .filter(|value: &f64| value.is_finite())
+        let value: f64 = self.text.parse().ok()?;
+        let is_whole = self.fraction == 0 && !self.exponent;
+        (value.is_finite() && (!is_whole || self.stands_for(value))).then_some(value)
+    }
+
+    fn stands_for(&self, value: f64) -> bool {
+        #[expect(clippy::cast_possible_truncation, reason = "too large is not equal")]
+        let is_exact = || self.text.parse::<i128>() == Ok(value as i128);
+        is_exact() || self.text == value.to_string()
     }
 }
 
@@ -186,6 +192,21 @@ mod tests {
             long("1000000000000000000000e-5"),
             Some(10_000_000_000_000_000)
         );
+    }
+
+    #[test]
+    fn a_whole_number_is_not_rounded_into_a_double() {
+        let double = |json| number(json).unwrap().double();
+        assert_eq!(double("9007199254740992"), Some(9_007_199_254_740_992.0));
+        assert_eq!(double("-9007199254740993"), None);
+        assert_eq!(double("123456789012345678"), None);
+        // As other languages write the double nearest to it.
+        assert_eq!(
+            double("123456789012345680"),
+            Some(123_456_789_012_345_680.0)
+        );
+        assert_eq!(double("1152921504606846976"), Some(2_f64.powi(60)));
+        assert_eq!(double("9007199254740993.0"), Some(9_007_199_254_740_992.0));
     }
 
     proptest! {

@@ -84,7 +84,7 @@ pub(crate) const AVRO: &[Row] = &[
         r#""double""#,
         || Value::Double(0.1),
         &["0.1"],
-        "the nearest to a JSON number, which must be finite",
+        "the nearest to a JSON number, which must be finite and, if it is whole, a double itself",
     ),
     row("`string`", r#""string""#, || text("a"), &[r#""a""#], ""),
     row(
