@@ -50,7 +50,7 @@ def say_peak(check, what, run, budget_mib):
 def produce(topic, records, wait=True, **options):
     """Fills topics; returns the report that tables are checked against, once it is there. Topics that are filled already are left."""
     report = RESULTS / f"topic-{topic}.json"
-    if report.exists() and report.stat().st_size:
+    if report.exists() and report.stat().st_size and not options.get("more"):
         return report
     flags = [word for name, value in options.items() for word in ([f"--{name}"] if value is True else [f"--{name}", str(value)])]
     process = subprocess.Popen([sys.executable, HERE / "workload.py", "--topic", topic, "--records", str(int(records)), *flags],
@@ -170,7 +170,7 @@ def commits():
     records, rate = 3_600_000 * SCALE, 40_000
     produce("paced", 1)
     feed = produce("paced_1", records, wait=False, rate=rate)
-    runs = {age: start(f"paced-{age}", "paced", once=False, flush_age_max=age, flush_bytes_max="256 MiB", flush_rows_max=100_000_000) for age in ("1s", "60s")}
+    runs = {age: start(f"paced-{age}", "paced", once=False, flush_age_max=age, flush_bytes_max="128 MiB", flush_rows_max=100_000_000) for age in ("1s", "60s")}
     feed.wait()
     deadline = time.monotonic() + 70
     while any(run.rows() <= records for run in runs.values()) and time.monotonic() < deadline:
