@@ -147,16 +147,9 @@ impl DeadLettersLog {
                 create(&self.log, DEAD_LETTERS_PATH, ours.clone(), parts).await?
             }
         };
-        let same = layout::same_columns(&ours, &found.metadata);
         let found = state.insert(found);
-        if same {
-            return Ok(found);
-        }
-        Err(refuse(
-            "its columns are not those of this program's version; move it away or use the version \
-             that made it"
-                .to_owned(),
-        ))
+        layout::check_system(&ours, &found.metadata).map_err(refuse)?;
+        Ok(found)
     }
 }
 

@@ -88,6 +88,18 @@ pub(crate) fn system_metadata(
     metadata(schema, Vec::new(), configuration, id, now_us)
 }
 
+/// Whether a table of our own is one that this program's version writes to; if not, why.
+pub(crate) fn check_system(ours: &Metadata, found: &Metadata) -> Result<(), String> {
+    match same_columns(ours, found) {
+        true => Ok(()),
+        false => Err(
+            "its columns are not those of this program's version; move it away or use the version \
+             that made it"
+                .to_owned(),
+        ),
+    }
+}
+
 /// The contract and shape that an existing table was made with.
 pub(crate) fn contract_of_table(metadata: &Metadata) -> Result<(Contract, Shape), String> {
     let property = |name: &str| {

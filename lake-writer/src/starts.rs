@@ -7,7 +7,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -15,20 +14,15 @@ use arrow::array::{
 use arrow::error::ArrowError;
 use lake_store::{LakeStore, STARTS_PATH, starts_schema};
 use schemas::{TableName, TopicPartition};
-use tracing::warn;
 
-use crate::action;
 use crate::app_id::AppIds;
 use crate::clock::Clock;
 use crate::commit::{Draft, Refusal, Step, commit};
 use crate::data_file;
-use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
+use crate::delta_log::{DeltaLog, TableState, create, patiently};
 use crate::entropy::Entropy;
+use crate::error::WriterError;
 use crate::layout;
-use crate::patience::Patience;
-
-/// First wait when the store does not answer.
-const STORE_WAIT_MIN: Duration = Duration::from_millis(100);
 
 /// A partition whose copy begins.
 #[derive(Clone, Debug)]
@@ -64,24 +58,10 @@ impl Starts {
         }
     }
 
-    /// Reads what is written down by now, waiting out a store that is down. The error says what is
-    /// wrong with the table.
-    pub(crate) async fn refresh(&mut self) -> Result<(), String> {
-        let entropy = Arc::clone(&self.entropy);
-        let mut patience = Patience::new(&entropy, STORE_WAIT_MIN);
-        loop {
-            match self.log.load().await {
-                Ok(state) => {
-                    self.state = state;
-                    return Ok(());
-                }
-                Err(error @ DeltaLogError::Corrupt { .. }) => return Err(error.to_string()),
-                Err(DeltaLogError::Store(error)) => {
-                    warn!(table = STARTS_PATH, %error, "cannot read the table's log; trying again");
-                    patience.wait().await;
-                }
-            }
-        }
+    /// Reads what is written down by now, waiting out a store that is down.
+    pub(crate) async fn refresh(&mut self) -> Result<(), WriterError> {
+        self.state = patiently(STARTS_PATH, &self.entropy, || self.log.load()).await?;
+        Ok(())
     }
 
     /// Where the copy of a partition began, as of the last look.
@@ -100,62 +80,37 @@ impl Starts {
 
     /// Writes starts down, all in one commit. Where somebody was first, his counts: look at
     /// [`Self::of`] afterwards.
-    pub(crate) async fn keep(&mut self, begun: &[Begun]) -> Result<(), String> {
-        let entropy = Arc::clone(&self.entropy);
-        let mut patience = Patience::new(&entropy, STORE_WAIT_MIN);
+    pub(crate) async fn keep(&mut self, begun: &[Begun]) -> Result<(), WriterError> {
         loop {
             let fresh = begun.iter();
             let fresh = fresh.filter(|begun| self.of(&begun.partition).is_none());
             let fresh: Vec<Begun> = fresh.cloned().collect();
-            if fresh.is_empty() {
+            if fresh.is_empty() || self.append(&fresh).await? {
                 return Ok(());
             }
-            self.create().await?;
-            match self.append(&fresh).await {
-                Ok(()) => return Ok(()),
-                Err(Kept::Moved) => {}
-                Err(Kept::Store(error)) => {
-                    warn!(table = STARTS_PATH, %error, "cannot write to the table; trying again");
-                    patience.wait().await;
-                }
-                Err(Kept::Broken(why)) => return Err(why),
+            self.refresh().await?;
+        }
+    }
+
+    /// Commits starts, in a table that is made if it is not there; false if somebody else wrote one
+    /// of them down.
+    async fn append(&mut self, begun: &[Begun]) -> Result<bool, WriterError> {
+        let now_us = self.clock.now_us();
+        let ours = layout::system_metadata(&starts_schema(), self.entropy.uuid(), now_us);
+        let ours = ours.map_err(broken)?;
+        let state = match &mut self.state {
+            Some(state) => state,
+            none => {
+                let parts = (self.clock.as_ref(), self.entropy.as_ref());
+                none.insert(create(&self.log, STARTS_PATH, ours.clone(), parts).await?)
             }
-            self.refresh().await?;
-        }
-    }
-
-    /// Makes the table, or finds the one that somebody else made.
-    async fn create(&mut self) -> Result<(), String> {
-        let now_us = self.clock.now_us();
-        let ours = layout::system_metadata(&starts_schema(), self.entropy.uuid(), now_us)?;
-        if self.state.is_none() {
-            let entry =
-                action::creation(ours.clone(), now_us).map_err(|error| error.to_string())?;
-            // Whose entry it is does not matter; whether it landed is seen by looking.
-            self.log.put(0, entry).await;
-            self.refresh().await?;
-        }
-        match &self.state {
-            None => Ok(()),
-            Some(state) if layout::same_columns(&ours, &state.metadata) => Ok(()),
-            Some(_) => Err(
-                "its columns are not those of this program's version; move it away or use the \
-                 version that made it"
-                    .to_owned(),
-            ),
-        }
-    }
-
-    async fn append(&mut self, begun: &[Begun]) -> Result<(), Kept> {
-        let Some(state) = &mut self.state else {
-            return Err(Kept::Moved);
         };
-        let now_us = self.clock.now_us();
-        let broken = |error: &dyn std::fmt::Display| Kept::Broken(error.to_string());
-        let batch = batch(begun, now_us).map_err(|error| broken(&error))?;
+        layout::check_system(&ours, &state.metadata).map_err(broken)?;
+        let batch = batch(begun, now_us).map_err(|error| broken(error.to_string()))?;
         let file = data_file::encode(self.entropy.uuid(), None, &[batch]);
-        let file = file.map_err(|error| broken(&error))?;
-        let added = file.upload(self.log.store(), now_us).await;
+        let file = file.map_err(|error| broken(error.to_string()))?;
+        let upload = || async { Ok(file.upload(self.log.store(), now_us).await?) };
+        let added = patiently(STARTS_PATH, &self.entropy, upload).await?;
         let ids = AppIds::new(&self.pipeline);
         let steps = begun.iter().map(|begun| Step {
             app_id: ids.progress(&begun.partition),
@@ -166,27 +121,26 @@ impl Starts {
             layout: state.metadata.clone(),
             steps: steps.collect(),
             further: Vec::new(),
-            files: vec![added.map_err(Kept::Store)?],
+            files: vec![added],
             growth: None,
         };
         let landed = commit(&self.log, state, &draft, self.clock.as_ref(), &self.entropy).await;
         match landed {
-            Ok(_) => Ok(()),
-            Err(Refusal::Fenced(_) | Refusal::Overtaken) => Err(Kept::Moved),
-            Err(Refusal::LayoutChanged) => Err(Kept::Broken(
+            Ok(_) => Ok(true),
+            Err(Refusal::Fenced(_) | Refusal::Overtaken) => Ok(false),
+            Err(Refusal::LayoutChanged) => Err(broken(
                 "its protocol is not one that this program writes".to_owned(),
             )),
-            Err(Refusal::NotEncodable(why) | Refusal::Unreadable(why)) => Err(Kept::Broken(why)),
+            Err(Refusal::NotEncodable(why) | Refusal::Unreadable(why)) => Err(broken(why)),
         }
     }
 }
 
-/// Why starts were not written down.
-enum Kept {
-    /// Somebody else wrote one of them down.
-    Moved,
-    Store(object_store::Error),
-    Broken(String),
+fn broken(why: String) -> WriterError {
+    WriterError::Table {
+        table: STARTS_PATH.to_owned(),
+        why,
+    }
 }
 
 fn batch(begun: &[Begun], now_us: i64) -> Result<RecordBatch, ArrowError> {

@@ -9,7 +9,7 @@ import pytest
 
 import facts
 from kafka_topic import Record, Topic
-from program import wait_until
+from program import Program, wait_until
 from road import MORTAL, Road
 
 FIRST_MS = 1_700_000_000_000
@@ -45,6 +45,16 @@ def test_start(start: str, first: int, road: Road) -> None:
     facts.assert_landed_once(road.lake, TABLE, range(first, 30))
 
 
+def assert_goes_on_after_a_kill(road: Road, writer: Program, topic: Topic) -> None:
+    """What comes after the kill lands, and nothing that was there before."""
+    assert writer.kill()
+    topic.produce(written(range(20, 30)))
+    writer = road.writer("again")
+    facts.wait_caught_up(road, topic, TABLE)
+    assert writer.end() == 0
+    facts.assert_landed_once(road.lake, TABLE, range(20, 30))
+
+
 def test_latest(road: Road) -> None:
     """What was there before is left out; what comes afterwards is not, even if the writer was killed before anything came."""
     topic = road.topic(partitions=2)
@@ -52,12 +62,7 @@ def test_latest(road: Road) -> None:
     configure(road, topic, "latest")
     writer = road.writer()
     wait_until("the table stands at the end", lambda: road.lake.progress(TABLE, topic.name, 2) == [10, 10])
-    assert writer.kill()
-    topic.produce(written(range(20, 30)))
-    writer = road.writer("again")
-    facts.wait_caught_up(road, topic, TABLE)
-    assert writer.end() == 0
-    facts.assert_landed_once(road.lake, TABLE, range(20, 30))
+    assert_goes_on_after_a_kill(road, writer, topic)
 
 
 def test_latest_before_there_is_a_table(road: Road) -> None:
@@ -71,12 +76,7 @@ def test_latest_before_there_is_a_table(road: Road) -> None:
     both = [{"partition": "0", "first_offset": "10"}, {"partition": "1", "first_offset": "10"}]
     assert road.sql(begun) == both
     assert not road.lake.exists(TABLE)
-    assert writer.kill()
-    topic.produce(written(range(20, 30)))
-    writer = road.writer("again")
-    facts.wait_caught_up(road, topic, TABLE)
-    assert writer.end() == 0
-    facts.assert_landed_once(road.lake, TABLE, range(20, 30))
+    assert_goes_on_after_a_kill(road, writer, topic)
     assert road.sql(begun) == both
 
 

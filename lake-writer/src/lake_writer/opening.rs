@@ -236,7 +236,11 @@ impl<L: RecordLog> LakeWriter<L> {
         if kept.is_ok() {
             kept = self.starts.keep(&begun).await;
         }
-        let Err(why) = kept else { return Ok(()) };
+        let why = match kept {
+            Ok(()) => return Ok(()),
+            Err(WriterError::Table { why, .. }) => why,
+            Err(error) => return Err(error),
+        };
         for (table, offsets) in tables {
             let mut resumes = table.resumes.iter();
             if offsets.is_ok() && resumes.any(|resume| resume.next_offset.is_none()) {

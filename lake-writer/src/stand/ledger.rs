@@ -136,12 +136,8 @@ impl<'a> Ledger<'a> {
             self.state = state.map_err(|error| StandError::of(GAPS_PATH, error))?;
         }
         match &self.state {
-            Some(state) if layout::same_columns(&metadata, &state.metadata) => Ok(()),
-            _ => Err(broken(
-                "its columns are not those of this program's version; move it away or use the \
-                 version that made it"
-                    .to_owned(),
-            )),
+            Some(state) => layout::check_system(&metadata, &state.metadata).map_err(broken),
+            None => Err(broken("it cannot be created".to_owned())),
         }
     }
 
