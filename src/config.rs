@@ -14,10 +14,12 @@ mod command;
 mod kafka;
 mod lake;
 mod registry;
+mod relay;
 mod secret;
 
 pub(crate) use command::{ConfigArgs, run};
 pub(crate) use lake::LakePlace;
+pub(crate) use relay::{Database, RelaySettings};
 
 /// The whole file. Every section has defaults that work on one machine, but for the topics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,8 @@ pub(crate) struct Config {
     writer: WriterSettings,
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<Http>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay: Option<relay::Relay>,
     #[serde(rename = "topic", skip_serializing_if = "Vec::is_empty")]
     topics: Vec<TopicSettings>,
 }
@@ -42,6 +46,17 @@ pub(crate) struct Resolved {
     pub(crate) writer: WriterSettings,
     pub(crate) http: Option<Http>,
     pub(crate) routes: Routes,
+}
+
+/// What `lakehead relay` takes of a file, checked, with the secrets that it refers to.
+pub(crate) struct ResolvedRelay {
+    pub(crate) relay: RelaySettings,
+    pub(crate) registry: HttpRegistry,
+    /// What the outbox is pruned behind, if it is.
+    pub(crate) lake: LakePlace,
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) pipeline: String,
+    pub(crate) routes: Option<Routes>,
 }
 
 /// `[http]`: where to ask how the writer does.
@@ -90,6 +105,45 @@ impl Config {
         }
     }
 
+    /// Checks what a relay needs; of `[[topic]]` only which table a topic has, if it is there.
+    pub(crate) fn resolve_relay(&self, file: &Path) -> Result<ResolvedRelay, Failure> {
+        let directory = directory_of(file);
+        let mut problems = Vec::new();
+        let lake = self.lake.resolve(&directory, &mut problems);
+        let kafka = self.kafka.resolve(&directory, &mut problems);
+        let registry = self.registry.as_ref();
+        let registry = registry.and_then(|found| found.resolve(&directory, &mut problems));
+        if self.registry.is_none() {
+            problems.push("registry.url is missing: a relay registers its schemas".to_owned());
+        }
+        let relay = match &self.relay {
+            Some(relay) => relay.resolve(&kafka, &directory, &mut problems),
+            None => {
+                problems.push("[relay] is missing; docs/outbox.md shows one".to_owned());
+                None
+            }
+        };
+        let routes = match Routes::new(&self.topics, &directory) {
+            Ok(routes) => Some(routes),
+            Err(_) if self.topics.is_empty() => None,
+            Err(why) => {
+                problems.extend(why);
+                None
+            }
+        };
+        match (relay, registry) {
+            (Some(relay), Some(registry)) if problems.is_empty() => Ok(ResolvedRelay {
+                relay,
+                registry,
+                lake,
+                kafka,
+                pipeline: self.writer.pipeline.clone(),
+                routes,
+            }),
+            _ => Err(refusal(file, &problems)),
+        }
+    }
+
     /// What `lakehead dev` takes of a file: `[writer]` and `[[topic]]`. The rest is its own, and
     /// must not be there.
     pub(crate) fn for_dev(
@@ -101,6 +155,7 @@ impl Config {
             ("[lake]", self.lake != absent.lake),
             ("[kafka]", self.kafka != absent.kafka),
             ("[registry]", self.registry.is_some()),
+            ("[relay]", self.relay.is_some()),
         ];
         let present = sections.iter().filter(|(_, is_present)| *is_present);
         let mut problems: Vec<String> = present

@@ -8,6 +8,7 @@ mod dev;
 mod embedded;
 mod failure;
 mod http;
+mod relay;
 mod resume;
 mod sql;
 mod status;
@@ -43,6 +44,8 @@ enum Command {
     Dev(dev::DevArgs),
     /// Run the lake-writer: Kafka topics into Delta tables, exactly once
     Write(write::WriteArgs),
+    /// Publish a service's outbox: its own database into Kafka topics
+    Relay(relay::RelayArgs),
     Sql(sql::SqlArgs),
     /// Show how every table stands: version, lag, last commit, dead letters, and what stops it
     Status(status::StatusArgs),
@@ -75,6 +78,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args).await,
         Command::Dev(args) => dev::run(args).await,
         Command::Write(args) => write::run(args).await,
+        Command::Relay(args) => relay::run(args).await,
         Command::Sql(args) => {
             let lake = match (&args.lake, &args.config) {
                 (Some(location), _) => config::LakePlace::at(location).open(false)?,

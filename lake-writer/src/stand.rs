@@ -181,7 +181,11 @@ impl Observer {
         Ok(stand)
     }
 
-    async fn look_in_lake(&self, feed: &Feed) -> Result<Stand, StandError> {
+    /// How a table stands, without asking Kafka.
+    ///
+    /// # Errors
+    /// The table's log cannot be read.
+    pub async fn look_in_lake(&self, feed: &Feed) -> Result<Stand, StandError> {
         let log = self.log(&feed.table.changes_path());
         let failed = |error| StandError::of(&feed.table.to_string(), error);
         let state = log.load().await.map_err(failed)?;

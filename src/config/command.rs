@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use toml::{Table, Value};
 
+use super::relay::has_password;
 use super::secret::is_secret;
 use super::{Config, directory_of};
 use crate::failure::Failure;
@@ -69,7 +70,9 @@ fn hide(table: &mut Table) {
     for (name, value) in table.iter_mut() {
         match value {
             Value::Table(inner) => hide(inner),
-            Value::String(text) if is_secret(name) => "(not shown)".clone_into(text),
+            Value::String(text) if is_secret(name) || has_password(text) => {
+                "(not shown)".clone_into(text)
+            }
             _ => {}
         }
     }
@@ -91,6 +94,8 @@ mod tests {
     #[test]
     fn what_is_shown_can_be_read_and_has_no_secret() {
         let file = "[kafka.properties]\n\"sasl.password\" = 'hunter2'\n\"client.id\" = 'c'\n\
+                    [relay]\ndatabase_url = 'postgres://me:hunter2@h/db'\n\
+                    entity = [{ name = 'a.b', contract = 'c.avsc' }]\n\
                     [lake.options]\naws_secret_access_key = { env = 'KEY' }";
         let config: Config = toml::from_str(file).unwrap();
         let text = shown(&config).unwrap();

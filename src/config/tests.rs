@@ -7,6 +7,10 @@ fn the_example_is_the_defaults() {
     let mut config: Config = toml::from_str(EXAMPLE).unwrap();
     // What has no default is shown in the example by example.
     assert!(!config.topics.is_empty() && config.registry.is_some() && config.http.is_some());
+    let entity = "[[entity]]\nname = 'flights.flight'\ncontract = 'contracts/flights.flight.avsc'";
+    let relay = format!("database_url = {{ env = 'DATABASE_URL' }}\n{entity}");
+    assert_eq!(config.relay, Some(toml::from_str(&relay).unwrap()));
+    config.relay = None;
     config.topics.clear();
     config.registry = None;
     config.http = None;
@@ -17,6 +21,7 @@ fn the_example_is_the_defaults() {
         "[registry]",
         "[writer]",
         "[http]",
+        "[relay]",
         "[[topic]]",
     ] {
         assert!(EXAMPLE.contains(section), "{section} is missing");

@@ -1,22 +1,25 @@
 #!/usr/bin/env python3
 """Start the real parts that `fetch` has placed in the cache, on free loopback ports.
 
-    parts.py run [kafka|s3|registry|azure ...] -- COMMAND...
+    parts.py run [kafka|s3|registry|postgres|azure ...] -- COMMAND...
 
 starts them (when none is named, all but azure, an emulator), exports their addresses, runs the command, stops them and exits with its code.
 
 A part whose address the environment gives already (LAKEHEAD_TEST_KAFKA, LAKEHEAD_TEST_S3_ENDPOINT, LAKEHEAD_TEST_REGISTRY,
-LAKEHEAD_TEST_AZURE) is used as it is. A part that is not in the cache is named and left out; with CI=true that is a failure.
+LAKEHEAD_TEST_POSTGRES, LAKEHEAD_TEST_AZURE) is used as it is. A part that is not in the cache is named and left out; with CI=true that is a failure.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pathlib
+import pwd
 import random
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +28,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import azurite
 import certificates
@@ -37,7 +41,8 @@ KAFKA_USER, KAFKA_PASSWORD = "lakehead", "lakehead-sasl-password"
 KAFKA_CLUSTER, KAFKA_OTHER_CLUSTER = "bGFrZWhlYWQtdGVzdHM", "bGFrZWhlYWQtb3RoZXI"
 KAFKA_SASL_SSL, KAFKA_MTLS, KAFKA_CERTIFICATES = "LAKEHEAD_TEST_KAFKA_SASL_SSL", "LAKEHEAD_TEST_KAFKA_MTLS", "LAKEHEAD_TEST_KAFKA_CERTIFICATES"
 KAFKA, S3, REGISTRY = "LAKEHEAD_TEST_KAFKA", "LAKEHEAD_TEST_S3_ENDPOINT", "LAKEHEAD_TEST_REGISTRY"
-AZURE = "LAKEHEAD_TEST_AZURE"
+POSTGRES, AZURE = "LAKEHEAD_TEST_POSTGRES", "LAKEHEAD_TEST_AZURE"
+POSTGRES_USER, POSTGRES_PASSWORD = "lakehead", "lakehead-postgres-password"
 CHOSEN: set[int] = set()
 
 SERVER_PROPERTIES = """\
@@ -70,6 +75,12 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.retention.ms=-1
 """
+
+# What a database that may be captured needs, and room for many tests at once. A killed server loses nothing without fsync; only a power loss would.
+POSTGRES_SETTINGS = {
+    "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "wal_level": "logical", "max_wal_senders": "64", "max_replication_slots": "64",
+    "max_connections": "200", "max_prepared_transactions": "16", "fsync": "off", "log_min_messages": "warning",
+}
 
 
 class Missing(Exception):
@@ -120,12 +131,14 @@ class Part:
     """One server with its folder: started at once, usable after `wait_ready`, ended by `stop`. `gives` is more environment for tests."""
 
     gives: dict[str, str] = {}
+    stop_signal = signal.SIGTERM
 
-    def __init__(self, name: str, command: list[str], folder: pathlib.Path, ready: Callable[[], bool], **environment: str):
+    def __init__(self, name: str, command: list[str], folder: pathlib.Path, ready: Callable[[], bool], user: str | None = None,
+                 **environment: str):
         self.name, self.log, self.ready = name, folder / f"{name}.log", ready
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                            env=os.environ | environment)
+                                            env=os.environ | environment, **identity(user))
 
     def wait_ready(self, patience: float = 300) -> None:
         deadline = time.monotonic() + patience
@@ -137,12 +150,19 @@ class Part:
 
     def stop(self) -> None:
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(self.stop_signal)
             try:
                 self.process.wait(15)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+
+def identity(user: str | None) -> dict[str, Any]:
+    """How a process is started as another user, by root."""
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 def java(modern: bool = False) -> str:
@@ -196,6 +216,50 @@ def start_registry(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
     return Part("apicurio", command, folder, lambda: page_answers(f"{url}/subjects")), url
 
 
+def postgres_programs() -> pathlib.Path:
+    """The folder of Debian's newest Postgres, or of the one in PATH."""
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda program: int(program.parts[-3]))
+    on_path = shutil.which("postgres")
+    if not found and not on_path:
+        raise Missing("postgres is not installed")
+    return (found[-1] if found else pathlib.Path(str(on_path))).parent
+
+
+def postgres_data(folder: pathlib.Path, user: str | None) -> pathlib.Path:
+    """Where the server keeps its data. Postgres refuses to run as root, and another user cannot look into root's folders: then it has a place
+    of its own, and `folder` leads there."""
+    data = folder / "postgres"
+    if user is None or data.exists():
+        return data
+    place = pathlib.Path(tempfile.mkdtemp(prefix="lakehead-postgres-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    shutil.chown(place, user)
+    data.symlink_to(place)
+    return data
+
+
+def start_postgres(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
+    """Postgres, ready for logical replication; returns it and the URL of a superuser. A folder used before keeps its databases."""
+    programs, user, port = postgres_programs(), "postgres" if os.getuid() == 0 else None, port or free_port()
+    data = postgres_data(folder, user).resolve()
+    if not (data / "PG_VERSION").exists():
+        with tempfile.NamedTemporaryFile("w") as password:
+            password.write(POSTGRES_PASSWORD)
+            password.flush()
+            if user:
+                shutil.chown(password.name, user)
+            command = [str(programs / "initdb"), "-D", str(data), "-U", POSTGRES_USER, f"--pwfile={password.name}", "-A", "scram-sha-256",
+                       "-E", "UTF8", "--no-locale", "-N"]
+            subprocess.run(command, check=True, capture_output=True, cwd="/", **identity(user))
+    settings = [word for name, value in POSTGRES_SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    part = Part("postgres", [str(programs / "postgres"), "-D", str(data), "-p", str(port), *settings], folder,
+                lambda: subprocess.run(ready).returncode == 0, user)
+    # Its "fast" shutdown; at SIGTERM it would wait for its clients.
+    part.stop_signal = signal.SIGINT
+    return part, f"postgres://{POSTGRES_USER}:{POSTGRES_PASSWORD}@127.0.0.1:{port}/postgres"
+
+
 def start_azure(folder: pathlib.Path) -> tuple[Part, str]:
     """Azurite, an emulator of Azure's blobs, in memory."""
     port = free_port()
@@ -207,8 +271,9 @@ def start_azure(folder: pathlib.Path) -> tuple[Part, str]:
     return part, url
 
 
-STARTS = {"kafka": (KAFKA, start_kafka), "s3": (S3, start_s3), "registry": (REGISTRY, start_registry), "azure": (AZURE, start_azure)}
-USUAL = ("kafka", "s3", "registry")
+STARTS = {"kafka": (KAFKA, start_kafka), "s3": (S3, start_s3), "registry": (REGISTRY, start_registry), "postgres": (POSTGRES, start_postgres),
+          "azure": (AZURE, start_azure)}
+USUAL = ("kafka", "s3", "registry", "postgres")
 
 
 def start_all(folder: pathlib.Path, names: Iterable[str] = USUAL) -> tuple[list[Part], dict[str, str]]:

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use change_events::{Entity, KafkaBroker, KafkaSettings, Outbox, Relay};
+use change_events::{Entity, KafkaBroker, KafkaSettings, Outbox, Relay, SqliteOutbox};
 use schemas::SchemaRegistry;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
@@ -154,7 +154,8 @@ impl FlightInventory {
     ) -> Result<Relay, InventoryError> {
         let entity = Entity::new(flight_table()?, flight_contract()?);
         let broker = Arc::new(KafkaBroker::new(kafka));
-        Ok(Relay::open(&self.database, vec![entity], broker, registry).await?)
+        let outbox = Box::new(SqliteOutbox::open(&self.database).await?);
+        Ok(Relay::open(outbox, vec![entity], broker, registry).await?)
     }
 
     /// The last sequence of the outbox, 0 if it is empty.

@@ -75,7 +75,7 @@ impl EventEncoder {
             .ok_or_else(|| EncodeError::new(Some("event_time_us"), "is not a time"))?;
         let mut key = Vec::with_capacity(64);
         wire::frame(self.key_id, &mut key);
-        self.key.encode(&event.key, &mut key)?;
+        self.put_key(&event.key, &mut key)?;
         let mut value = Vec::with_capacity(512);
         wire::frame(self.value_id, &mut value);
         self.put_image(event.before.as_deref(), &mut value)?;
@@ -88,12 +88,30 @@ impl EventEncoder {
             sequence: event.sequence,
             topic: Arc::clone(&self.topic),
             source: Arc::clone(&self.source),
-            event_type: Arc::clone(&self.event_type),
+            event_type: match &event.event_type {
+                Some(name) => name.as_str().into(),
+                None => Arc::clone(&self.event_type),
+            },
             event_id: event.event_id.clone(),
             time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
             key,
             value,
         })
+    }
+
+    /// What tells the row's key from others: the encoded key without its schema's id.
+    pub(crate) fn key_id(&mut self, event: &OutboxRow) -> Option<Vec<u8>> {
+        let mut key = Vec::new();
+        self.put_key(&event.key, &mut key).ok()?;
+        Some(key)
+    }
+
+    /// A key of one field may be that field alone, as Debezium's `aggregateid` is.
+    fn put_key(&mut self, key: &str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match self.key.only_field() {
+            Some(field) if !key.starts_with('{') => self.key.encode(&field.object(key), out),
+            _ => self.key.encode(key, out),
+        }
     }
 
     fn put_image(&mut self, json: Option<&str>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -117,10 +135,9 @@ impl EventEncoder {
     }
 }
 
-/// An envelope says which images each operation has; a service that forgot one is told.
+/// A row that forgot its image is told; of a delete, the key says enough.
 fn check_images(event: &OutboxRow, op: Op) -> Result<(), EncodeError> {
     let missing = match op {
-        Op::Delete if event.before.is_none() => "before",
         Op::Create | Op::Update | Op::Read if event.after.is_none() => "after",
         _ => return Ok(()),
     };

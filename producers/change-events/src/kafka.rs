@@ -39,6 +39,14 @@ impl KafkaBroker {
         Self { settings }
     }
 
+    /// Whether the settings can work at all, as far as that is known without the brokers. An error
+    /// repeats no value.
+    pub fn validate(&self) -> Result<(), PublishError> {
+        let config = self.settings.producer_config()?;
+        config.create_native_config().map_err(publish_error)?;
+        Ok(())
+    }
+
     async fn create_topics(&self, topics: &[String]) -> Result<(), PublishError> {
         let admin: AdminClient<DefaultClientContext> = self
             .settings

@@ -1,13 +1,15 @@
 //! How a service publishes its changes without losing, doubling or reordering one.
 //!
 //! The service writes its own tables and one row per change into its [`Outbox`] in *one* local
-//! transaction. The [`Relay`] reads the outbox in commit order, encodes each row (Avro, Confluent
-//! wire format, the schemas of [`schemas::Envelope`]), publishes it to Kafka and confirms only what
-//! the brokers acknowledged.
+//! transaction, in SQLite or in Postgres. The [`Relay`] reads the outbox in order, encodes each row
+//! (Avro, Confluent wire format, the schemas of [`schemas::Envelope`]), publishes it to Kafka and
+//! confirms only what the brokers acknowledged.
 //!
 //! What holds:
 //! - **No loss.** A position is confirmed when everything up to it is acknowledged. After a crash,
-//!   a failed delivery or a restart of Kafka the relay starts again from the confirmed position.
+//!   a failed delivery or a restart of Kafka or the database the relay starts again from the
+//!   confirmed position. A sequence that becomes visible late is not passed over (see
+//!   [`PostgresOutbox`]).
 //! - **At least once in Kafka, once in the lake.** An event may be published again, always with the
 //!   same `lakehead_sequence` (its outbox position). The lake-writer keeps the last sequence per
 //!   source and topic partition and drops what is not above it.
@@ -16,25 +18,32 @@
 //!   stops at the first record that cannot be delivered rather than going on past it.
 //! - **Nothing is published that the owner may lose.** Before a row is handed to Kafka, the relay
 //!   makes the service's transactions up to it durable (see [`Outbox`]).
+//! - **A row that cannot be published stops its key alone.** It is parked, with a reason, and the
+//!   later rows of its key are parked behind it; other keys go on. Put right and marked `retry`,
+//!   the rows are published in their order.
+//! - **Nothing is removed before the lake has it.** With a [`LakeProgress`] the relay prunes the
+//!   outbox behind what the lake has committed; without one it keeps every row.
 //!
-//! A row that cannot be encoded stops the relay with an error that names its sequence, its event
-//! id and its field: an outbox is the service's word, and skipping one would break it.
-//!
-//! Where to read next: [`Outbox`], then [`Relay`]; [`Broker`] is the seam that tests stand in for.
+//! Where to read next: [`Outbox`], then [`Relay`]. [`OutboxStore`] and [`Broker`] are the relay's
+//! two ends.
 
 mod entity;
 mod event;
 mod event_encoder;
 mod kafka;
 mod kafka_settings;
+mod lake_progress;
 mod outbox;
+mod outbox_error;
+mod outbox_store;
+mod postgres_outbox;
 mod progress;
 mod publisher;
 mod record_encoder;
 mod relay;
 mod relay_error;
 mod relay_limits;
-mod relay_position;
+mod sqlite_outbox;
 mod window;
 
 pub use entity::Entity;
@@ -42,10 +51,20 @@ pub use event::ChangeEvent;
 pub use event_encoder::EventEncoder;
 pub use kafka::KafkaBroker;
 pub use kafka_settings::{KafkaSettings, KafkaSettingsError};
-pub use outbox::{Outbox, OutboxError, OutboxRow};
+pub use lake_progress::LakeProgress;
+pub use outbox::{Outbox, OutboxConnection, OutboxRow};
+pub use outbox_error::OutboxError;
+pub use outbox_store::{OutboxStore, ParkedKey, ParkedRow, Position, Retry};
+pub use postgres_outbox::PostgresOutbox;
 pub use progress::RelayProgress;
 pub use publisher::{Broker, Connected, Notice, PublishError, Publisher, Record};
 pub use record_encoder::{EncodeError, RecordEncoder};
 pub use relay::Relay;
 pub use relay_error::RelayError;
 pub use relay_limits::RelayLimits;
+pub use sqlite_outbox::SqliteOutbox;
+
+/// The page of the docs: its Rust is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/outbox.md")]
+struct OutboxPage;

@@ -10,7 +10,7 @@ use schemas::header;
 /// One record as it goes to Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The outbox sequence; also a header.
+    /// What the acknowledgement names, and the header `lakehead_sequence`: the outbox sequence.
     pub sequence: i64,
     /// The topic.
     pub topic: Arc<str>,
@@ -69,6 +69,10 @@ pub enum Notice {
     Delivered {
         /// The record's sequence.
         sequence: i64,
+        /// The partition where it is.
+        partition: i32,
+        /// Its offset there.
+        offset: i64,
     },
     /// The record may or may not be with the brokers. None that was sent after it to its
     /// partition is. The connection is spent.

@@ -73,6 +73,14 @@ impl RecordEncoder {
         })
     }
 
+    /// The field of a record that has one.
+    pub(crate) fn only_field(&self) -> Option<&Field> {
+        match self.fields.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     /// Appends the record's Avro body to `out`; on an error `out` is as it was.
     pub fn encode(&mut self, json: &str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.scratch.clear(self.fields.len());

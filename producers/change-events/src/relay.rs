@@ -6,56 +6,60 @@
 //! what is in flight says what may be confirmed.
 
 mod health;
+mod offsets;
+mod parking;
+mod pruning;
 mod pump;
+mod retry;
 mod stop;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use schemas::{Envelope, SchemaRegistry};
 use tokio_util::sync::CancellationToken;
 
 use self::health::Health;
-use self::pump::Pump;
+use self::pruning::Pruning;
+use self::pump::{Lent, Pump};
 use self::stop::Ended;
-use crate::relay_position::RelayPosition;
 use crate::{
-    Broker, Connected, Entity, EventEncoder, PublishError, RelayError, RelayLimits, RelayProgress,
+    Broker, Connected, Entity, EventEncoder, LakeProgress, OutboxStore, PublishError, RelayError,
+    RelayLimits, RelayProgress,
 };
 
 /// Publishes an outbox. See the crate's documentation for what it guarantees.
 #[derive(Debug)]
 pub struct Relay {
-    position: RelayPosition,
+    store: Box<dyn OutboxStore>,
     source: String,
     entities: Vec<Entity>,
     broker: Arc<dyn Broker>,
     registry: Arc<dyn SchemaRegistry>,
     limits: RelayLimits,
+    lake: Option<Arc<dyn LakeProgress>>,
     progress: Arc<RelayProgress>,
 }
 
 impl Relay {
-    /// Opens the outbox of a service's database; nothing else is connected yet.
+    /// A relay of this outbox; the brokers and the registry are not connected yet.
     pub async fn open(
-        database: &Path,
+        mut store: Box<dyn OutboxStore>,
         entities: Vec<Entity>,
         broker: Arc<dyn Broker>,
         registry: Arc<dyn SchemaRegistry>,
     ) -> Result<Self, RelayError> {
-        let mut position = RelayPosition::open(database).await?;
-        let source = position.source().await?;
+        let source = store.source().await?;
         let progress = Arc::new(RelayProgress::default());
-        progress.confirm(position.confirmed().await?);
-        let limits = RelayLimits::default();
+        progress.confirm(store.position().await?.confirmed);
         Ok(Self {
-            position,
+            store,
             source,
             entities,
             broker,
             registry,
-            limits,
+            limits: RelayLimits::default(),
+            lake: None,
             progress,
         })
     }
@@ -67,6 +71,14 @@ impl Relay {
         self
     }
 
+    /// The same relay, which removes rows from the outbox that this lake has committed. Without a
+    /// lake the outbox is kept.
+    #[must_use]
+    pub fn with_lake(mut self, lake: Arc<dyn LakeProgress>) -> Self {
+        self.lake = Some(lake);
+        self
+    }
+
     /// The relay's counters; they stay readable while it runs.
     pub fn progress(&self) -> Arc<RelayProgress> {
         Arc::clone(&self.progress)
@@ -75,48 +87,77 @@ impl Relay {
     /// Publishes until `cancel`: then what is in flight is waited for (bounded by
     /// [`RelayLimits::shutdown_time_max`]) and confirmed.
     ///
-    /// Kafka or the registry being away is waited for, however long it takes, and said once per
-    /// change. An error is something that waiting does not mend; everything up to
-    /// [`RelayProgress::confirmed`] is published then.
+    /// Kafka, the registry or the database being away is waited for, however long it takes, and
+    /// said once per change. An error is something that waiting does not mend; everything up to
+    /// [`RelayProgress::confirmed`] is published (or parked) then.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), RelayError> {
         let mut health = Health::new(&self.source);
-        let topics = self.topics();
+        let mut pruning = Pruning::new(self.lake.take(), self.topics());
         let mut encoders = None;
         loop {
-            if encoders.is_none() {
-                encoders = self.encoders(&cancel, &mut health).await?;
-            }
-            let Some(encoders) = encoders.as_mut() else {
-                return Ok(());
-            };
-            let Some(connected) = self.connect(&topics, &cancel, &mut health).await? else {
-                return Ok(());
-            };
-            let Connected {
-                publisher,
-                cluster,
-                partitions,
-            } = connected;
-            self.position
-                .check_cluster(cluster.as_deref(), &partitions)
-                .await?;
-            let confirmed = self.position.confirmed().await?;
-            let pump = Pump::new(
-                &mut self.position,
-                encoders,
-                publisher,
-                &self.limits,
-                &self.progress,
-                confirmed,
-            );
-            match pump.run(&cancel, &mut health).await? {
-                Ended::Cancelled => return Ok(()),
-                Ended::Lost(why) => health.down("kafka", &why),
+            let ended = self.connection(&mut encoders, &mut pruning, &cancel, &mut health);
+            match ended.await {
+                Ok(Ended::Cancelled) => return Ok(()),
+                Ok(Ended::Parked) => continue,
+                Ok(Ended::Standby) => health.standby(),
+                Ok(Ended::Lost(why)) => health.down("kafka", &why),
+                Err(RelayError::Outbox(error)) if error.is_passing() => {
+                    health.down("the database", &error.to_string());
+                }
+                Err(error) => return Err(error),
             }
             if health.rest(&cancel).await {
                 return Ok(());
             }
         }
+    }
+
+    /// Connects and publishes until something ends the connection.
+    async fn connection(
+        &mut self,
+        encoders: &mut Option<BTreeMap<String, EventEncoder>>,
+        pruning: &mut Pruning,
+        cancel: &CancellationToken,
+        health: &mut Health,
+    ) -> Result<Ended, RelayError> {
+        if !self.store.claim().await? {
+            return Ok(Ended::Standby);
+        }
+        if let Some((known, found)) = self.store.moved().await? {
+            let confirmed = self.store.position().await?.confirmed;
+            return Err(RelayError::ServerChanged {
+                known,
+                found,
+                confirmed,
+            });
+        }
+        if encoders.is_none() {
+            *encoders = self.encoders(cancel, health).await?;
+        }
+        let Some(encoders) = encoders.as_mut() else {
+            return Ok(Ended::Cancelled);
+        };
+        let topics = self.topics();
+        let Some(connected) = self.connect(&topics, cancel, health).await? else {
+            return Ok(Ended::Cancelled);
+        };
+        let Connected {
+            publisher,
+            cluster,
+            partitions,
+        } = connected;
+        let store = self.store.as_mut();
+        check_cluster(store, cluster.as_deref(), &partitions).await?;
+        let lent = Lent {
+            store,
+            encoders,
+            limits: &self.limits,
+            progress: &self.progress,
+            pruning,
+            partitions,
+        };
+        let pump = Pump::new(lent, publisher).await?;
+        pump.run(cancel, health).await
     }
 
     fn topics(&self) -> Vec<String> {
@@ -210,4 +251,41 @@ impl Relay {
         }
         Ok(encoders)
     }
+}
+
+/// Holds the cluster and its topics against those of the first connection.
+///
+/// Positions say nothing about another cluster, and with another partition count a key's later
+/// events would overtake its earlier ones: both are refused by name.
+async fn check_cluster(
+    store: &mut dyn OutboxStore,
+    cluster: Option<&str>,
+    partitions: &BTreeMap<String, i32>,
+) -> Result<(), RelayError> {
+    if let Some(found) = cluster {
+        let confirmed = store.position().await?.confirmed;
+        match store.cluster().await? {
+            Some(known) if known == found => {}
+            Some(known) if confirmed > 0 => {
+                return Err(RelayError::ClusterChanged {
+                    known,
+                    found: found.to_owned(),
+                    confirmed,
+                });
+            }
+            // The first connection; or nothing is confirmed yet, and a cluster may be left.
+            _ => store.set_cluster(found).await?,
+        }
+    }
+    for (topic, &found) in partitions {
+        let known = store.topic_partitions(topic, found).await?;
+        if known != found {
+            return Err(RelayError::PartitionsChanged {
+                topic: topic.clone(),
+                known,
+                found,
+            });
+        }
+    }
+    Ok(())
 }

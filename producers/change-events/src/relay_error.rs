@@ -10,31 +10,19 @@ pub enum RelayError {
     /// The service's database.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
-    /// A row that cannot become a record. Rows before it are published; none after it is.
+    /// Most of the outbox cannot be published, so the fault is not the rows'.
     #[error(
-        "outbox row {sequence} (event {event_id}, entity {entity}) cannot be published: {source}; \
-         nothing after it is published until the row or the contract is put right"
+        "{rows} outbox rows are parked, more than {rows_max}; the first is {first}: \
+         look at its `why` in the table of parked rows, put the rows, the contract or the relay's \
+         entities right, and set `retry` on the rows, or raise parked_rows_max"
     )]
-    Row {
-        /// The row's sequence.
-        sequence: i64,
-        /// The event's id.
-        event_id: String,
-        /// The row's entity.
-        entity: String,
-        /// The field and what is wrong with it.
-        source: EncodeError,
-    },
-    /// The brokers will never take this record.
-    #[error(
-        "outbox row {sequence} is refused by kafka: {why}; raise the topic's max.message.bytes or \
-         put the row right: nothing after it is published until then"
-    )]
-    RecordRefused {
-        /// The row's sequence.
-        sequence: i64,
-        /// The broker's or the client's words.
-        why: String,
+    ParkedTooMany {
+        /// Rows that are parked.
+        rows: u64,
+        /// The limit.
+        rows_max: u32,
+        /// The first one's sequence.
+        first: i64,
     },
     /// Settings or rights.
     #[error("kafka refuses the relay: {0}; check the kafka settings")]
@@ -64,6 +52,23 @@ pub enum RelayError {
         /// The cluster of earlier runs.
         known: String,
         /// The cluster that answers now.
+        found: String,
+        /// The confirmed sequence.
+        confirmed: i64,
+    },
+    /// The database may have gone back in time.
+    #[error(
+        "this outbox was published up to {confirmed} from the server {known} (system identifier, \
+         timeline) and is on {found} now: after a restored backup or a promoted standby, sequences \
+         that were published may be drawn again, and the lake would drop their events as repeats. \
+         If no commit was lost, UPDATE lakehead.outbox_relay SET server = NULL; else give the \
+         database a new identity besides, UPDATE lakehead.outbox_source SET source = source || \
+         '/restored', and know that events since the backup may be in the lake twice"
+    )]
+    ServerChanged {
+        /// The server of earlier runs.
+        known: String,
+        /// The server that answers now.
         found: String,
         /// The confirmed sequence.
         confirmed: i64,

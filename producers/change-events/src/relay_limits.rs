@@ -11,10 +11,14 @@ pub struct RelayLimits {
     pub in_flight_rows_max: usize,
     /// Bytes of the records in flight, passed by at most one batch.
     pub in_flight_bytes_max: usize,
+    /// Rows that may be parked; with more the relay stops.
+    pub parked_rows_max: u32,
     /// How long the relay rests when it has read the outbox to its end.
     pub poll_interval: Duration,
     /// How long it waits for acknowledgements when it is told to stop.
     pub shutdown_time_max: Duration,
+    /// How often the lake is asked what may be pruned.
+    pub prune_interval: Duration,
 }
 
 impl Default for RelayLimits {
@@ -23,8 +27,10 @@ impl Default for RelayLimits {
             batch_rows_max: 2_000,
             in_flight_rows_max: 50_000,
             in_flight_bytes_max: 64 << 20,
+            parked_rows_max: 100_000,
             poll_interval: Duration::from_millis(10),
             shutdown_time_max: Duration::from_secs(10),
+            prune_interval: Duration::from_secs(30),
         }
     }
 }

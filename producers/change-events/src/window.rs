@@ -1,6 +1,7 @@
 //! What was sent and is not yet acknowledged.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The records in flight, in outbox order, bounded by rows and bytes.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(crate) struct Window {
 #[derive(Debug)]
 struct Entry {
     sequence: i64,
+    /// `None`: the row is not sent but parked.
+    topic: Option<Arc<str>>,
     bytes: usize,
     delivered: bool,
 }
@@ -27,8 +30,9 @@ impl Window {
         }
     }
 
-    /// Takes in a record that is about to be sent; sequences must rise.
-    pub(crate) fn admit(&mut self, sequence: i64, bytes: usize) {
+    /// Takes in a record that is about to be sent, or a row that is about to be parked; sequences
+    /// must rise.
+    pub(crate) fn admit(&mut self, sequence: i64, topic: Option<Arc<str>>, bytes: usize) {
         debug_assert!(
             self.entries
                 .back()
@@ -36,25 +40,30 @@ impl Window {
         );
         self.entries.push_back(Entry {
             sequence,
+            topic,
             bytes,
             delivered: false,
         });
         self.bytes += bytes;
     }
 
-    /// Notes that the brokers have the record; a sequence that is not in flight is passed over.
-    pub(crate) fn deliver(&mut self, sequence: i64) {
+    /// Notes that the brokers have the record, or that the row is parked; a sequence that is not in
+    /// flight is passed over. Answers the record's topic.
+    pub(crate) fn deliver(&mut self, sequence: i64) -> Option<Arc<str>> {
+        let mut topic = None;
         if let Ok(index) = self
             .entries
             .binary_search_by_key(&sequence, |entry| entry.sequence)
             && let Some(entry) = self.entries.get_mut(index)
         {
             entry.delivered = true;
+            topic = entry.topic.take();
         }
         while let Some(first) = self.entries.pop_front_if(|first| first.delivered) {
             self.bytes -= first.bytes;
             self.acknowledged = first.sequence;
         }
+        topic
     }
 
     /// The sequence up to which everything is acknowledged, without a hole.
@@ -83,7 +92,7 @@ mod tests {
     fn only_what_has_no_hole_before_it_counts() {
         let mut window = Window::after(4);
         for sequence in [5, 7, 8] {
-            window.admit(sequence, 10);
+            window.admit(sequence, Some("a".into()), 10);
         }
         window.deliver(7);
         assert_eq!(
@@ -96,8 +105,8 @@ mod tests {
             (window.acknowledged(), window.rows(), window.bytes()),
             (7, 1, 10)
         );
-        window.deliver(8);
-        window.deliver(8);
+        assert_eq!(window.deliver(8).as_deref(), Some("a"));
+        assert_eq!(window.deliver(8), None);
         assert!(window.is_empty());
         assert_eq!((window.acknowledged(), window.bytes()), (8, 0));
     }

@@ -1,5 +1,6 @@
 //! What librdkafka's thread tells the relay.
 
+use rdkafka::Message;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -29,7 +30,17 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, sequence: usize) {
         let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
         self.tell(match result {
-            Ok(_) => Notice::Delivered { sequence },
+            // So it is when the broker had it from an earlier try: published again, its place is known.
+            Ok(message) if message.offset() < 0 => Notice::Failed {
+                sequence,
+                why: "it was acknowledged without its offset".to_owned(),
+                refused: false,
+            },
+            Ok(message) => Notice::Delivered {
+                sequence,
+                partition: message.partition(),
+                offset: message.offset(),
+            },
             Err((error, _)) => Notice::Failed {
                 sequence,
                 why: error.to_string(),

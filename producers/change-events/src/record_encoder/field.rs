@@ -11,7 +11,7 @@ use super::value::{Kind, put_value};
 
 /// How one field is encoded.
 #[derive(Debug)]
-pub(super) struct Field {
+pub(crate) struct Field {
     name: String,
     union: Union,
     kind: Kind,
@@ -56,6 +56,16 @@ impl Field {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// An object with this field alone, by the value's bare text.
+    pub(crate) fn object(&self, text: &str) -> String {
+        let name = serde_json::Value::from(self.name());
+        if self.kind.is_text() {
+            format!("{{{name}:{}}}", serde_json::Value::from(text))
+        } else {
+            format!("{{{name}:{text}}}")
+        }
     }
 
     /// What stands for the field when its member is left out.

@@ -39,6 +39,14 @@ impl Kind {
             _ => return None,
         })
     }
+
+    /// Whether JSON writes the value as a text.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(
+            self,
+            Self::String | Self::Enum(_) | Self::Bytes | Self::Fixed(_)
+        )
+    }
 }
 
 /// Reads one value that is not null and appends its Avro bytes.

@@ -33,6 +33,15 @@ impl Health {
         }
     }
 
+    /// Another relay has the outbox; this one takes over when that one ends.
+    pub(super) fn standby(&mut self) {
+        const TURN: &str = "the outbox, which another relay publishes,";
+        if self.down != Some(TURN) {
+            info!(source = %self.source, "another relay publishes this outbox; this one waits to take over");
+            self.down = Some(TURN);
+        }
+    }
+
     /// Something was delivered.
     pub(super) fn up(&mut self) {
         self.pause = RETRY_PAUSE_MIN;

@@ -1,68 +1,116 @@
 //! One connection's work: read, make durable, encode, send, confirm.
 
+mod park;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::health::Health;
+use super::offsets::Offsets;
+use super::parking::Parking;
+use super::pruning::Pruning;
 use super::stop::{Ended, Stop, lost};
-use crate::relay_position::RelayPosition;
+use crate::outbox_store::{OutboxStore, Position};
 use crate::window::Window;
 use crate::{
-    EncodeError, EventEncoder, Notice, OutboxRow, PublishError, Publisher, Record, RelayError,
-    RelayLimits, RelayProgress,
+    EncodeError, EventEncoder, Notice, OutboxRow, Publisher, Record, RelayError, RelayLimits,
+    RelayProgress,
 };
 
 /// How often the confirmed position is saved while nothing new is read.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How often the database is asked whether parked rows are to be tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a pump works with for the length of a connection.
+#[derive(Debug)]
+pub(super) struct Lent<'a> {
+    pub(super) store: &'a mut dyn OutboxStore,
+    pub(super) encoders: &'a mut BTreeMap<String, EventEncoder>,
+    pub(super) limits: &'a RelayLimits,
+    pub(super) progress: &'a RelayProgress,
+    pub(super) pruning: &'a mut Pruning,
+    /// The partition count of each topic.
+    pub(super) partitions: BTreeMap<String, i32>,
+}
+
 /// A connection at work.
 #[derive(Debug)]
 pub(super) struct Pump<'a> {
-    position: &'a mut RelayPosition,
+    pub(super) store: &'a mut dyn OutboxStore,
     encoders: &'a mut BTreeMap<String, EventEncoder>,
-    publisher: Box<dyn Publisher>,
-    limits: &'a RelayLimits,
-    progress: &'a RelayProgress,
-    window: Window,
-    /// The last sequence that was sent, and the last confirmed one that is saved.
-    sent: i64,
+    pub(super) publisher: Box<dyn Publisher>,
+    pub(super) limits: &'a RelayLimits,
+    pub(super) progress: &'a RelayProgress,
+    pub(super) pruning: &'a mut Pruning,
+    pub(super) window: Window,
+    pub(super) parking: Parking,
+    offsets: Offsets,
+    /// Whether `offsets` say where all confirmed rows are.
+    is_complete: bool,
+    /// The last sequence that was sent or parked, and the last confirmed one that is saved.
+    pub(super) sent: i64,
     saved: i64,
     save_at: Instant,
-    /// When the outbox is read next.
+    /// When the outbox is read next, and when parked rows are.
     read_at: Instant,
+    retry_at: Instant,
 }
 
 impl<'a> Pump<'a> {
-    pub(super) fn new(
-        position: &'a mut RelayPosition,
-        encoders: &'a mut BTreeMap<String, EventEncoder>,
+    /// Goes on where the database says.
+    pub(super) async fn new(
+        lent: Lent<'a>,
         publisher: Box<dyn Publisher>,
-        limits: &'a RelayLimits,
-        progress: &'a RelayProgress,
-        confirmed: i64,
-    ) -> Self {
-        Self {
-            position,
-            encoders,
+    ) -> Result<Self, RelayError> {
+        let position = lent.store.position().await?;
+        let complete_after = lent.store.complete_after().await?;
+        let parking = Parking::load(lent.store, lent.limits, lent.progress).await?;
+        let mut places = lent.partitions.iter();
+        // A later record of every partition is behind all that came before it.
+        let all_known = places.all(|(topic, &count)| {
+            let known = position.offsets.keys().filter(|at| *at.topic == **topic);
+            known.count() >= usize::try_from(count).unwrap_or(0)
+        });
+        Ok(Self {
+            store: lent.store,
+            encoders: lent.encoders,
             publisher,
-            limits,
-            progress,
-            window: Window::after(confirmed),
-            sent: confirmed,
-            saved: confirmed,
+            limits: lent.limits,
+            progress: lent.progress,
+            pruning: lent.pruning,
+            window: Window::after(position.confirmed),
+            parking,
+            offsets: Offsets::of(&position),
+            is_complete: complete_after == 0 || all_known,
+            sent: position.confirmed,
+            saved: position.confirmed,
             save_at: Instant::now(),
             read_at: Instant::now(),
-        }
+            retry_at: Instant::now(),
+        })
     }
 
     /// Works until `cancel` or until the connection is spent, and confirms what was acknowledged
     /// in every case.
     pub(super) async fn run(
         mut self,
+        cancel: &CancellationToken,
+        health: &mut Health,
+    ) -> Result<Ended, RelayError> {
+        let ended = self.work(cancel, health).await;
+        self.publisher.close().await;
+        ended
+    }
+
+    async fn work(
+        &mut self,
         cancel: &CancellationToken,
         health: &mut Health,
     ) -> Result<Ended, RelayError> {
@@ -74,7 +122,7 @@ impl<'a> Pump<'a> {
                 break Err(stop);
             }
         };
-        // A row that stops the relay must not keep back what was sent before it.
+        // What stops the relay must not keep back what was sent before it.
         if let Err(Stop::Error(_)) = &stop
             && let Err(Stop::Lost(why)) = self.drain(health).await
         {
@@ -83,14 +131,20 @@ impl<'a> Pump<'a> {
                 "what was in flight when the relay stopped is left unconfirmed"
             );
         }
-        self.publisher.close().await;
-        let confirmed = self.window.acknowledged();
-        self.position.save(confirmed, self.sent).await?;
-        self.progress.confirm(confirmed);
+        let saved = self.save(self.window.acknowledged(), self.sent).await;
         match stop {
-            Ok(()) => Ok(Ended::Cancelled),
-            Err(Stop::Lost(why)) => Ok(Ended::Lost(why)),
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Lost(why)) => return Ok(Ended::Lost(why)),
+            Err(Stop::ParkedAgain) => return Ok(Ended::Parked),
+            Err(Stop::Refused { sequence, why }) => {
+                self.park_refused(sequence, why).await?;
+                return Ok(Ended::Parked);
+            }
+            Ok(()) => {}
+        }
+        match saved {
             Err(Stop::Error(error)) => Err(error),
+            _ => Ok(Ended::Cancelled),
         }
     }
 
@@ -98,10 +152,10 @@ impl<'a> Pump<'a> {
     async fn turn(&mut self, cancel: &CancellationToken, health: &mut Health) -> Result<(), Stop> {
         if self.has_room() && Instant::now() >= self.read_at {
             let limit = self.limits.batch_rows_max;
-            let rows = self.position.rows_after(self.sent, limit).await?;
+            let rows = self.store.rows_after(self.sent, limit).await?;
             if let Some(last) = rows.last() {
                 self.release(last.sequence).await?;
-                self.send_batch(&rows)?;
+                self.send_batch(&rows).await?;
             }
             // A batch that is not full was the outbox's end; resting lets the next one grow, and
             // each batch costs a wait for the disk.
@@ -120,6 +174,19 @@ impl<'a> Pump<'a> {
         if acknowledged > self.saved && is_due {
             self.save(acknowledged, self.sent).await?;
         }
+        if !self.parking.is_empty() && Instant::now() >= self.retry_at {
+            self.retry_at = Instant::now() + RETRY_INTERVAL;
+            self.retry(health).await?;
+        }
+        self.prune().await
+    }
+
+    async fn prune(&mut self) -> Result<(), Stop> {
+        if self.is_complete && self.pruning.is_due() {
+            let offsets = self.offsets.saved();
+            self.pruning.ask(self.saved, offsets, self.limits);
+        }
+        self.pruning.step(self.store, self.progress).await?;
         Ok(())
     }
 
@@ -134,52 +201,43 @@ impl<'a> Pump<'a> {
         self.save(self.window.acknowledged(), last).await
     }
 
-    async fn save(&mut self, confirmed: i64, released: i64) -> Result<(), Stop> {
-        self.position.save(confirmed, released).await?;
+    pub(super) async fn save(&mut self, confirmed: i64, released: i64) -> Result<(), Stop> {
+        let mut position = Position::new(confirmed, released);
+        position.offsets = self.offsets.take_changed();
+        self.store.save(&position).await?;
         self.progress.confirm(confirmed);
         self.saved = confirmed;
         self.save_at = Instant::now() + CONFIRM_INTERVAL;
         Ok(())
     }
 
-    fn send_batch(&mut self, rows: &[OutboxRow]) -> Result<(), Stop> {
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let now_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
+    async fn send_batch(&mut self, rows: &[OutboxRow]) -> Result<(), Stop> {
+        let (mut parked, now_ms) = (Vec::new(), now_ms());
         for row in rows {
             // Rows that find no room are read again: reading goes on after what was sent.
             if !self.has_room() {
                 break;
             }
-            let record = self.encode(row, now_ms)?;
-            self.publisher.send(&record).map_err(|error| match error {
-                PublishError::Unavailable(why) => Stop::Lost(why),
-                PublishError::Refused(why) => Stop::Error(RelayError::RecordRefused {
-                    sequence: row.sequence,
-                    why,
-                }),
-            })?;
-            self.window.admit(record.sequence, record.bytes());
-            self.sent = record.sequence;
+            match self.send(row, now_ms)? {
+                None => {}
+                Some(row) => {
+                    self.window.admit(row.sequence, None, 0);
+                    parked.push(row);
+                }
+            }
+            self.sent = row.sequence;
         }
-        Ok(())
+        self.park(parked).await
     }
 
-    fn encode(&mut self, row: &OutboxRow, now_ms: i64) -> Result<Record, RelayError> {
-        let encoded = match self.encoders.get_mut(&row.entity) {
+    pub(super) fn encode(&mut self, row: &OutboxRow, now_ms: i64) -> Result<Record, EncodeError> {
+        match self.encoders.get_mut(&row.entity) {
             Some(encoder) => encoder.encode(row, now_ms),
             None => Err(EncodeError::new(
                 Some("entity"),
                 "is not one that this relay publishes",
             )),
-        };
-        encoded.map_err(|source| RelayError::Row {
-            sequence: row.sequence,
-            event_id: row.event_id.clone(),
-            entity: row.entity.clone(),
-            source,
-        })
+        }
     }
 
     /// Waits for notices until `wake_at` and notes what they say.
@@ -204,8 +262,14 @@ impl<'a> Pump<'a> {
         let mut stop = Ok(());
         for notice in notices {
             match notice {
-                Notice::Delivered { sequence } => {
-                    self.window.deliver(sequence);
+                Notice::Delivered {
+                    sequence,
+                    partition,
+                    offset,
+                } => {
+                    if let Some(topic) = self.window.deliver(sequence) {
+                        self.note_offset(&topic, partition, offset);
+                    }
                     delivered += 1;
                 }
                 Notice::Down { why } => health.down("kafka", &why),
@@ -215,7 +279,7 @@ impl<'a> Pump<'a> {
                     refused,
                 } if stop.is_ok() => {
                     stop = Err(if refused {
-                        Stop::Error(RelayError::RecordRefused { sequence, why })
+                        Stop::Refused { sequence, why }
                     } else {
                         Stop::Lost(why)
                     });
@@ -230,8 +294,20 @@ impl<'a> Pump<'a> {
         stop
     }
 
+    pub(super) fn note_offset(&mut self, topic: &Arc<str>, partition: i32, offset: i64) {
+        if !self.offsets.note(topic, partition, offset) {
+            warn!(
+                topic = &**topic,
+                partition,
+                offset,
+                "offsets fell back, so the topic was made again; the outbox is not pruned until \
+                 the topic is removed from the table of its partitions (docs/outbox.md)"
+            );
+        }
+    }
+
     /// Waits, for a bounded time, for what is in flight.
-    async fn drain(&mut self, health: &mut Health) -> Result<(), Stop> {
+    pub(super) async fn drain(&mut self, health: &mut Health) -> Result<(), Stop> {
         let deadline = Instant::now() + self.limits.shutdown_time_max;
         while !self.window.is_empty() {
             let mut notices = Vec::new();
@@ -243,4 +319,12 @@ impl<'a> Pump<'a> {
         }
         Ok(())
     }
+}
+
+/// The relay's clock, milliseconds since 1970.
+pub(super) fn now_ms() -> i64 {
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }

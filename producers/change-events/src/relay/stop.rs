@@ -9,11 +9,22 @@ pub(super) enum Ended {
     Cancelled,
     /// The connection is spent; publish again from the confirmed position.
     Lost(String),
+    /// The connection is spent on a record that is parked now; publish again at once.
+    Parked,
+    /// Another relay has the outbox.
+    Standby,
 }
 
 /// Why work on a connection stopped.
 pub(super) enum Stop {
     Lost(String),
+    /// The brokers will never take this row's record; none after it in its partition is stored.
+    Refused {
+        sequence: i64,
+        why: String,
+    },
+    /// A parked row was tried and refused; it is parked again.
+    ParkedAgain,
     Error(RelayError),
 }
 

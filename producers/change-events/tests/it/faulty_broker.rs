@@ -35,7 +35,14 @@ pub(crate) const PARTITIONS: i32 = 4;
 pub(crate) struct FaultyBroker {
     state: Arc<Mutex<State>>,
     pub(crate) kill: Arc<Notify>,
-    too_large: Option<i64>,
+    too_large: Option<(String, Refusal)>,
+}
+
+/// When a record that will never be taken is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    BeforeSending,
+    ByTheBroker,
 }
 
 #[derive(Debug, Default)]
@@ -57,10 +64,10 @@ impl FaultyBroker {
         }
     }
 
-    /// All goes well but for one record, which is never taken.
-    pub(crate) fn refusing(sequence: i64) -> Self {
+    /// All goes well but for records with this in their value, which are never taken.
+    pub(crate) fn refusing(value: &str, refusal: Refusal) -> Self {
         Self {
-            too_large: Some(sequence),
+            too_large: Some((value.to_owned(), refusal)),
             ..Self::default()
         }
     }
@@ -69,16 +76,36 @@ impl FaultyBroker {
         self.state.lock().unwrap().logs.clone()
     }
 
+    /// One more step.
+    pub(crate) fn push(&self, fault: Fault) {
+        self.state.lock().unwrap().script.push_back(fault);
+    }
+
+    /// The topic is deleted and made again.
+    pub(crate) fn forget(&self) {
+        self.state.lock().unwrap().logs.clear();
+    }
+
     /// What the lake keeps: per partition and source, only what is above the last sequence.
     pub(crate) fn landed(&self) -> BTreeMap<i32, Vec<i64>> {
         let mut landed: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
-        for (partition, log) in self.logs() {
+        for record in self.landed_records() {
+            let partition = landed.entry(partition(&record.key)).or_default();
+            partition.push(record.sequence);
+        }
+        landed
+    }
+
+    /// The same as whole records, partition by partition.
+    pub(crate) fn landed_records(&self) -> Vec<Record> {
+        let mut landed = Vec::new();
+        for log in self.logs().into_values() {
             let mut last: HashMap<Arc<str>, i64> = HashMap::new();
             for record in log {
-                let last = last.entry(record.source).or_insert(0);
+                let last = last.entry(Arc::clone(&record.source)).or_insert(0);
                 if record.sequence > *last {
                     *last = record.sequence;
-                    landed.entry(partition).or_default().push(record.sequence);
+                    landed.push(record);
                 }
             }
         }
@@ -102,7 +129,7 @@ impl Broker for FaultyBroker {
         let publisher = Box::new(FaultyPublisher {
             state: Arc::clone(&self.state),
             kill: Arc::clone(&self.kill),
-            too_large: self.too_large,
+            too_large: self.too_large.clone(),
             sent: VecDeque::new(),
             is_spent: false,
         });
@@ -118,7 +145,7 @@ impl Broker for FaultyBroker {
 struct FaultyPublisher {
     state: Arc<Mutex<State>>,
     kill: Arc<Notify>,
-    too_large: Option<i64>,
+    too_large: Option<(String, Refusal)>,
     sent: VecDeque<(i32, Record)>,
     is_spent: bool,
 }
@@ -132,7 +159,7 @@ fn partition(key: &[u8]) -> i32 {
 #[async_trait]
 impl Publisher for FaultyPublisher {
     fn send(&mut self, record: &Record) -> Result<(), PublishError> {
-        if self.too_large == Some(record.sequence) {
+        if self.refuses(record, Refusal::BeforeSending) {
             return Err(PublishError::Refused("too large".into()));
         }
         if self.is_spent {
@@ -164,11 +191,40 @@ impl Publisher for FaultyPublisher {
 }
 
 impl FaultyPublisher {
+    fn refuses(&self, record: &Record, when: Refusal) -> bool {
+        self.too_large.as_ref().is_some_and(|(value, refusal)| {
+            let mut windows = record.value.windows(value.len());
+            *refusal == when && windows.any(|bytes| bytes == value.as_bytes())
+        })
+    }
+
     fn step(&mut self, fault: Fault, notices: &mut Vec<Notice>) {
         let mut state = self.state.lock().unwrap();
         // What an earlier connection had sent lands before or between what this one stores.
         for (partition, record) in std::mem::take(&mut state.late) {
             state.logs.entry(partition).or_default().push(record);
+        }
+        // The broker answers for the first one first; nothing after it in its partition is stored.
+        if let Some((partition, sequence)) = self
+            .sent
+            .iter()
+            .find(|(_, record)| self.refuses(record, Refusal::ByTheBroker))
+            .map(|(partition, record)| (*partition, record.sequence))
+        {
+            let stored = self
+                .sent
+                .drain(..)
+                .filter(|(other, record)| *other != partition || record.sequence < sequence);
+            for (partition, record) in stored {
+                state.logs.entry(partition).or_default().push(record);
+            }
+            notices.push(Notice::Failed {
+                sequence,
+                why: "too large".into(),
+                refused: true,
+            });
+            self.is_spent = true;
+            return;
         }
         match fault {
             Fault::Deliver(most) => {
@@ -179,10 +235,13 @@ impl FaultyPublisher {
                             return true;
                         }
                         left -= 1;
+                        let log = state.logs.entry(wanted).or_default();
                         notices.push(Notice::Delivered {
                             sequence: record.sequence,
+                            partition: wanted,
+                            offset: i64::try_from(log.len()).unwrap(),
                         });
-                        state.logs.entry(wanted).or_default().push(record.clone());
+                        log.push(record.clone());
                         false
                     });
                 }

@@ -97,23 +97,30 @@ async fn an_outbox_is_in_kafka_once_and_in_order() {
         return;
     };
     let topic = format!("relay-{}", Uuid::new_v4());
-    let dir = tempfile::tempdir().unwrap();
-    let mut service = Service::create(dir.path()).await;
+    let mut service = Service::sqlite().await;
+    once_and_in_order(&mut service, &brokers, &topic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outbox_in_postgres_is_in_kafka_once_and_in_order() {
+    let test = "an_outbox_in_postgres_is_in_kafka_once_and_in_order";
+    let (Some(brokers), Some(mut service)) = (brokers(test), Service::postgres(test).await) else {
+        return;
+    };
+    let topic = format!("relay-{}", Uuid::new_v4());
+    once_and_in_order(&mut service, &brokers, &topic).await;
+}
+
+async fn once_and_in_order(service: &mut Service, brokers: &str, topic: &str) {
     service.change(CHANGES, SEATS).await;
     let started = Instant::now();
-    assert_eq!(
-        relay_all(&mut service, &brokers, &topic).await,
-        CHANGES as u64
-    );
+    assert_eq!(relay_all(service, brokers, topic).await, CHANGES as u64);
     eprintln!("{CHANGES} events published in {:?}", started.elapsed());
     // A relay that is stopped and started goes on behind what is confirmed.
     service.change(SEATS, SEATS).await;
-    assert_eq!(
-        relay_all(&mut service, &brokers, &topic).await,
-        SEATS as u64
-    );
+    assert_eq!(relay_all(service, brokers, topic).await, SEATS as u64);
 
-    let logs = consume(&brokers, &topic, CHANGES + SEATS);
+    let logs = consume(brokers, topic, CHANGES + SEATS);
     let mut sequences: Vec<i64> = logs
         .iter()
         .flatten()

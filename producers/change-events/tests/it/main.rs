@@ -8,8 +8,14 @@
 )]
 
 mod faulty_broker;
+mod gap;
 mod kafka;
 mod memory_registry;
 mod outbox;
+mod parking;
+mod postgres;
+mod postgres_away;
+mod pruning;
 mod relay;
 mod service;
+mod store;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use change_events::{Entity, Relay, RelayError, RelayLimits};
+use change_events::{Entity, Relay, RelayLimits};
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ use crate::service::{CONTRACT, Service, table};
 
 const SEATS: usize = 7;
 
-fn small_limits() -> RelayLimits {
+pub(crate) fn small_limits() -> RelayLimits {
     RelayLimits {
         batch_rows_max: 5,
         in_flight_rows_max: 12,
@@ -24,7 +24,7 @@ fn small_limits() -> RelayLimits {
 }
 
 /// Runs relays, a new one after each kill, until everything is confirmed.
-async fn relay_all(service: &mut Service, broker: &Arc<FaultyBroker>) {
+pub(crate) async fn relay_all(service: &mut Service, broker: &Arc<FaultyBroker>) {
     let end = service.end().await;
     loop {
         let relay = service
@@ -49,6 +49,13 @@ async fn relay_all(service: &mut Service, broker: &Arc<FaultyBroker>) {
     }
 }
 
+/// A service in each database there is.
+pub(crate) async fn services(test: &str) -> Vec<Service> {
+    let postgres = Service::postgres(test).await;
+    let sqlite = Service::sqlite().await;
+    [sqlite].into_iter().chain(postgres).collect()
+}
+
 fn in_virtual_time<F: Future>(work: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -70,7 +77,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 /// Every outbox row once, in order per partition and thereby per key.
-fn check_landed(broker: &FaultyBroker, end: i64) {
+pub(crate) fn check_landed(broker: &FaultyBroker, end: i64) {
     let landed = broker.landed();
     let mut all: Vec<i64> = landed.values().flatten().copied().collect();
     all.sort_unstable();
@@ -90,8 +97,7 @@ proptest! {
         changes in 1_usize..60,
     ) {
         in_virtual_time(async {
-            let dir = tempfile::tempdir().unwrap();
-            let mut service = Service::create(dir.path()).await;
+            let mut service = Service::sqlite().await;
             service.change(changes, SEATS).await;
             let broker = Arc::new(FaultyBroker::new(script));
             relay_all(&mut service, &broker).await;
@@ -100,11 +106,29 @@ proptest! {
     }
 }
 
+/// The same against Postgres, in real time and with fewer scripts.
+#[tokio::test]
+async fn whatever_the_broker_does_the_lake_has_every_event_of_postgres() {
+    use proptest::strategy::ValueTree;
+    let test = "whatever_the_broker_does_the_lake_has_every_event_of_postgres";
+    let scripts = proptest::collection::vec(fault(), 0..30);
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..8 {
+        let Some(mut service) = Service::postgres(test).await else {
+            return;
+        };
+        service.change(50, SEATS).await;
+        let script = scripts.new_tree(&mut runner).unwrap().current();
+        let broker = Arc::new(FaultyBroker::new(script));
+        relay_all(&mut service, &broker).await;
+        check_landed(&broker, 50);
+    }
+}
+
 #[test]
 fn one_key_stays_in_one_partition_and_an_event_keeps_its_sequence() {
     in_virtual_time(async {
-        let dir = tempfile::tempdir().unwrap();
-        let mut service = Service::create(dir.path()).await;
+        let mut service = Service::sqlite().await;
         service.change(30, SEATS).await;
         let script = [
             Fault::Deliver(2),
@@ -140,15 +164,14 @@ fn one_key_stays_in_one_partition_and_an_event_keeps_its_sequence() {
 #[test]
 fn a_registry_that_is_away_is_waited_for() {
     in_virtual_time(async {
-        let dir = tempfile::tempdir().unwrap();
-        let mut service = Service::create(dir.path()).await;
+        let mut service = Service::sqlite().await;
         service.change(3, SEATS).await;
         let broker = Arc::new(FaultyBroker::new([]));
         let registry = Arc::new(MemoryRegistry::default());
         registry.away.store(5, Ordering::SeqCst);
         let entity = Entity::new(table(), CONTRACT.parse().unwrap());
         let relay = Relay::open(
-            &service.database,
+            service.store().await,
             vec![entity],
             Arc::clone(&broker) as _,
             registry,
@@ -168,71 +191,20 @@ fn a_registry_that_is_away_is_waited_for() {
 }
 
 #[test]
-fn a_row_that_cannot_be_encoded_stops_the_relay_by_name_after_what_is_before_it() {
-    in_virtual_time(async {
-        let dir = tempfile::tempdir().unwrap();
-        let mut service = Service::create(dir.path()).await;
-        service.change(5, SEATS).await;
-        sqlx::query("UPDATE outbox SET after = '{\"id\": 1, \"holder\": 5}' WHERE sequence = 4")
-            .execute(&mut service.connection)
-            .await
-            .unwrap();
-        let broker = Arc::new(FaultyBroker::new([]));
-        let relay = service
-            .relay(Arc::clone(&broker) as _, "cabin.seat")
-            .await
-            .unwrap();
-        let progress = relay.progress();
-        let error = relay.run(CancellationToken::new()).await.unwrap_err();
-        assert!(
-            matches!(error, RelayError::Row { sequence: 4, .. }),
-            "{error}"
-        );
-        assert!(error.to_string().contains("\"holder\""), "{error}");
-        assert_eq!(progress.confirmed(), 3);
-        check_landed(&broker, 3);
-    });
-}
-
-#[test]
-fn a_record_that_kafka_never_takes_stops_the_relay_by_name() {
-    in_virtual_time(async {
-        let dir = tempfile::tempdir().unwrap();
-        let mut service = Service::create(dir.path()).await;
-        service.change(5, SEATS).await;
-        let broker = Arc::new(FaultyBroker::refusing(3));
-        let relay = service
-            .relay(Arc::clone(&broker) as _, "cabin.seat")
-            .await
-            .unwrap();
-        let error = relay.run(CancellationToken::new()).await.unwrap_err();
-        assert!(
-            matches!(error, RelayError::RecordRefused { sequence: 3, .. }),
-            "{error}"
-        );
-        check_landed(&broker, 2);
-    });
-}
-
-#[test]
 fn another_cluster_and_another_partition_count_are_refused() {
     in_virtual_time(async {
-        let dir = tempfile::tempdir().unwrap();
-        let mut service = Service::create(dir.path()).await;
+        let mut service = Service::sqlite().await;
         service.change(2, SEATS).await;
         let broker = Arc::new(FaultyBroker::new([]));
         relay_all(&mut service, &broker).await;
         for (sql, words) in [
             (
-                "UPDATE outbox_topic SET partitions = 3",
+                "UPDATE {}outbox_topic SET partitions = 3",
                 "had 3 partitions and now has 4",
             ),
-            ("UPDATE outbox_relay SET cluster = 'first'", "\"first\""),
+            ("UPDATE {}outbox_relay SET cluster = 'first'", "\"first\""),
         ] {
-            sqlx::query(sql)
-                .execute(&mut service.connection)
-                .await
-                .unwrap();
+            service.run(sql).await;
             let relay = service
                 .relay(Arc::clone(&broker) as _, "cabin.seat")
                 .await

@@ -1,0 +1,149 @@
+//! The relay's side of an outbox: the seam between the relay and the service's database.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use async_trait::async_trait;
+use schemas::TopicPartition;
+
+use crate::{OutboxError, OutboxRow};
+
+/// An outbox as a relay reads it, and what the relay keeps beside it: in SQLite
+/// ([`crate::SqliteOutbox`]) or Postgres ([`crate::PostgresOutbox`]).
+///
+/// What an implementation must keep: a row that [`Self::rows_after`] did not answer although a
+/// larger sequence was answered never appears; what a call has written is on disk when it returns,
+/// with all that the service committed before. After an error that
+/// [passes](OutboxError::is_passing) the next call connects again by itself.
+#[async_trait]
+pub trait OutboxStore: fmt::Debug + Send + Sync {
+    /// The identity of the service's database.
+    async fn source(&mut self) -> Result<String, OutboxError>;
+
+    /// Takes the outbox for this relay; false while another one has it. To be called before any
+    /// work and again after an error.
+    async fn claim(&mut self) -> Result<bool, OutboxError>;
+
+    /// Notes which server the outbox is on, the first time; answers the one of that time and the
+    /// one of now if they differ. A restored backup may draw sequences again that were published.
+    async fn moved(&mut self) -> Result<Option<(String, String)>, OutboxError>;
+
+    /// Up to `limit` rows above `position`, in order.
+    async fn rows_after(
+        &mut self,
+        position: i64,
+        limit: u32,
+    ) -> Result<Vec<OutboxRow>, OutboxError>;
+
+    /// How far the relay has come.
+    async fn position(&mut self) -> Result<Position, OutboxError>;
+
+    /// Moves the position. What is smaller than what is there stays as it is; offsets of partitions
+    /// that are not named, too.
+    async fn save(&mut self, position: &Position) -> Result<(), OutboxError>;
+
+    /// The cluster that the outbox is published to, once there was one.
+    async fn cluster(&mut self) -> Result<Option<String>, OutboxError>;
+
+    /// Notes the cluster, and forgets the topics of another.
+    async fn set_cluster(&mut self, cluster: &str) -> Result<(), OutboxError>;
+
+    /// The partition count that the topic had first; `found` if it is new.
+    async fn topic_partitions(&mut self, topic: &str, found: i32) -> Result<i32, OutboxError>;
+
+    /// Parks rows; one that is parked already stays as it is.
+    async fn park(&mut self, rows: &[ParkedRow]) -> Result<(), OutboxError>;
+
+    /// Rows that were tried and not published stay parked with a new reason, without the wish to be
+    /// tried and the sequence that it brought.
+    async fn park_again(&mut self, rows: &[ParkedRow]) -> Result<(), OutboxError>;
+
+    /// The keys with parked rows, at most `limit`.
+    async fn parked_keys(&mut self, limit: u32) -> Result<Vec<ParkedKey>, OutboxError>;
+
+    /// The rows of the first key whose first row is to be tried again, in order, at most `limit`.
+    async fn retries(&mut self, limit: u32) -> Result<Vec<Retry>, OutboxError>;
+
+    /// Gives rows that are about to be tried a sequence of their own, in their order, above all
+    /// that were given before; one that has a sequence keeps it. Answers both of each row that is
+    /// still parked.
+    async fn number_retries(&mut self, sequences: &[i64]) -> Result<Vec<(i64, i64)>, OutboxError>;
+
+    /// Rows that were tried and published are not parked any more.
+    async fn unpark(&mut self, sequences: &[i64]) -> Result<(), OutboxError>;
+
+    /// Rows up to `through` of whose offsets the position says nothing, 0 if it knows all.
+    async fn complete_after(&mut self) -> Result<i64, OutboxError>;
+
+    /// Removes up to `rows_max` rows up to `through`, but for those that are parked; answers how
+    /// many.
+    async fn prune(&mut self, through: i64, rows_max: u32) -> Result<u64, OutboxError>;
+}
+
+/// How far a relay has come. More may be kept with it one day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Position {
+    /// The sequence up to which everything is acknowledged (or parked).
+    pub confirmed: i64,
+    /// The sequence up to which rows may be in Kafka.
+    pub released: i64,
+    /// For each topic partition, the offset after the last record acknowledged: at least all of the
+    /// rows up to `confirmed` are below. [`Position::UNKNOWN`] where offsets fell back.
+    pub offsets: BTreeMap<TopicPartition, i64>,
+}
+
+impl Position {
+    /// No offset is as large: a topic was made again, and its offsets say nothing any more.
+    pub const UNKNOWN: i64 = i64::MAX;
+
+    /// A position without offsets.
+    pub fn new(confirmed: i64, released: i64) -> Self {
+        Self {
+            confirmed,
+            released,
+            offsets: BTreeMap::new(),
+        }
+    }
+}
+
+/// A row that is parked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedRow {
+    /// The row's sequence.
+    pub sequence: i64,
+    /// Its entity.
+    pub entity: String,
+    /// What tells the key from others: its encoding, or its text where it has none.
+    pub key_id: Vec<u8>,
+    /// The key as the service wrote it.
+    pub key: String,
+    /// Why it is not published.
+    pub why: String,
+}
+
+/// A key whose rows are parked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedKey {
+    /// The entity.
+    pub entity: String,
+    /// See [`ParkedRow::key_id`].
+    pub key_id: Vec<u8>,
+    /// The first sequence that is parked: later rows of the key are parked behind it.
+    pub first: i64,
+    /// The last one.
+    pub last: i64,
+    /// How many rows are parked.
+    pub rows: u64,
+}
+
+/// A parked row that is to be tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The row, as it is now.
+    pub row: OutboxRow,
+    /// See [`ParkedRow::key_id`].
+    pub key_id: Vec<u8>,
+    /// The sequence it was given for an earlier try that may have reached Kafka.
+    pub retry_sequence: Option<i64>,
+}

@@ -1,0 +1,125 @@
+//! Which rows of the outbox may be removed: those that are in the lake.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+
+use schemas::TopicPartition;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::outbox_store::OutboxStore;
+use crate::{LakeProgress, OutboxError, RelayLimits, RelayProgress};
+
+/// Rows that are removed at once: what a service's own transactions wait for at the most.
+const ROWS_MAX: u32 = 2_000;
+
+type Committed = Result<BTreeMap<TopicPartition, i64>, Box<dyn Error + Send + Sync>>;
+
+/// Asks the lake from time to time, beside the relay's work, and removes what it has.
+#[derive(Debug)]
+pub(super) struct Pruning {
+    lake: Option<Arc<dyn LakeProgress>>,
+    topics: Vec<String>,
+    asked: Option<Asked>,
+    ask_at: Instant,
+    /// Rows up to here are to be removed; `None` if they are.
+    through: Option<i64>,
+    /// What the lake said when it could not be asked; said once.
+    away: Option<String>,
+}
+
+/// A question on its way, and where the relay stood when it was asked.
+#[derive(Debug)]
+struct Asked {
+    answer: JoinHandle<Committed>,
+    confirmed: i64,
+    offsets: BTreeMap<TopicPartition, i64>,
+}
+
+impl Pruning {
+    pub(super) fn new(lake: Option<Arc<dyn LakeProgress>>, topics: Vec<String>) -> Self {
+        Self {
+            lake,
+            topics,
+            asked: None,
+            ask_at: Instant::now(),
+            through: None,
+            away: None,
+        }
+    }
+
+    /// Forgets what is known: rows that the last answer let go have become records again.
+    pub(super) fn start_again(&mut self) {
+        (self.asked, self.through) = (None, None);
+    }
+
+    /// Whether [`Self::ask`] would ask now.
+    pub(super) fn is_due(&self) -> bool {
+        let is_idle = self.asked.is_none() && self.through.is_none();
+        self.lake.is_some() && is_idle && Instant::now() >= self.ask_at
+    }
+
+    /// Asks whether the lake has everything up to `confirmed`: all below these offsets.
+    pub(super) fn ask(
+        &mut self,
+        confirmed: i64,
+        offsets: BTreeMap<TopicPartition, i64>,
+        limits: &RelayLimits,
+    ) {
+        self.ask_at = Instant::now() + limits.prune_interval;
+        let Some(lake) = self.lake.clone() else {
+            return;
+        };
+        let topics = self.topics.clone();
+        self.asked = Some(Asked {
+            answer: tokio::spawn(async move { lake.committed(&topics).await }),
+            confirmed,
+            offsets,
+        });
+    }
+
+    /// Takes the lake's answer if there is one, and removes some of what may go.
+    pub(super) async fn step(
+        &mut self,
+        store: &mut dyn OutboxStore,
+        progress: &RelayProgress,
+    ) -> Result<(), OutboxError> {
+        if let Some(asked) = self.asked.take_if(|asked| asked.answer.is_finished()) {
+            self.through = self.answered(asked).await;
+        }
+        let Some(through) = self.through else {
+            return Ok(());
+        };
+        let pruned = store.prune(through, ROWS_MAX).await?;
+        progress.count_pruned(pruned);
+        if pruned < u64::from(ROWS_MAX) {
+            self.through = None;
+        }
+        Ok(())
+    }
+
+    async fn answered(&mut self, asked: Asked) -> Option<i64> {
+        let answer: Committed = asked.answer.await.unwrap_or_else(|error| Err(error.into()));
+        match answer {
+            Ok(committed) => {
+                if self.away.take().is_some() {
+                    info!("the lake answers again; the outbox is pruned behind it");
+                }
+                let has = |(place, next): (&TopicPartition, &i64)| {
+                    committed.get(place).is_some_and(|has| has >= next)
+                };
+                asked.offsets.iter().all(has).then_some(asked.confirmed)
+            }
+            Err(error) => {
+                if self.away.is_none() {
+                    let why = error.to_string();
+                    warn!(why, "the lake does not say what it has; the outbox is kept");
+                    self.away = Some(why);
+                }
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Parked rows that are tried again.
+//!
+//! A parked row is published when all rows read so far are acknowledged and confirmed, so nothing
+//! of its key is in flight and what comes later comes after it. Its own sequence lies behind the
+//! sequences of other keys then, and the lake would take it for a repeat. So it goes out with
+//! another source, `<source>/unparked`, and a sequence of that source which rises from try to try
+//! and is kept in the database before the row is sent: published again after a crash, it is the
+//! same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::health::Health;
+use super::parking::Parking;
+use super::pump::{Pump, now_ms};
+use super::stop::{Stop, lost};
+use crate::outbox_store::{ParkedRow, Retry};
+use crate::{Notice, PublishError, Record};
+
+/// Rows that are tried at once.
+const RETRY_ROWS_MAX: u32 = 1_000;
+
+impl Pump<'_> {
+    /// Publishes the rows of one key that is to be tried again, if there is one.
+    pub(super) async fn retry(&mut self, health: &mut Health) -> Result<(), Stop> {
+        let retries = self.store.retries(RETRY_ROWS_MAX).await?;
+        // A row that is read once more after a restart would go out under both sources.
+        let all_read = retries.iter().all(|retry| retry.row.sequence <= self.sent);
+        if retries.is_empty() || !all_read {
+            return Ok(());
+        }
+        self.drain(health).await?;
+        if !self.window.is_empty() {
+            return Ok(());
+        }
+        self.save(self.window.acknowledged(), self.sent).await?;
+        let (records, failed) = self.retried(&retries);
+        let sequences: Vec<i64> = records.keys().copied().collect();
+        if !sequences.is_empty() {
+            self.publish_again(records, &retries).await?;
+            self.save(self.window.acknowledged(), self.sent).await?;
+            self.store.unpark(&sequences).await?;
+            self.pruning.start_again();
+            info!(rows = sequences.len(), first = ?sequences.first(), "parked rows are published");
+        }
+        if let Some((sequence, why)) = failed {
+            self.park_again(&retries, sequence, &why).await?;
+        }
+        self.parking = Parking::load(self.store, self.limits, self.progress).await?;
+        Ok(())
+    }
+
+    /// The records of the rows, by their sequence in the outbox, up to the first that has none.
+    fn retried(&mut self, retries: &[Retry]) -> (BTreeMap<i64, Record>, Option<(i64, String)>) {
+        let (mut records, now_ms) = (BTreeMap::new(), now_ms());
+        for Retry { row, .. } in retries {
+            match self.encode(row, now_ms) {
+                Ok(record) => records.insert(row.sequence, record),
+                Err(error) => return (records, Some((row.sequence, error.to_string()))),
+            };
+        }
+        (records, None)
+    }
+
+    /// Sends the records and waits until all are acknowledged.
+    async fn publish_again(
+        &mut self,
+        mut records: BTreeMap<i64, Record>,
+        retries: &[Retry],
+    ) -> Result<(), Stop> {
+        let sequences: Vec<i64> = records.keys().copied().collect();
+        let mut sent: BTreeMap<i64, (i64, Arc<str>)> = BTreeMap::new();
+        for (sequence, number) in self.store.number_retries(&sequences).await? {
+            let Some(mut record) = records.remove(&sequence) else {
+                continue;
+            };
+            record.source = format!("{}/unparked", record.source).into();
+            record.sequence = number;
+            match self.publisher.send(&record) {
+                Ok(()) => sent.insert(number, (sequence, record.topic)),
+                Err(PublishError::Unavailable(why)) => return Err(Stop::Lost(why)),
+                Err(PublishError::Refused(why)) => {
+                    self.park_again(retries, sequence, &why).await?;
+                    return Err(Stop::ParkedAgain);
+                }
+            };
+        }
+        while !sent.is_empty() {
+            let mut notices = Vec::new();
+            self.publisher.notices(&mut notices).await.map_err(lost)?;
+            for notice in notices {
+                match notice {
+                    Notice::Delivered {
+                        sequence,
+                        partition,
+                        offset,
+                    } => {
+                        if let Some((_, topic)) = sent.remove(&sequence) {
+                            self.note_offset(&topic, partition, offset);
+                            self.progress.count_published(1);
+                        }
+                    }
+                    Notice::Down { .. } => {}
+                    Notice::Failed {
+                        sequence,
+                        why,
+                        refused: true,
+                    } => {
+                        if let Some(&(sequence, _)) = sent.get(&sequence) {
+                            self.park_again(retries, sequence, &why).await?;
+                        }
+                        return Err(Stop::ParkedAgain);
+                    }
+                    Notice::Failed { why, .. } => return Err(Stop::Lost(why)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The row that failed and those behind it wait again.
+    async fn park_again(&mut self, retries: &[Retry], failed: i64, why: &str) -> Result<(), Stop> {
+        let rest = retries.iter().filter(|retry| retry.row.sequence >= failed);
+        let rows: Vec<ParkedRow> = rest
+            .map(|Retry { row, key_id, .. }| ParkedRow {
+                sequence: row.sequence,
+                entity: row.entity.clone(),
+                key_id: key_id.clone(),
+                key: row.key.clone(),
+                why: if row.sequence == failed {
+                    why.to_owned()
+                } else {
+                    format!("waits for row {failed} of its key")
+                },
+            })
+            .collect();
+        if let Some(first) = rows.first() {
+            warn!(
+                sequence = failed,
+                entity = first.entity,
+                key = first.key,
+                why,
+                "a parked row was tried again and cannot be published"
+            );
+        }
+        self.store.park_again(&rows).await?;
+        Ok(())
+    }
+}

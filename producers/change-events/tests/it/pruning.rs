@@ -1,0 +1,212 @@
+//! The outbox is pruned only behind what the lake has committed.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use change_events::{LakeProgress, RelayLimits, RelayProgress};
+use schemas::TopicPartition;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::faulty_broker::{Fault, FaultyBroker};
+use crate::relay::services;
+use crate::service::{Service, seat};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const LEFT: &str = "SELECT sequence FROM {}outbox ORDER BY sequence";
+
+/// A lake that has committed what it is told, and counts how often it is asked.
+#[derive(Debug, Default)]
+struct ToldLake {
+    committed: Mutex<BTreeMap<TopicPartition, i64>>,
+    asked: Mutex<u64>,
+}
+
+#[async_trait]
+impl LakeProgress for ToldLake {
+    async fn committed(
+        &self,
+        topics: &[String],
+    ) -> Result<BTreeMap<TopicPartition, i64>, Box<dyn Error + Send + Sync>> {
+        assert_eq!(topics, ["cabin.seat"]);
+        let mut asked = self.asked.lock().unwrap();
+        *asked += 1;
+        // A lake that is away is asked again.
+        if asked.is_multiple_of(3) {
+            return Err("away".into());
+        }
+        Ok(self.committed.lock().unwrap().clone())
+    }
+}
+
+impl ToldLake {
+    /// Commits all that is in Kafka.
+    fn catch_up(&self, broker: &FaultyBroker) {
+        let mut committed = self.committed.lock().unwrap();
+        for (partition, log) in broker.logs() {
+            let next = i64::try_from(log.len()).unwrap();
+            committed.insert(TopicPartition::new("cabin.seat", partition), next);
+        }
+    }
+
+    async fn is_asked_again(&self) {
+        let before = *self.asked.lock().unwrap();
+        let started = Instant::now();
+        // The first of them may have been on its way.
+        while *self.asked.lock().unwrap() < before + 4 {
+            assert!(started.elapsed() < DEADLINE, "the lake is not asked");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+struct Running {
+    cancel: CancellationToken,
+    relay: JoinHandle<Result<(), change_events::RelayError>>,
+    progress: Arc<RelayProgress>,
+}
+
+impl Running {
+    async fn start(service: &Service, broker: &Arc<FaultyBroker>, lake: &Arc<ToldLake>) -> Self {
+        let relay = service.relay(Arc::clone(broker) as _, "cabin.seat").await;
+        let limits = RelayLimits {
+            prune_interval: Duration::from_millis(5),
+            ..RelayLimits::default()
+        };
+        let relay = relay.unwrap().with_limits(limits);
+        let relay = relay.with_lake(Arc::clone(lake) as _);
+        let (cancel, progress) = (CancellationToken::new(), relay.progress());
+        let relay = tokio::spawn(relay.run(cancel.clone()));
+        Self {
+            cancel,
+            relay,
+            progress,
+        }
+    }
+
+    async fn confirmed(&self, sequence: i64) {
+        let started = Instant::now();
+        while self.progress.confirmed() < sequence {
+            assert!(started.elapsed() < DEADLINE, "{sequence} is not confirmed");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn stop(self) {
+        self.cancel.cancel();
+        self.relay.await.unwrap().unwrap();
+    }
+}
+
+async fn left_are(service: &mut Service, sequences: &[i64]) {
+    let started = Instant::now();
+    loop {
+        let left = service.numbers(LEFT).await;
+        if left == sequences {
+            return;
+        }
+        assert!(started.elapsed() < DEADLINE, "{left:?} are left");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn rows_go_when_the_lake_has_them_and_parked_ones_stay() {
+    for mut service in services("rows_go_when_the_lake_has_them").await {
+        service.change(20, 5).await;
+        service.append(&seat(9, &json!(9))).await;
+        let broker = Arc::new(FaultyBroker::new([Fault::Deliver(1)]));
+        let lake = Arc::new(ToldLake::default());
+        let running = Running::start(&service, &broker, &lake).await;
+        running.confirmed(21).await;
+        lake.is_asked_again().await;
+        assert_eq!(service.numbers(LEFT).await.len(), 21);
+        // All but the last record of one partition.
+        lake.catch_up(&broker);
+        let place = lake
+            .committed
+            .lock()
+            .unwrap()
+            .keys()
+            .next()
+            .unwrap()
+            .clone();
+        *lake.committed.lock().unwrap().get_mut(&place).unwrap() -= 1;
+        lake.is_asked_again().await;
+        assert_eq!(service.numbers(LEFT).await.len(), 21);
+        running.stop().await;
+
+        // A relay that starts anew knows from its database where the records are.
+        let running = Running::start(&service, &broker, &lake).await;
+        lake.is_asked_again().await;
+        assert_eq!(service.numbers(LEFT).await.len(), 21);
+        lake.catch_up(&broker);
+        left_are(&mut service, &[21]).await;
+        assert_eq!(running.progress.pruned(), 20);
+        service.change(3, 3).await;
+        running.confirmed(24).await;
+        lake.catch_up(&broker);
+        left_are(&mut service, &[21]).await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_was_made_again_stops_the_pruning() {
+    for mut service in services("a_topic_that_was_made_again_stops_the_pruning").await {
+        service.change(20, 5).await;
+        let broker = Arc::new(FaultyBroker::new([]));
+        let lake = Arc::new(ToldLake::default());
+        let running = Running::start(&service, &broker, &lake).await;
+        running.confirmed(20).await;
+        lake.catch_up(&broker);
+        left_are(&mut service, &[]).await;
+        // The lake still has the offsets of the first topic.
+        broker.forget();
+        service.change(5, 5).await;
+        running.confirmed(25).await;
+        lake.is_asked_again().await;
+        assert_eq!(service.numbers(LEFT).await.len(), 5);
+        running.stop().await;
+        let running = Running::start(&service, &broker, &lake).await;
+        lake.is_asked_again().await;
+        assert_eq!(service.numbers(LEFT).await.len(), 5);
+        running.stop().await;
+    }
+}
+
+/// Before offsets were kept, a database had a position alone.
+#[tokio::test]
+async fn rows_of_which_nobody_knows_where_they_are_stay() {
+    let mut service = Service::sqlite().await;
+    service.change(3, 3).await;
+    service.run("UPDATE outbox_relay SET confirmed = 3").await;
+    service.run("DROP TABLE outbox_pruning").await;
+    service.run("DROP TABLE outbox_partition").await;
+    let broker = Arc::new(FaultyBroker::new([]));
+    let lake = Arc::new(ToldLake::default());
+    let running = Running::start(&service, &broker, &lake).await;
+    service.append(&seat(0, &json!("Ann"))).await;
+    running.confirmed(4).await;
+    lake.catch_up(&broker);
+    running.stop().await;
+    let running = Running::start(&service, &broker, &lake).await;
+    service.append(&seat(0, &json!("Bob"))).await;
+    running.confirmed(5).await;
+    assert_eq!(*lake.asked.lock().unwrap(), 0);
+    // Behind a record of every partition is all that came before.
+    for id in 0..40 {
+        service.append(&seat(id, &json!("Eve"))).await;
+    }
+    running.confirmed(45).await;
+    assert_eq!(broker.logs().len(), 4);
+    running.stop().await;
+    let running = Running::start(&service, &broker, &lake).await;
+    lake.catch_up(&broker);
+    left_are(&mut service, &[]).await;
+    running.stop().await;
+}
