@@ -6,9 +6,11 @@
 //!
 //! Where to read next: [`Contract`] (what an entity looks like), [`Meaning`] (what the types of
 //! Avro, Debezium and Kafka Connect stand for), [`Evolution`] (what a writer's schema does to a
-//! table), [`Envelope`] (what is on the wire), [`wire`] (how bytes name their schema).
+//! table), [`Envelope`] (what is on the wire), [`wire`] (how bytes name their schema), [`canonical`]
+//! (what a row is hashed as).
 
 pub mod avro;
+pub mod canonical;
 mod contract;
 mod envelope;
 mod evolution;

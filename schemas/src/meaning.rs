@@ -61,6 +61,17 @@ pub enum Unit {
     Nanos,
 }
 
+impl Unit {
+    /// A count of the unit in microseconds; nothing if they are not whole, or too many.
+    pub fn micros(self, count: i64) -> Option<i64> {
+        match self {
+            Self::Millis => count.checked_mul(1000),
+            Self::Micros => Some(count),
+            Self::Nanos => (count % 1000 == 0).then_some(count / 1000),
+        }
+    }
+}
+
 /// Most digits of a decimal that a table can hold.
 pub(crate) const DIGITS_MAX: u32 = 38;
 

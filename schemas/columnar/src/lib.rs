@@ -10,6 +10,7 @@
 //!   one buffer, so mixed schema ids never force a flush.
 //! - [`contract_of_writer`], [`contract_of_json`]: the contract that a writer's schema implies;
 //!   [`infer`], [`infer_more`]: the contract that JSON records without a schema suggest.
+//! - [`CanonicalRows`]: rows as they are hashed when two sides are compared.
 //! - [`adapt`]: rows of an older version of a table in the columns of a newer one.
 //!
 //! Numbers, texts and times arrive as they were written, or the record is refused. What becomes of
@@ -19,6 +20,7 @@ mod adapt;
 mod avro;
 mod budget;
 mod buffer;
+mod canonical;
 mod column;
 mod contract;
 mod decimal;
@@ -39,6 +41,7 @@ mod walk;
 
 pub use adapt::adapt;
 pub use buffer::ChangeBuffer;
+pub use canonical::CanonicalRows;
 pub use contract::{contract_of, contract_of_json, contract_of_writer, key_of_json};
 pub use decoder::ChangeDecoder;
 pub use error::{DecodeError, SchemaMismatch};

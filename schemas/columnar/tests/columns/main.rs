@@ -7,6 +7,7 @@
 )]
 
 mod agreement;
+mod canonical;
 mod deletes;
 mod entity;
 mod envelopes;

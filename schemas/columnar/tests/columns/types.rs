@@ -10,6 +10,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use columnar::{ChangeDecoder, ChangeSchema, Decoded};
 use schemas::{AvroSchema, Contract, Shape};
 
+use crate::canonical::{canonical, canonical_of_json};
 use crate::table::{buffer, encode, finish, meta};
 use crate::type_rows::{ASKED, AVRO, DEBEZIUM, REFUSED, REFUSED_CONNECT, Row};
 
@@ -58,6 +59,15 @@ fn landed(row: &Row, contract: &Contract) -> (String, String) {
         assert_eq!(decoded, Ok(Decoded::Row), "{} {body}", row.avro);
     }
     let batch = finish(rows);
+    for (place, text) in row.json.iter().enumerate() {
+        let json = format!(r#"{{"a":{text}}}"#);
+        assert_eq!(
+            canonical_of_json(contract, &json),
+            canonical(&batch, contract, place + 1),
+            "{} {json}",
+            row.avro
+        );
+    }
     let column = batch.column_by_name("a").unwrap();
     assert!(!column.is_null(0));
     let shown: Vec<String> = (0..column.len()).map(|row| show(column, row)).collect();
