@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
+mod capture;
 mod command;
 mod kafka;
 mod lake;
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     http: Option<Http>,
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<relay::Relay>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<capture::Capture>,
     #[serde(rename = "topic", skip_serializing_if = "Vec::is_empty")]
     topics: Vec<TopicSettings>,
 }
@@ -57,6 +60,13 @@ pub(crate) struct ResolvedRelay {
     pub(crate) kafka: KafkaSettings,
     pub(crate) pipeline: String,
     pub(crate) routes: Option<Routes>,
+}
+
+/// What a capture needs of the file, checked, with the secrets that it refers to.
+pub(crate) struct CaptureParts {
+    pub(crate) capture: capture::ResolvedCapture,
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) registry: HttpRegistry,
 }
 
 /// `[http]`: where to ask how the writer does.
@@ -144,6 +154,37 @@ impl Config {
         }
     }
 
+    pub(crate) fn has_capture(&self) -> bool {
+        self.capture.is_some()
+    }
+
+    /// What `lakehead capture` takes of a file: `[capture]`, `[kafka]` and `[registry]`.
+    pub(crate) fn resolve_capture(&self, file: &Path) -> Result<CaptureParts, Failure> {
+        let directory = directory_of(file);
+        let mut problems = Vec::new();
+        let kafka = self.kafka.resolve(&directory, &mut problems);
+        let registry = self.registry.as_ref();
+        let registry = registry.and_then(|found| found.resolve(&directory, &mut problems));
+        if self.registry.is_none() {
+            problems.push("registry.url is missing: a capture registers its schemas".to_owned());
+        }
+        let capture = match &self.capture {
+            Some(capture) => capture.resolve(&directory, &mut problems),
+            None => {
+                problems.push("[capture] is missing; docs/capture.md shows one".to_owned());
+                None
+            }
+        };
+        match (capture, registry) {
+            (Some(capture), Some(registry)) if problems.is_empty() => Ok(CaptureParts {
+                capture,
+                kafka,
+                registry,
+            }),
+            _ => Err(refusal(file, &problems)),
+        }
+    }
+
     /// What `lakehead dev` takes of a file: `[writer]` and `[[topic]]`. The rest is its own, and
     /// must not be there.
     pub(crate) fn for_dev(
@@ -156,6 +197,7 @@ impl Config {
             ("[kafka]", self.kafka != absent.kafka),
             ("[registry]", self.registry.is_some()),
             ("[relay]", self.relay.is_some()),
+            ("[capture]", self.capture.is_some()),
         ];
         let present = sections.iter().filter(|(_, is_present)| *is_present);
         let mut problems: Vec<String> = present

@@ -2,6 +2,7 @@
 //!
 //! What it does is in the crates below; see ARCHITECTURE.md for the map.
 
+mod capture;
 mod config;
 mod demo;
 mod dev;
@@ -46,6 +47,7 @@ enum Command {
     Write(write::WriteArgs),
     /// Publish a service's outbox: its own database into Kafka topics
     Relay(relay::RelayArgs),
+    Capture(capture::CaptureArgs),
     Sql(sql::SqlArgs),
     /// Show how every table stands: version, lag, last commit, dead letters, and what stops it
     Status(status::StatusArgs),
@@ -79,6 +81,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Dev(args) => dev::run(args).await,
         Command::Write(args) => write::run(args).await,
         Command::Relay(args) => relay::run(args).await,
+        Command::Capture(args) => capture::run(args).await,
         Command::Sql(args) => {
             let lake = match (&args.lake, &args.config) {
                 (Some(location), _) => config::LakePlace::at(location).open(false)?,

@@ -42,7 +42,11 @@ struct FileArgs {
 pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     match &args.question {
         Question::Check(FileArgs { config: file }) => {
-            let resolved = Config::read(file)?.resolve(file)?;
+            let config = Config::read(file)?;
+            let resolved = config.resolve(file)?;
+            if config.has_capture() {
+                config.resolve_capture(file)?;
+            }
             let topics = resolved.routes.names().count();
             let discovers = match resolved.routes.discovers() {
                 true => ", and more by pattern",

@@ -170,9 +170,9 @@ impl Publisher for KafkaPublisher {
         }
         // The record's own timestamp stays the time of publishing: brokers delete by it, and an
         // owner's commit time may lie far back.
-        let sequence = usize::try_from(record.sequence)
-            .map_err(|_| PublishError::Refused(format!("sequence {sequence} is negative")))?;
-        let kafka_record = BaseRecord::with_opaque_to(&record.topic, sequence)
+        let number = usize::try_from(record.number)
+            .map_err(|_| PublishError::Refused(format!("number {} is negative", record.number)))?;
+        let kafka_record = BaseRecord::with_opaque_to(&record.topic, number)
             .key(record.key.as_slice())
             .payload(record.value.as_slice())
             .headers(headers);

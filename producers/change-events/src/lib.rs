@@ -58,7 +58,7 @@ pub use outbox_store::{OutboxStore, ParkedKey, ParkedRow, Position, Retry};
 pub use postgres_outbox::PostgresOutbox;
 pub use progress::RelayProgress;
 pub use publisher::{Broker, Connected, Notice, PublishError, Publisher, Record};
-pub use record_encoder::{EncodeError, RecordEncoder};
+pub use record_encoder::{EncodeError, RecordEncoder, put_long, put_text};
 pub use relay::Relay;
 pub use relay_error::RelayError;
 pub use relay_limits::RelayLimits;

@@ -263,7 +263,7 @@ impl<'a> Pump<'a> {
         for notice in notices {
             match notice {
                 Notice::Delivered {
-                    sequence,
+                    number: sequence,
                     partition,
                     offset,
                 } => {
@@ -274,7 +274,7 @@ impl<'a> Pump<'a> {
                 }
                 Notice::Down { why } => health.down("kafka", &why),
                 Notice::Failed {
-                    sequence,
+                    number: sequence,
                     why,
                     refused,
                 } if stop.is_ok() => {

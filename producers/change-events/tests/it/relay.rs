@@ -148,8 +148,8 @@ fn one_key_stays_in_one_partition_and_an_event_keeps_its_sequence() {
                     *partition_of.entry(record.key.clone()).or_insert(partition),
                     partition
                 );
-                let known = sequence_of.insert(record.event_id, record.sequence);
-                assert!(known.is_none_or(|known| known == record.sequence));
+                let known = sequence_of.insert(record.event_id, record.number);
+                assert!(known.is_none_or(|known| known == record.number));
                 repeats += u32::from(known.is_some());
             }
         }
