@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::capture::{Capture, CaptureError};
-use change_events::{KafkaBroker, KafkaSettings};
+use change_events::KafkaBroker;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
@@ -32,15 +32,9 @@ pub(crate) struct CaptureArgs {
 pub(crate) async fn run(args: CaptureArgs) -> Result<(), Failure> {
     let mut stopped = stop::on_signal()?;
     let resolved = Config::read(&args.config)?.resolve_capture(&args.config)?;
-    let kafka = KafkaSettings {
-        bootstrap_servers: resolved.kafka.bootstrap_servers,
-        partitions: resolved.capture.partitions,
-        replication: resolved.capture.replication,
-        properties: resolved.kafka.properties,
-    };
     let capture = Capture::open(
-        resolved.capture.settings,
-        Arc::new(KafkaBroker::new(kafka)),
+        resolved.capture,
+        Arc::new(KafkaBroker::new(resolved.kafka)),
         Arc::new(resolved.registry),
     )?;
     let cancel = CancellationToken::new();

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use ::capture::CaptureSettings;
 use lake_writer::{Format, KafkaSettings, Routes, TopicSettings, WriterSettings};
 use schemas::HttpRegistry;
 use schemas::KeyFormat;
@@ -14,6 +15,7 @@ mod capture;
 mod command;
 mod kafka;
 mod lake;
+mod producer;
 mod registry;
 mod relay;
 mod secret;
@@ -63,9 +65,9 @@ pub(crate) struct ResolvedRelay {
 }
 
 /// What a capture needs of the file, checked, with the secrets that it refers to.
-pub(crate) struct CaptureParts {
-    pub(crate) capture: capture::ResolvedCapture,
-    pub(crate) kafka: KafkaSettings,
+pub(crate) struct ResolvedCapture {
+    pub(crate) capture: CaptureSettings,
+    pub(crate) kafka: change_events::KafkaSettings,
     pub(crate) registry: HttpRegistry,
 }
 
@@ -159,7 +161,7 @@ impl Config {
     }
 
     /// What `lakehead capture` takes of a file: `[capture]`, `[kafka]` and `[registry]`.
-    pub(crate) fn resolve_capture(&self, file: &Path) -> Result<CaptureParts, Failure> {
+    pub(crate) fn resolve_capture(&self, file: &Path) -> Result<ResolvedCapture, Failure> {
         let directory = directory_of(file);
         let mut problems = Vec::new();
         let kafka = self.kafka.resolve(&directory, &mut problems);
@@ -169,18 +171,20 @@ impl Config {
             problems.push("registry.url is missing: a capture registers its schemas".to_owned());
         }
         let capture = match &self.capture {
-            Some(capture) => capture.resolve(&directory, &mut problems),
+            Some(capture) => capture.resolve(&kafka, &directory, &mut problems),
             None => {
                 problems.push("[capture] is missing; docs/capture.md shows one".to_owned());
                 None
             }
         };
         match (capture, registry) {
-            (Some(capture), Some(registry)) if problems.is_empty() => Ok(CaptureParts {
-                capture,
-                kafka,
-                registry,
-            }),
+            (Some((capture, kafka)), Some(registry)) if problems.is_empty() => {
+                Ok(ResolvedCapture {
+                    capture,
+                    kafka,
+                    registry,
+                })
+            }
             _ => Err(refusal(file, &problems)),
         }
     }

@@ -1,10 +1,14 @@
 //! `[capture]` as it stands in the file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use capture::{CaptureSettings, CapturedTable, OnTruncate, PostgresServer};
+use bytesize::ByteSize;
+use capture::{CaptureLimits, CaptureSettings, CapturedTable, OnTruncate, PostgresServer};
+use change_events::KafkaSettings;
 use serde::{Deserialize, Serialize};
 
+use super::producer::{Producer, default_partitions, default_replication};
 use super::secret::Text;
 
 /// Whose changes are captured, and which tables'.
@@ -14,7 +18,7 @@ pub(crate) struct Capture {
     /// The service that owns the tables.
     service: String,
     /// Its database: `postgres://user:password@host:5432/database`.
-    url: Text,
+    database_url: Text,
     /// The replication slot, and the publication; `lakehead_<service>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     slot: Option<String>,
@@ -29,11 +33,18 @@ pub(crate) struct Capture {
     /// Accepts a server that sets no bound to what a slot keeps.
     #[serde(default)]
     slot_unbounded: bool,
-    /// Partitions and copies of topics that are created.
+    /// Partitions and copies of topics that are created because they are missing.
     #[serde(default = "default_partitions")]
-    partitions: i32,
+    topic_partitions: i32,
     #[serde(default = "default_replication")]
-    replication: i32,
+    topic_replication: i32,
+    #[serde(default = "default_in_flight_rows_max")]
+    in_flight_rows_max: usize,
+    #[serde(default = "default_in_flight_bytes_max")]
+    in_flight_bytes_max: ByteSize,
+    /// librdkafka's own settings of the producer, beside those of `[kafka.properties]`.
+    #[serde(default)]
+    properties: BTreeMap<String, Text>,
     /// The tables.
     #[serde(default, rename = "table")]
     tables: Vec<Table>,
@@ -67,31 +78,31 @@ fn default_directory() -> PathBuf {
     "capture".into()
 }
 
-fn default_partitions() -> i32 {
-    8
+fn default_in_flight_rows_max() -> usize {
+    CaptureLimits::default().in_flight_rows_max
 }
 
-fn default_replication() -> i32 {
-    1
-}
-
-/// A capture and the topics that it makes.
-#[derive(Debug)]
-pub(crate) struct ResolvedCapture {
-    pub(crate) settings: CaptureSettings,
-    pub(crate) partitions: i32,
-    pub(crate) replication: i32,
+fn default_in_flight_bytes_max() -> ByteSize {
+    ByteSize::b(CaptureLimits::default().in_flight_bytes_max as u64)
 }
 
 impl Capture {
     /// The settings with their secret; what is wrong goes to `problems`.
     pub(super) fn resolve(
         &self,
+        kafka: &lake_writer::KafkaSettings,
         directory: &Path,
         problems: &mut Vec<String>,
-    ) -> Option<ResolvedCapture> {
+    ) -> Option<(CaptureSettings, KafkaSettings)> {
         let before = problems.len();
         let server = self.server(directory, problems);
+        let producer = Producer {
+            section: "capture",
+            topic_partitions: self.topic_partitions,
+            topic_replication: self.topic_replication,
+            properties: &self.properties,
+        };
+        let kafka = producer.resolve(kafka, directory, problems);
         let mut told = Vec::new();
         let tables: Vec<CapturedTable> = self
             .tables
@@ -110,6 +121,9 @@ impl Capture {
         }
         settings.tables = tables;
         settings.slot_unbounded = self.slot_unbounded;
+        settings.limits.in_flight_rows_max = self.in_flight_rows_max;
+        settings.limits.in_flight_bytes_max =
+            usize::try_from(self.in_flight_bytes_max.as_u64()).unwrap_or(usize::MAX);
         settings.on_truncate = match self.on_truncate {
             Truncate::Stop => OnTruncate::Stop,
             Truncate::Ignore => OnTruncate::Ignore,
@@ -118,28 +132,24 @@ impl Capture {
         if all_read {
             settings.validate(&mut told);
         }
-        if self.partitions < 1 || self.replication < 1 {
-            told.push("partitions and replication must be at least 1".to_owned());
-        }
         problems.extend(
             told.into_iter()
                 .map(|problem| format!("capture: {problem}")),
         );
-        (problems.len() == before).then_some(ResolvedCapture {
-            settings,
-            partitions: self.partitions,
-            replication: self.replication,
-        })
+        (problems.len() == before).then_some((settings, kafka))
     }
 
     fn server(&self, directory: &Path, problems: &mut Vec<String>) -> Option<PostgresServer> {
-        let text = self
-            .url
-            .resolve_named("capture.url", "url", directory, problems)?;
+        let text = self.database_url.resolve_named(
+            "capture.database_url",
+            "database_url",
+            directory,
+            problems,
+        )?;
         match text.parse::<PostgresServer>() {
-            Ok(server) if server.has_password() && !self.url.is_reference() => {
+            Ok(server) if server.has_password() && !self.database_url.is_reference() => {
                 problems.push(
-                    "capture.url holds a password and stands in the file; give it as { env = \"NAME\" } or \
+                    "capture.database_url holds a password and stands in the file; give it as { env = \"NAME\" } or \
                      { file = \"PATH\" }"
                         .to_owned(),
                 );
@@ -147,7 +157,7 @@ impl Capture {
             }
             Ok(server) => Some(server),
             Err(error) => {
-                problems.push(format!("capture.url: {error}"));
+                problems.push(format!("capture.database_url: {error}"));
                 None
             }
         }
@@ -185,14 +195,15 @@ mod tests {
     fn problems(toml: &str) -> Vec<String> {
         let capture: Capture = toml::from_str(toml).unwrap();
         let mut problems = Vec::new();
-        capture.resolve(Path::new("."), &mut problems);
+        let kafka = lake_writer::KafkaSettings::default();
+        capture.resolve(&kafka, Path::new("."), &mut problems);
         problems
     }
 
     #[test]
     fn every_problem_is_told_and_no_password() {
         let found = problems(
-            "service = 'shop'\nurl = 'postgres://ann:hunter2@h/d'\nslot = 'Not-A-Slot'\n[[table]]\nname = 'booking'\n",
+            "service = 'shop'\ndatabase_url = 'postgres://ann:hunter2@h/d'\nslot = 'Not-A-Slot'\n[[table]]\nname = 'booking'\n",
         );
         let text = found.join("\n");
         assert!(
@@ -200,14 +211,14 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("schema.name"), "{text}");
-        let found = problems("service = 'shop'\nurl = 'postgres://ann@h/d'\nslot = 'Not-A-Slot'");
+        let found =
+            problems("service = 'shop'\ndatabase_url = 'postgres://ann@h/d'\nslot = 'Not-A-Slot'");
         let text = found.join("\n");
         assert!(
             text.contains("\"Not-A-Slot\"") && text.contains("no table"),
             "{text}"
         );
-        let well =
-            "service = 'shop'\nurl = 'postgres://ann@h/d'\n[[table]]\nname = 'public.booking'\n";
+        let well = "service = 'shop'\ndatabase_url = 'postgres://ann@h/d'\n[[table]]\nname = 'public.booking'\n";
         assert_eq!(problems(well), [] as [&str; 0]);
     }
 }

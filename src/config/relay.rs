@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use change_events::{Entity, KafkaBroker, KafkaSettings, RelayLimits};
+use change_events::{Entity, KafkaSettings, RelayLimits};
 use schemas::{Contract, TableName};
 use serde::{Deserialize, Serialize};
 
+use super::producer::{Producer, default_partitions, default_replication};
 use super::secret::Text;
 
 /// A service's outbox, and how it is published.
@@ -185,26 +186,17 @@ impl Relay {
         directory: &Path,
         problems: &mut Vec<String>,
     ) -> KafkaSettings {
-        let mut settings = KafkaSettings::new(&kafka.bootstrap_servers);
-        settings.partitions = self.topic_partitions;
-        settings.replication = self.topic_replication;
-        settings.properties.clone_from(&kafka.properties);
-        for (name, text) in &self.properties {
-            let place = format!("relay.properties.\"{name}\"");
-            if let Some(value) = text.resolve_named(&place, name, directory, problems) {
-                settings.properties.insert(name.clone(), value);
-            }
-        }
-        if let Err(why) = KafkaBroker::new(settings.clone()).validate() {
-            problems.push(format!("relay: kafka property {why}"));
-        }
-        settings
+        let producer = Producer {
+            section: "relay",
+            topic_partitions: self.topic_partitions,
+            topic_replication: self.topic_replication,
+            properties: &self.properties,
+        };
+        producer.resolve(kafka, directory, problems)
     }
 
     fn limits(&self, problems: &mut Vec<String>) -> RelayLimits {
         let bounds = [
-            ("topic_partitions", self.topic_partitions < 1),
-            ("topic_replication", self.topic_replication < 1),
             ("batch_rows_max", self.batch_rows_max == 0),
             ("in_flight_rows_max", self.in_flight_rows_max == 0),
             (
@@ -233,14 +225,6 @@ pub(super) fn has_password(url: &str) -> bool {
     let authority = rest.split('/').next().unwrap_or_default();
     let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
     user.contains(':') || url.contains("password=")
-}
-
-fn default_partitions() -> i32 {
-    KafkaSettings::new("").partitions
-}
-
-fn default_replication() -> i32 {
-    KafkaSettings::new("").replication
 }
 
 fn default_batch_rows_max() -> u32 {

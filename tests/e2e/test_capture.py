@@ -29,7 +29,7 @@ def owner(stack: dict[str, str]) -> Iterator[Owner]:
 def configure(road: Road, owner: Owner, **settings: object) -> None:
     """`[capture]` beside what the lake-writer needs."""
     road.configure({"match": f"{owner.service}\\.transaction", "shape": "append"}, {"match": f"{owner.service}\\..*"})
-    capture = {"service": owner.service, "url": {"env": "OWNER_URL"}, "slot_unbounded": True} | settings
+    capture = {"service": owner.service, "database_url": {"env": "OWNER_URL"}, "slot_unbounded": True} | settings
     lines = ["[capture]", *toml(capture), ""]
     for table in owner.tables():
         lines += ["[[capture.table]]", *toml(table), ""]
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_told(road: Road, owner: Owner) -> None:
     configure(road, owner, slot_unbounded=False)
     program = start(road, owner)
     assert program.wait(60) == 3 and "max_slot_wal_keep_size" in program.text
-    configure(road, owner, slot="Not-A-Slot", url=owner.url)
+    configure(road, owner, slot="Not-A-Slot", database_url=owner.url)
     program = start(road, owner, "wrong")
     assert program.wait(60) == 2
     assert "holds a password" in program.text and "lakehead-postgres-password" not in program.text

@@ -15,12 +15,13 @@ use crate::owned_table::{LookUpError, OwnedTable};
 use crate::pg_type::Types;
 use crate::publication::{self, PublicationError};
 use crate::relations::Relations;
-use crate::session::Session;
+use crate::session::{Session, WalStream};
 use crate::slot::{self, SlotError};
 use crate::slot_watch::SlotWatch;
 use crate::state::State;
 use crate::stop::Stop;
 use crate::stream::Stream;
+use crate::table_copy;
 use crate::table_plan::{Publishing, TablePlan};
 use crate::transaction::TransactionEncoder;
 use crate::{CaptureError, CaptureProgress, CaptureSettings};
@@ -113,7 +114,7 @@ impl Capture {
     async fn prepare(&mut self) -> Result<(Session, Vec<OwnedTable>, Types, Connected), Stop> {
         let settings = &self.settings;
         let server = &settings.server;
-        let mut session = Session::open(server, &settings.slot, &settings.publication)
+        let mut session = Session::open(settings)
             .await
             .map_err(|error| Stop::of_session(server, error))?;
         let (mut types, mut owned) = (Types::default(), Vec::new());
@@ -124,7 +125,7 @@ impl Capture {
                 LookUpError::Table(error) => Stop::Error(error),
             })?);
         }
-        publication::ensure(&mut session, settings)
+        publication::ensure(&mut session, settings, &self.state.progress.copies)
             .await
             .map_err(|error| match error {
                 PublicationError::Session(error) => Stop::of_session(server, error),
@@ -136,6 +137,7 @@ impl Capture {
                 SlotError::Session(error) => Stop::of_session(server, error),
                 SlotError::Slot(error) => Stop::Error(error),
             })?;
+        table_copy::enroll(&mut self.state.progress.copies, &owned)?;
         let mut topics: Vec<String> = settings
             .tables
             .iter()
@@ -201,7 +203,7 @@ impl Capture {
         let _watch = SlotWatch::start(&self.settings, &self.progress);
         let mut plans = Vec::new();
         for table in &owned {
-            let copy = self.state.progress.copies.get(&table.settings.full_name());
+            let copy = self.state.progress.copies.get(&table.settings.topic());
             if !copy.is_some_and(|copy| copy.is_done) {
                 let columns = table.columns.clone();
                 let plan =
@@ -223,19 +225,15 @@ impl Capture {
             () = cancel.cancelled() => return Ok(Stop::Cancelled),
         }
         let owned = owned.into_iter().map(|table| {
-            let copy = self.state.progress.copies.get(&table.settings.full_name());
+            let copy = self.state.progress.copies.get(&table.settings.topic());
             let parts = copy.map(|copy| copy.parts.as_slice()).unwrap_or_default();
             let parts = Parts::new(parts);
             (table, parts)
         });
         let relations = Relations::new(publishing, session, types, owned.collect());
-        let (server, slot) = (&self.settings.server, &self.settings.slot);
-        let wal = Session::open(server, slot, &self.settings.publication).await;
-        let wal = match wal {
-            Ok(session) => session.stream().await,
-            Err(error) => Err(error),
-        };
-        let wal = wal.map_err(|error| Stop::of_session(server, error))?;
+        let wal = WalStream::open(&self.settings, self.state.progress.confirmed)
+            .await
+            .map_err(|error| Stop::of_session(&self.settings.server, error))?;
         self.progress.stream(true);
         let stream = Stream {
             settings: &self.settings,

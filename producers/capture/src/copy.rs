@@ -10,8 +10,9 @@
 //! own: a table is copied in parts by rising key, and the stream asks a change's key for its part.
 //!
 //! **Once in the lake.** The sequence of a row is (`L` - 1, its ordinal in the table's copy). Both rise
-//! from row to row and from part to part, a chunk that is published again has the same, and every
-//! streamed change of the row has a commit LSN of `L` at least.
+//! from row to row and from part to part, and a chunk that is published again has the same. Copied rows
+//! have a source of their own, `<source>#copy`: a change that was committed between the snapshots of two
+//! parts is published after the second, and must not be taken for one that came before it.
 
 mod chunk;
 mod part;
@@ -34,12 +35,16 @@ use crate::pgoutput::Value;
 use crate::session::Row;
 use crate::state::State;
 use crate::stop::Stop;
+use crate::table_copy::TableCopy;
 use crate::table_plan::{Change, Origin, RowError, TablePlan};
 use crate::transaction::rfc3339;
 use crate::{CaptureError, CaptureProgress, CaptureSettings, Lsn};
 
 /// Rows of a table's first chunk, which tells how large rows are.
 const FIRST_ROWS: usize = 100;
+
+/// How many times as many rows as the chunk before a chunk has at most.
+const GROWTH_MAX: usize = 4;
 
 /// Copies tables, one after the other.
 #[derive(Debug)]
@@ -58,8 +63,7 @@ impl Copy<'_, '_> {
         self.publish_saved(plans).await?;
         let mut snapshot = None;
         for plan in plans {
-            let name = plan.settings.full_name();
-            if self.state.progress.copies.entry(name).or_default().is_done {
+            if self.copy_of(plan).is_done {
                 continue;
             }
             // One snapshot for all: their rows are of one moment.
@@ -77,17 +81,9 @@ impl Copy<'_, '_> {
         let Some(chunk) = Chunk::load(self.state.directory())? else {
             return Ok(());
         };
-        let plan = plans
-            .iter()
-            .find(|plan| plan.settings.full_name() == chunk.head.table);
-        let rows = self
-            .state
-            .progress
-            .copies
-            .get(&chunk.head.table)
-            .map(|copy| copy.rows);
+        let plan = plans.iter().find(|plan| *plan.topic == *chunk.head.topic);
         if let Some(plan) = plan
-            && chunk.head.first > rows.unwrap_or_default()
+            && chunk.head.first > self.copy_of(plan).rows
         {
             self.send(plan, &chunk)?;
             self.outlet.flush(self.health).await?;
@@ -99,7 +95,7 @@ impl Copy<'_, '_> {
 
     async fn copy_table(&mut self, plan: &TablePlan, snapshot: &mut Snapshot) -> Result<(), Stop> {
         let name = plan.settings.full_name();
-        let copy = self.state.progress.copies.entry(name.clone()).or_default();
+        let copy = self.copy_of(plan);
         let after = copy.parts.last().and_then(|part| part.to.clone());
         let mut ordinal = copy.rows;
         info!(table = %name, lsn = %snapshot.lsn, after_row = ordinal, "copying the table");
@@ -130,8 +126,7 @@ impl Copy<'_, '_> {
         }
         self.settle(pending).await?;
         snapshot.close_cursor().await?;
-        let copy = self.state.progress.copies.entry(name.clone()).or_default();
-        part::finish(copy, snapshot.lsn);
+        part::finish(self.copy_of(plan), snapshot.lsn);
         self.state.save().await?;
         Chunk::remove(self.state.directory())?;
         info!(table = %name, rows = ordinal, "the table is copied");
@@ -146,7 +141,7 @@ impl Copy<'_, '_> {
                 number: 0,
                 sequence,
                 topic: Arc::clone(&plan.topic),
-                source: Arc::clone(&plan.source),
+                source: Arc::clone(&plan.copy_source),
                 event_type: Arc::clone(&plan.event_type),
                 event_id: sequence.to_string(),
                 time: time.clone(),
@@ -155,6 +150,11 @@ impl Copy<'_, '_> {
             })?;
         }
         Ok(())
+    }
+
+    fn copy_of(&mut self, plan: &TablePlan) -> &mut TableCopy {
+        let copies = &mut self.state.progress.copies;
+        copies.entry(plan.topic.to_string()).or_default()
     }
 
     /// Waits for a chunk's acknowledgements and remembers it.
@@ -172,7 +172,7 @@ impl Copy<'_, '_> {
             .state
             .progress
             .copies
-            .entry(head.table.clone())
+            .entry(head.topic.clone())
             .or_default();
         copy.rows = head.first + head.rows - 1;
         part::extend(copy, head.lsn, &head.last_key);
@@ -185,7 +185,9 @@ impl Copy<'_, '_> {
         let limits = &self.settings.limits;
         let rows = chunk.records.len().max(1);
         let row_bytes = chunk.bytes().div_ceil(rows).max(1);
-        (limits.chunk_bytes / row_bytes).clamp(1, limits.chunk_rows_max)
+        // It grows step by step, as rows may be larger further on.
+        let most = limits.chunk_rows_max.min(GROWTH_MAX * rows);
+        (limits.chunk_bytes / row_bytes).clamp(1, most)
     }
 }
 
@@ -233,7 +235,7 @@ fn encode(
     }
     Ok((!records.is_empty()).then(|| Chunk {
         head: ChunkHead {
-            table: plan.settings.full_name(),
+            topic: plan.topic.to_string(),
             lsn: snapshot.lsn,
             time_us: snapshot.time_us,
             first,
@@ -253,6 +255,12 @@ pub(crate) fn row_error(
 ) -> CaptureError {
     match error {
         RowError::Malformed(why) => CaptureError::Protocol { lsn, why },
+        RowError::Unlogged { column } => CaptureError::Unlogged {
+            table: plan.settings.full_name(),
+            column,
+            row: plan.describe_key(row),
+            lsn,
+        },
         RowError::Value { column, why } => CaptureError::Value {
             table: plan.settings.full_name(),
             column,

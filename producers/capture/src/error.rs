@@ -75,6 +75,23 @@ pub enum CaptureError {
         /// The value, and what it cannot be.
         why: String,
     },
+    /// A value that an update left as it was, and that is in no log.
+    #[error(
+        "table {table}, column {column:?}, {row}, at LSN {lsn}: an update left the value as it was, and \
+         Postgres did not log it, since the table's replica identity was not FULL then. It is not \
+         published as something else. Set REPLICA IDENTITY FULL, then copy the table again: start once \
+         with it left out of the configuration"
+    )]
+    Unlogged {
+        /// `schema.name`.
+        table: String,
+        /// The column.
+        column: String,
+        /// The row's key.
+        row: String,
+        /// Where the change is.
+        lsn: Lsn,
+    },
     /// A change that no change event says.
     #[error(
         "table {table} was truncated at LSN {lsn}, and the lake would keep its rows; set on_truncate = \

@@ -43,6 +43,7 @@ mod slot_watch;
 mod state;
 mod stop;
 mod stream;
+mod table_copy;
 mod table_plan;
 mod transaction;
 mod value;

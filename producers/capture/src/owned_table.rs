@@ -16,6 +16,8 @@ pub(crate) struct OwnedColumn {
 /// A captured table, looked up in the catalog.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnedTable {
+    /// Postgres' own number of it.
+    pub(crate) oid: u32,
     pub(crate) settings: CapturedTable,
     /// Without generated columns, which the log does not have.
     pub(crate) columns: Vec<OwnedColumn>,
@@ -100,6 +102,7 @@ impl OwnedTable {
             false => settings.key.clone(),
         };
         let table = Self {
+            oid,
             settings: settings.clone(),
             columns,
             key,

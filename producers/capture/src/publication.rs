@@ -4,6 +4,7 @@ use tracing::info;
 
 use crate::answer::{Answer, identifier, literal, text};
 use crate::session::{Session, SessionError};
+use crate::table_copy::TableCopies;
 use crate::{CaptureError, CaptureSettings, CapturedTable};
 
 /// What is wrong with a publication, or with the connection.
@@ -20,10 +21,11 @@ impl From<SessionError> for PublicationError {
 }
 
 /// Creates the publication, or gives it the tables that it lacks; refuses by name one that leaves out
-/// operations, rows or columns.
+/// operations, rows or columns, or that has lost a table.
 pub(crate) async fn ensure(
     session: &mut Session,
     settings: &CaptureSettings,
+    copies: &TableCopies,
 ) -> Result<(), PublicationError> {
     let name = &settings.publication;
     let found = session
@@ -35,6 +37,9 @@ pub(crate) async fn ensure(
         ))
         .await?;
     let Some(found) = found.first() else {
+        for table in &settings.tables {
+            check_is_new(settings, table, copies)?;
+        }
         let tables: Vec<String> = settings.tables.iter().map(qualified).collect();
         let tables = tables.join(", ");
         session
@@ -73,10 +78,33 @@ pub(crate) async fn ensure(
                     ),
                 ));
             }
-            None => add(session, name, table).await?,
+            None => {
+                check_is_new(settings, table, copies)?;
+                add(session, name, table).await?;
+            }
         }
     }
     Ok(())
+}
+
+/// A table that was captured and is no longer published has changes that were never told.
+fn check_is_new(
+    settings: &CaptureSettings,
+    table: &CapturedTable,
+    copies: &TableCopies,
+) -> Result<(), PublicationError> {
+    if !copies.contains_key(&table.topic()) {
+        return Ok(());
+    }
+    Err(refused(
+        settings,
+        format!(
+            "{} was captured and is no longer in it, so what changed since is in no event. To copy the \
+             table again, start once with it left out of the configuration; rows that were deleted \
+             meanwhile stay in the lake",
+            table.full_name()
+        ),
+    ))
 }
 
 /// The published tables; of those that are not published whole, what is.

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tracing::info;
+use tracing::{info, warn};
 
+use crate::Lsn;
 use crate::copy::Parts;
 use crate::owned_table::{LookUpError, OwnedColumn, OwnedTable};
 use crate::pg_type::Types;
 use crate::pgoutput::Relation;
 use crate::session::Session;
 use crate::stop::Stop;
+use crate::table_copy;
 use crate::table_plan::{Publishing, TablePlan};
 
 /// A captured table as the stream has it now.
@@ -56,15 +58,37 @@ impl<'a> Relations<'a> {
         self.known.get(&relation).map(Option::as_ref)
     }
 
-    /// Takes in how a relation's rows are made from now on.
-    pub(crate) async fn learn(&mut self, relation: &Relation<'_>) -> Result<(), Stop> {
-        let is_it = |(owned, _): &&(OwnedTable, Parts)| {
+    /// Takes in how a relation's rows are made from now on, in a transaction that is committed here.
+    pub(crate) async fn learn(
+        &mut self,
+        relation: &Relation<'_>,
+        commit_lsn: Lsn,
+    ) -> Result<(), Stop> {
+        let has_name = |owned: &OwnedTable| {
             owned.settings.schema == relation.schema && owned.settings.name == relation.name
         };
-        let Some((owned, parts)) = self.owned.iter().find(is_it) else {
+        let found = self
+            .owned
+            .iter()
+            .find(|(owned, _)| owned.oid == relation.id);
+        let Some((owned, parts)) = found else {
+            // A table of the same name before its first copy is one that is gone since.
+            let twin = self.owned.iter().find(|(owned, _)| has_name(owned));
+            if let Some((owned, parts)) = twin
+                && !parts.reach(commit_lsn)
+            {
+                return Err(table_copy::made_again(owned).into());
+            }
             self.known.insert(relation.id, None);
             return Ok(());
         };
+        if !has_name(owned) {
+            warn!(
+                table = %owned.settings.full_name(),
+                name = %format!("{}.{}", relation.schema, relation.name),
+                "the table has another name in the log than in the configuration"
+            );
+        }
         if relation.identity != b'f' {
             // Whether the rest is logged well enough is in the catalog.
             let found = OwnedTable::look_up(&mut self.session, &owned.settings, &mut self.types);

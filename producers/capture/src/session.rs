@@ -8,8 +8,8 @@ use pgwire_replication::{
     Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent,
 };
 
-use crate::Lsn;
-use crate::server::{PostgresServer, SslMode};
+use crate::server::SslMode;
+use crate::{CaptureSettings, Lsn};
 
 /// Fixes how Postgres writes values, and ends no session that waits for Kafka.
 const OPTIONS: &str = "-c datestyle=ISO,YMD -c intervalstyle=iso_8601 -c timezone=UTC \
@@ -56,13 +56,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects. Slot and publication are those that [`Session::stream`] reads.
-    pub(crate) async fn open(
-        server: &PostgresServer,
-        slot: &str,
-        publication: &str,
-    ) -> Result<Self, SessionError> {
-        let client = ReplicationClient::connect_gated(settings(server, slot, publication)).await?;
+    /// Connects.
+    pub(crate) async fn open(settings: &CaptureSettings) -> Result<Self, SessionError> {
+        Self::connect(wire_settings(settings)).await
+    }
+
+    async fn connect(settings: ReplicationConfig) -> Result<Self, SessionError> {
+        let client = ReplicationClient::connect_gated(settings).await?;
         let mut session = Self { client };
         // It connects in the background: the first question shows how that went.
         session.query("SELECT 1").await?;
@@ -72,15 +72,6 @@ impl Session {
     /// Runs a statement, of SQL or of the replication protocol.
     pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<Row>, SessionError> {
         Ok(self.client.simple_query(sql).await?)
-    }
-
-    /// Starts to read the slot's publication from the slot's confirmed position.
-    pub(crate) async fn stream(mut self) -> Result<WalStream, SessionError> {
-        self.client.start().await?;
-        self.client.wait_started().await?;
-        Ok(WalStream {
-            client: self.client,
-        })
     }
 }
 
@@ -115,6 +106,19 @@ pub(crate) struct WalStream {
 }
 
 impl WalStream {
+    /// Starts to read the slot's publication: what was committed from `confirmed` on, although the slot
+    /// may not have been told how far that is.
+    pub(crate) async fn open(
+        settings: &CaptureSettings,
+        confirmed: Lsn,
+    ) -> Result<Self, SessionError> {
+        let settings = wire_settings(settings).with_start_lsn(WireLsn::from_u64(confirmed.0));
+        let Session { mut client } = Session::connect(settings).await?;
+        client.start().await?;
+        client.wait_started().await?;
+        Ok(Self { client })
+    }
+
     /// Waits for what comes next. May be dropped while it waits without losing an event.
     pub(crate) async fn next(&mut self) -> Result<WalEvent, SessionError> {
         loop {
@@ -167,15 +171,16 @@ impl std::fmt::Debug for WalStream {
     }
 }
 
-fn settings(server: &PostgresServer, slot: &str, publication: &str) -> ReplicationConfig {
+fn wire_settings(settings: &CaptureSettings) -> ReplicationConfig {
     use pgwire_replication::SslMode as Wire;
+    let server = &settings.server;
     let mut settings = ReplicationConfig::new(
         &server.host,
         &server.user,
         &server.password,
         &server.database,
-        slot,
-        publication,
+        &settings.slot,
+        settings.publication.as_str(),
     )
     .with_port(server.port)
     .with_options(OPTIONS)

@@ -46,8 +46,7 @@ async fn watch(
     progress: &CaptureProgress,
     told: &mut u64,
 ) -> Result<(), SessionError> {
-    let server = &settings.server;
-    let mut session = Session::open(server, &settings.slot, &settings.publication).await?;
+    let mut session = Session::open(settings).await?;
     let question = format!(
         "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)::bigint, \
          safe_wal_size FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::table_copy::TableCopies;
 use crate::{CaptureError, Lsn};
 
 const FILE: &str = "capture.json";
@@ -34,40 +35,7 @@ pub(crate) struct Progress {
     /// Kafka's cluster, and the partition counts of its topics.
     pub(crate) cluster: Option<String>,
     pub(crate) partitions: BTreeMap<String, i32>,
-    /// The copies of the tables, by `schema.name`.
-    pub(crate) copies: BTreeMap<String, TableCopy>,
-}
-
-/// How far a table is copied.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TableCopy {
-    pub(crate) is_done: bool,
-    /// Rows that are copied and acknowledged; the last one's ordinal.
-    pub(crate) rows: i64,
-    /// The parts of the table by rising key, each copied at one snapshot. Forgotten when the stream
-    /// is past the last snapshot.
-    pub(crate) parts: Vec<CopiedPart>,
-}
-
-impl TableCopy {
-    /// Forgets the parts when the stream is past all of them. Each one is told by where the one before
-    /// it ends, so that they stay together until then.
-    pub(crate) fn settle(&mut self, confirmed: Lsn) {
-        if self.is_done && self.parts.iter().all(|part| part.lsn <= confirmed) {
-            self.parts.clear();
-        }
-    }
-}
-
-/// A range of keys that was copied at one snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CopiedPart {
-    /// Everything that was committed before this place is in the rows that were copied.
-    pub(crate) lsn: Lsn,
-    /// The last key of the part, by its columns' texts; none for the table's last part.
-    pub(crate) to: Option<Vec<String>>,
+    pub(crate) copies: TableCopies,
 }
 
 /// The file, held.
@@ -166,27 +134,7 @@ pub(crate) fn wrong(path: &Path, why: impl std::fmt::Display) -> CaptureError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parts_are_forgotten_together() {
-        let part = |lsn, to: Option<&str>| CopiedPart {
-            lsn: Lsn(lsn),
-            to: to.map(|to| vec![to.to_owned()]),
-        };
-        let mut copy = TableCopy {
-            is_done: true,
-            rows: 2,
-            parts: vec![part(5, Some("1")), part(9, None)],
-        };
-        copy.settle(Lsn(8));
-        assert_eq!(copy.parts.len(), 2);
-        copy.is_done = false;
-        copy.settle(Lsn(9));
-        assert_eq!(copy.parts.len(), 2);
-        copy.is_done = true;
-        copy.settle(Lsn(9));
-        assert!(copy.parts.is_empty());
-    }
+    use crate::table_copy::{CopiedPart, TableCopy};
 
     #[tokio::test]
     async fn what_is_saved_is_there_again_and_is_held_by_one() {
@@ -200,11 +148,12 @@ mod tests {
             to: Some(vec!["1".into()]),
         };
         let copy = TableCopy {
+            oid: 7,
             is_done: false,
             rows: 1,
             parts: vec![part],
         };
-        state.progress.copies.insert("public.seat".into(), copy);
+        state.progress.copies.insert("shop.seat".into(), copy);
         state.save().await.unwrap();
         let saved = state.progress.clone();
         drop(state);

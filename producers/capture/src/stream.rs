@@ -144,7 +144,11 @@ impl Stream<'_, '_> {
     async fn message(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), Stop> {
         let message = pgoutput::decode(bytes).map_err(|error| protocol(lsn, error.to_string()))?;
         match message {
-            Message::Relation(relation) => self.relations.learn(&relation).await,
+            Message::Relation(relation) => {
+                let transaction = self.open.as_ref();
+                let commit_lsn = transaction.map_or(lsn, |transaction| transaction.commit_lsn);
+                self.relations.learn(&relation, commit_lsn).await
+            }
             Message::Insert { relation, new } => self.change(lsn, relation, Row::inserted(&new)),
             Message::Update { relation, old, new } => {
                 self.change(lsn, relation, Row::updated(old.as_ref(), &new))
@@ -188,6 +192,11 @@ impl Stream<'_, '_> {
                     self.event(lsn, commit_lsn, &table, create, true)?;
                 }
                 (before, after) => {
+                    // The key alone is not the row that was updated.
+                    let before = match row.op {
+                        Op::Update => row.whole_before,
+                        _ => before,
+                    };
                     let event = row.event(row.op, before, after);
                     self.event(lsn, commit_lsn, &table, event, false)?;
                 }

@@ -40,8 +40,9 @@ pub(crate) struct TablePlan {
     pub(crate) key_order: KeyOrder,
     pub(crate) topic: Arc<str>,
     pub(crate) event_type: Arc<str>,
-    /// `ce_source`.
+    /// `ce_source` of changes, and of rows of the first copy.
     pub(crate) source: Arc<str>,
+    pub(crate) copy_source: Arc<str>,
     key_id: SchemaId,
     value_id: SchemaId,
     /// Parts of the envelope's source that are the same in every record.
@@ -105,6 +106,7 @@ impl TablePlan {
             topic: settings.topic().into(),
             event_type: format!("{}.change", settings.entity).into(),
             source: Arc::clone(publishing.source),
+            copy_source: format!("{}#copy", publishing.source).into(),
             key_id,
             value_id,
             source_head,

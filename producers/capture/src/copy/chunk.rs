@@ -14,8 +14,7 @@ const FILE: &str = "chunk";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChunkHead {
-    /// `schema.name`.
-    pub(super) table: String,
+    pub(super) topic: String,
     /// The snapshot's consistent point, and the time of its transaction.
     pub(super) lsn: Lsn,
     pub(super) time_us: i64,
@@ -110,7 +109,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(Chunk::load(directory.path()).unwrap(), None);
         let head = ChunkHead {
-            table: "public.seat".into(),
+            topic: "shop.seat".into(),
             lsn: Lsn(0x1_0000_0001),
             time_us: 7,
             first: 3,

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::Lsn;
 use crate::key_order::KeyOrder;
-use crate::state::{CopiedPart, TableCopy};
+use crate::table_copy::{CopiedPart, TableCopy};
 
 /// Notes that rows up to `to` are copied at the snapshot of `lsn`.
 pub(super) fn extend(copy: &mut TableCopy, lsn: Lsn, to: &[String]) {

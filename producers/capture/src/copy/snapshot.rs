@@ -28,8 +28,8 @@ impl Snapshot {
     }
 
     async fn take(settings: &CaptureSettings) -> Result<Self, SessionError> {
-        let open = || Session::open(&settings.server, &settings.slot, &settings.publication);
-        let (mut exporter, mut session) = (open().await?, open().await?);
+        let mut exporter = Session::open(settings).await?;
+        let mut session = Session::open(settings).await?;
         let created = format!(
             "CREATE_REPLICATION_SLOT {}_copy_{} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT",
             settings.slot,

@@ -14,6 +14,8 @@ pub(crate) enum RowError {
     Malformed(String),
     /// A value that its column's type does not hold.
     Value { column: String, why: String },
+    /// An update left the value as it was, and Postgres did not log it.
+    Unlogged { column: String },
 }
 
 /// Where a change comes from, as the envelope's `source` tells it.
@@ -185,11 +187,9 @@ impl TablePlan {
             Some(Value::Text(text)) => {
                 put(&column.column_type.kind, text, out).map_err(|error| wrong(error.to_string()))
             }
-            Some(Value::Unchanged) => Err(wrong(
-                "its value was not changed, so that Postgres did not log it (is the table's replica \
-                 identity still FULL?)"
-                    .to_owned(),
-            )),
+            Some(Value::Unchanged) => Err(RowError::Unlogged {
+                column: column.name.clone(),
+            }),
             Some(Value::Null) | None => Err(wrong("a part of the key is null".to_owned())),
         }
     }
