@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -33,8 +34,11 @@ class Owner:
         with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         self.url = f"{server.rsplit('/', 1)[0]}/{name}"
-        self.connection = psycopg.connect(self.url, autocommit=True)
+        self.connect()
         self.run(BOOKING)
+
+    def connect(self) -> None:
+        self.connection = psycopg.connect(self.url, autocommit=True)
 
     def run(self, statement: str, *values: Any) -> None:
         self.connection.execute(statement, values or None)  # type: ignore[call-overload]
@@ -45,6 +49,10 @@ class Owner:
     def book(self, first: int, last: int) -> None:
         self.run(f"INSERT INTO booking {ROW}", first, last)
 
+    @property
+    def slot(self) -> str:
+        return f"lakehead_{self.service}"
+
     def tables(self) -> list[dict[str, str]]:
         return [{"name": "public.booking"}, {"name": "public.gate"}]
 
@@ -53,25 +61,37 @@ class Owner:
 
 
 class Bookings(threading.Thread):
-    """Books, changes, moves and cancels until it is stopped, several changes a transaction."""
+    """Books, changes, moves and cancels until it is stopped, several changes a transaction; through restarts of the server."""
 
     def __init__(self, owner: Owner, first: int):
         super().__init__(daemon=True)
         self.url, self.first, self.ended, self.rounds = owner.url, first, threading.Event(), 0
+        self.error: BaseException | None = None
 
     def run(self) -> None:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            while not self.ended.is_set():
-                number = self.first + 2 * self.rounds
-                with connection.transaction():
-                    connection.execute(f"INSERT INTO booking {ROW}", (number, number + 1))  # type: ignore[call-overload]
-                    connection.execute("UPDATE booking SET guest = %s, price = price + 1 WHERE id = %s", (f"new {number}", number))
-                    connection.execute("UPDATE gate SET open = NOT open WHERE name = 'A1'")
-                connection.execute("UPDATE booking SET id = id + 10000000 WHERE id = %s", (number,))
-                connection.execute("DELETE FROM booking WHERE id = %s", (self.rounds % 500 + 1,))
-                self.rounds += 1
+        while not self.ended.is_set():
+            try:
+                with psycopg.connect(self.url, autocommit=True) as connection:
+                    while not self.ended.is_set():
+                        # Counted first: what a server that went away has done of a round is not done again.
+                        self.rounds += 1
+                        self.book(connection, self.rounds)
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+            except BaseException as error:
+                self.error = error
+                raise
+
+    def book(self, connection: psycopg.Connection, round_: int) -> None:
+        number = self.first + 2 * round_
+        with connection.transaction():
+            connection.execute(f"INSERT INTO booking {ROW}", (number, number + 1))  # type: ignore[call-overload]
+            connection.execute("UPDATE booking SET guest = %s, price = price + 1 WHERE id = %s", (f"new {number}", number))
+            connection.execute("UPDATE gate SET open = NOT open WHERE name = 'A1'")
+        connection.execute("UPDATE booking SET id = id + 10000000 WHERE id = %s", (number,))
+        connection.execute("DELETE FROM booking WHERE id = %s", (round_ % 500 + 1,))
 
     def stop(self) -> None:
         self.ended.set()
         self.join(60)
-        assert self.rounds, "nothing was written"
+        assert self.error is None and self.rounds, self.error or "nothing was written"

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 import parts
+from captured import assert_equal, assert_refused, capture_once, configure, finish, start
 from conftest import real
 from owner import Bookings, Owner
-from program import Program, wait_until
-from road import Road, toml
+from program import wait_until
+from road import Road
 
 POINTS = ["slot_created=return", "chunk_saved=2*off->return", "chunk_published=1*off->return", "transaction_open=30*off->return",
           "transaction_published=10*off->return", "position_saved=1*off->return"]
-# Dates and texts as both sides write them alike.
-OWNERS = "id, guest, price::text, (extract(epoch FROM placed_at) * 1000000)::bigint, tags, details::text, seat::text"
-LAKES = "id, guest, price::varchar, epoch_us(placed_at), tags, details, seat"
 
 
 @pytest.fixture
@@ -24,53 +23,6 @@ def owner(stack: dict[str, str]) -> Iterator[Owner]:
     owner = Owner(real(stack, parts.POSTGRES))
     yield owner
     owner.close()
-
-
-def configure(road: Road, owner: Owner, **settings: object) -> None:
-    """`[capture]` beside what the lake-writer needs."""
-    road.configure({"match": f"{owner.service}\\.transaction", "shape": "append"}, {"match": f"{owner.service}\\..*"})
-    capture = {"service": owner.service, "database_url": {"env": "OWNER_URL"}, "slot_unbounded": True} | settings
-    lines = ["[capture]", *toml(capture), ""]
-    for table in owner.tables():
-        lines += ["[[capture.table]]", *toml(table), ""]
-    file = road.folder / "lakehead.toml"
-    file.write_text(file.read_text() + "\n" + "\n".join(lines))
-
-
-def start(road: Road, owner: Owner, name: str = "capture", faults: bool = False, **environment: str) -> Program:
-    return road.start(name, "capture", "--config", "lakehead.toml", faults=faults, OWNER_URL=owner.url, **environment)
-
-
-def finish(road: Road, owner: Owner, program: Program) -> None:
-    """Waits until Postgres was told that everything is published, stops the capture and lands it."""
-    [(end,)] = owner.rows("SELECT pg_current_wal_lsn()::text")
-    told = f"SELECT confirmed_flush_lsn >= '{end}' FROM pg_replication_slots WHERE slot_name = 'lakehead_{owner.service}'"
-    wait_until(f"{end} is confirmed", lambda: not program.alive() or owner.rows(told) == [(True,)], 120)
-    assert program.alive(), program.text[-3000:]
-    code = program.end()
-    assert code == 0, program.text[-3000:]
-    road.write_once()
-
-
-def assert_equal(road: Road, owner: Owner) -> None:
-    """The current state is the table's; no event landed twice; each fits what was before it; transactions are whole."""
-    booking, gate = f"{owner.service}.booking", f"{owner.service}.gate"
-    query = road.lake.query
-    live = f"""SELECT * FROM {{{booking}}} QUALIFY row_number() OVER (PARTITION BY id ORDER BY _offset DESC) = 1"""
-    assert query(f"SELECT {LAKES} FROM ({live}) WHERE _op <> 'd' ORDER BY id") == owner.rows(f"SELECT {OWNERS} FROM booking ORDER BY id")
-    assert road.sql(f"SELECT name, open FROM {gate} ORDER BY name") == [
-        {"name": name, "open": str(is_open).lower()} for name, is_open in owner.rows("SELECT name, open FROM gate ORDER BY name")]
-    for table in (booking, gate):
-        assert query(f"SELECT _source.sequence, count(*) FROM {{{table}}} GROUP BY 1 HAVING count(*) > 1") == []
-        assert query(f"SELECT count(*) FROM {{{table}}} WHERE _source.lsn IS NULL OR (_op <> 'r') <> (_source.transaction IS NOT NULL)") == [(0,)]
-    # A row is created or copied first, and once while it lives.
-    assert query(f"""SELECT id, _op, earlier FROM (
-        SELECT id, _op, lag(_op) OVER (PARTITION BY id ORDER BY _offset) AS earlier FROM {{{booking}}})
-        WHERE (_op IN ('c', 'r')) <> (earlier IS NULL OR earlier = 'd')""") == []
-    counted = query(f"""SELECT _source.transaction, count(*) FROM (
-        SELECT _source, _op FROM {{{booking}}} UNION ALL SELECT _source, _op FROM {{{gate}}}) WHERE _op <> 'r' GROUP BY 1 ORDER BY 1""")
-    told = query(f"""SELECT split_part(id, ':', 1), event_count FROM {{{owner.service}.transaction}} WHERE status = 'END' ORDER BY 1""")
-    assert told == counted and told
 
 
 def test_tables_are_copied_and_followed(road: Road, owner: Owner) -> None:
@@ -96,18 +48,47 @@ def test_a_kill_at_any_point_loses_and_doubles_nothing(road: Road, owner: Owner,
     window = point.split("=")[0]
     dying = start(road, owner, "dying", faults=True, FAILPOINTS=point)
     assert dying.aborted_at(window, 120), dying.text[-3000:]
-    # What was published before is in the lake before the rest comes, as it would be.
     program = start(road, owner)
     bookings.stop()
     finish(road, owner, program)
     assert_equal(road, owner)
 
 
+def test_a_transaction_that_is_never_committed_keeps_nobody_waiting(road: Road, owner: Owner) -> None:
+    """Changes that are committed go on past one that is open, and what is rolled back is nowhere."""
+    configure(road, owner)
+    capture_once(road, owner)
+    with psycopg.connect(owner.url, autocommit=True) as other, other.transaction(force_rollback=True):
+        other.execute("INSERT INTO gate VALUES ('X9', true)")
+        owner.book(1, 10)
+        capture_once(road, owner, "beside")
+        road.write_once()
+        assert road.sql(f"SELECT count(*) AS n FROM {owner.service}.booking") == [{"n": "10"}]
+    owner.book(11, 20)
+    capture_once(road, owner, "after")
+    road.write_once()
+    assert_equal(road, owner)
+
+
 def test_what_is_wrong_is_told(road: Road, owner: Owner) -> None:
     configure(road, owner, slot_unbounded=False)
-    program = start(road, owner)
-    assert program.wait(60) == 3 and "max_slot_wal_keep_size" in program.text
+    assert_refused(start(road, owner), 3, "max_slot_wal_keep_size")
     configure(road, owner, slot="Not-A-Slot", database_url=owner.url)
     program = start(road, owner, "wrong")
-    assert program.wait(60) == 2
-    assert "holds a password" in program.text and "lakehead-postgres-password" not in program.text
+    assert_refused(program, 2, "holds a password")
+    assert "lakehead-postgres-password" not in program.text
+
+
+def test_what_was_never_told_is_refused_by_name(road: Road, owner: Owner) -> None:
+    """The slot is dropped; a table leaves the publication; a table is made again."""
+    configure(road, owner)
+    capture_once(road, owner)
+    owner.run(f"ALTER PUBLICATION {owner.slot} DROP TABLE gate")
+    assert_refused(start(road, owner, "unpublished"), 1, "public.gate was captured and is no longer in it", "copy the table again")
+    owner.run(f"ALTER PUBLICATION {owner.slot} ADD TABLE gate")
+    owner.run("DROP TABLE gate; CREATE TABLE gate (name char(3) PRIMARY KEY, open boolean); ALTER TABLE gate REPLICA IDENTITY FULL")
+    owner.run(f"INSERT INTO gate VALUES ('Z1', true); ALTER PUBLICATION {owner.slot} ADD TABLE gate")
+    assert_refused(start(road, owner, "again"), 1, "public.gate", "dropped and made again")
+    gone = f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{owner.slot}' AND NOT active"
+    wait_until("the slot is dropped", lambda: owner.rows(gone), 60)
+    assert_refused(start(road, owner, "gone"), 1, owner.slot, "it is gone", "To copy every table again", "capture")

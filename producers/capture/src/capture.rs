@@ -8,6 +8,7 @@ use schemas::SchemaRegistry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::Answer;
 use crate::copy::{Copy, Parts};
 use crate::health::Health;
 use crate::outlet::Outlet;
@@ -15,7 +16,7 @@ use crate::owned_table::{LookUpError, OwnedTable};
 use crate::pg_type::Types;
 use crate::publication::{self, PublicationError};
 use crate::relations::Relations;
-use crate::session::{Session, WalStream};
+use crate::session::{Session, SessionError, WalStream};
 use crate::slot::{self, SlotError};
 use crate::slot_watch::SlotWatch;
 use crate::state::State;
@@ -24,7 +25,7 @@ use crate::stream::Stream;
 use crate::table_copy;
 use crate::table_plan::{Publishing, TablePlan};
 use crate::transaction::TransactionEncoder;
-use crate::{CaptureError, CaptureProgress, CaptureSettings};
+use crate::{CaptureError, CaptureProgress, CaptureSettings, Lsn};
 
 /// Publishes the changes of a service's tables. See the crate's documentation for what it guarantees.
 #[derive(Debug)]
@@ -63,6 +64,22 @@ impl Capture {
     /// The capture's counters; they stay readable while it runs.
     pub fn progress(&self) -> Arc<CaptureProgress> {
         Arc::clone(&self.progress)
+    }
+
+    /// The place in the log behind everything that is committed now. Does not wait for a server that is
+    /// away.
+    pub async fn committed(&self) -> Result<Lsn, CaptureError> {
+        let ask = async {
+            let mut session = Session::open(&self.settings).await?;
+            let rows = session.query("SELECT pg_current_wal_lsn()").await?;
+            let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+            Answer::new(row, "pg_current_wal_lsn").number(0)
+        };
+        ask.await
+            .map_err(|error: SessionError| CaptureError::Postgres {
+                server: self.settings.server.to_string(),
+                why: error.to_string(),
+            })
     }
 
     /// Captures until `cancel`: then what is in flight is waited for (bounded by

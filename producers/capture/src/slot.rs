@@ -168,7 +168,8 @@ async fn check_system(
     let rows = session.query("IDENTIFY_SYSTEM").await?;
     let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
     let answer = Answer::new(answer, "IDENTIFY_SYSTEM");
-    let (system, timeline) = (answer.text(0)?, answer.number(1)?);
+    let (system, timeline, wal_end) =
+        (answer.text(0)?, answer.number(1)?, answer.number::<Lsn>(2)?);
     let progress = &mut state.progress;
     let Some(known) = progress.system_identifier.clone() else {
         if find(session, &settings.slot).await?.is_none() {
@@ -195,6 +196,14 @@ async fn check_system(
         )));
     }
     if timeline == progress.timeline {
+        if wal_end < progress.confirmed {
+            return Err(other(format!(
+                "its log ends at {wal_end}, before {}, up to which changes are published: it was put back to \
+                 an earlier state, and the lake has changes that it does not know. {}",
+                progress.confirmed,
+                copy_again(settings, true)
+            )));
+        }
         return Ok(());
     }
     let rows = session
