@@ -19,7 +19,7 @@ BOOKING = """
     INSERT INTO gate VALUES ('A1', true), ('B2', false);
 """
 ROW = """
-    SELECT n, CASE WHEN n % 5 > 0 THEN 'guest ' || n || ' é' END, n::numeric / 8, timestamptz '2013-01-01 05:00:00+00' + n * interval '1.000001 s',
+    SELECT n, CASE WHEN n %% 5 > 0 THEN 'guest ' || n || ' é' END, n::numeric / 8, timestamptz '2013-01-01 05:00:00+00' + n * interval '1.000001 s',
            ARRAY['a,b', n::text, NULL], jsonb_build_object('n', n), md5(n::text)::uuid
     FROM generate_series(%s::bigint, %s::bigint) n
 """

@@ -18,6 +18,7 @@ mod restarts;
 mod road;
 mod schemas;
 mod stream;
+mod tables;
 mod transactions;
 mod types;
 mod view;
