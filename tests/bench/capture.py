@@ -70,15 +70,25 @@ class Bench:
     def measured(self, stage, events):
         """Runs a capture to the end of what is committed; `events` more records must be there then."""
         before, began = self.records(), time.monotonic()
-        process = self.start("--once")
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        usage = self.once()
         wall, cpu = time.monotonic() - began, usage.ru_utime + usage.ru_stime
-        assert process.returncode == 0, (self.folder / "capture.log").read_text()[-3000:]
         found = self.records() - before
         assert found == events, f"{stage}: {found} records of {events}"
         report(stage, events=events, wall_s=round(wall, 2), cpu_s=round(cpu, 2), events_per_cpu_s=round(events / cpu),
                events_per_s=round(events / wall), peak_rss_mib=round(usage.ru_maxrss / 1024))
+
+    def once(self):
+        """Captures what is committed now; what that took."""
+        process = self.start("--once")
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0, (self.folder / "capture.log").read_text()[-3000:]
+        return usage
+
+    def update(self, rows):
+        """Changes so many rows, a thousand a transaction."""
+        for first in range(1, rows + 1, 1000):
+            self.owner.execute("UPDATE booking SET changed = changed + 1 WHERE id BETWEEN %s AND %s", (first, min(first + 999, rows)))
 
     def consumer(self):
         return Consumer({"bootstrap.servers": KAFKA, "group.id": self.service, "fetch.queue.backoff.ms": "10"})
@@ -160,8 +170,7 @@ def main():
         bench.owner.execute(FILL, (ROWS,))
         bench.owner.execute("ANALYZE booking")
         bench.measured("copy", ROWS)
-        for first in range(1, UPDATES + 1, 1000):
-            bench.owner.execute("UPDATE booking SET changed = changed + 1 WHERE id BETWEEN %s AND %s", (first, min(first + 999, UPDATES)))
+        bench.update(UPDATES)
         bench.measured("stream", UPDATES)
         bench.lateness()
 
