@@ -64,7 +64,7 @@ impl<'a> Outlet<'a> {
         let mut stop = Ok(());
         for notice in self.notices.drain(..) {
             match notice {
-                Notice::Delivered { number } => {
+                Notice::Delivered { number, .. } => {
                     self.window.deliver(number);
                     delivered += 1;
                 }
