@@ -134,6 +134,13 @@ impl Capture {
         let mut session = Session::open(settings)
             .await
             .map_err(|error| Stop::of_session(server, error))?;
+        let slot_stop = |error| match error {
+            SlotError::Session(error) => Stop::of_session(server, error),
+            SlotError::Slot(error) => Stop::Error(error),
+        };
+        slot::check_system(&mut session, settings, &mut self.state)
+            .await
+            .map_err(slot_stop)?;
         let (mut types, mut owned) = (Types::default(), Vec::new());
         for table in &settings.tables {
             let found = OwnedTable::look_up(&mut session, table, &mut types).await;
@@ -150,10 +157,7 @@ impl Capture {
             })?;
         slot::ensure(&mut session, settings, &mut self.state)
             .await
-            .map_err(|error| match error {
-                SlotError::Session(error) => Stop::of_session(server, error),
-                SlotError::Slot(error) => Stop::Error(error),
-            })?;
+            .map_err(slot_stop)?;
         table_copy::enroll(&mut self.state.progress.copies, &owned)?;
         let mut topics: Vec<String> = settings
             .tables

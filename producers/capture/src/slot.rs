@@ -35,14 +35,12 @@ struct Slot {
     confirmed: Lsn,
 }
 
-/// Makes sure that the server is the one whose changes were captured, and that its slot has every
-/// change since; creates the slot at the very first run.
+/// Makes sure that the slot has every change since what was captured; creates it at the very first run.
 pub(crate) async fn ensure(
     session: &mut Session,
     settings: &CaptureSettings,
     state: &mut State,
 ) -> Result<(), SlotError> {
-    check_system(session, settings, state).await?;
     check_bound(session, settings).await?;
     let refuse = |why: String| {
         SlotError::Slot(CaptureError::Slot {
@@ -153,8 +151,8 @@ async fn find(session: &mut Session, name: &str) -> Result<Option<Slot>, Session
     }))
 }
 
-/// Whether the server is the system, and its log the history, that was captured.
-async fn check_system(
+/// Makes sure that the server is the system, and its log the history, that was captured.
+pub(crate) async fn check_system(
     session: &mut Session,
     settings: &CaptureSettings,
     state: &mut State,

@@ -180,7 +180,7 @@ impl TablePlan {
             why,
         };
         let value = match value {
-            Some(Value::Unchanged) => before,
+            Some(Value::Unchanged) => before.or(value),
             value => value,
         };
         match value {
