@@ -105,7 +105,7 @@ impl Config {
     /// Checks what a capture needs: `[capture]`, `[kafka]` and `[registry]`.
     pub(crate) fn resolve_capture(&self, file: &Path) -> Result<ResolvedCapture, Failure> {
         settled(file, |directory, problems| {
-            self.resolve_owned(directory, problems)
+            self.resolve_tables(directory, problems)
         })
     }
 
@@ -120,7 +120,7 @@ impl Config {
                 );
             }
             if self.capture.is_some() {
-                let capture = self.resolve_owned(directory, problems);
+                let capture = self.resolve_tables(directory, problems);
                 found.extend(
                     capture.map(|all| format!("a capture of {} tables", all.capture.tables.len())),
                 );
@@ -192,7 +192,7 @@ impl Config {
         })
     }
 
-    fn resolve_owned(
+    fn resolve_tables(
         &self,
         directory: &Path,
         problems: &mut Vec<String>,
