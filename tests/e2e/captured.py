@@ -32,12 +32,17 @@ def capture_once(road: Road, owner: Owner, name: str = "once") -> Program:
     return program
 
 
-def finish(road: Road, owner: Owner, program: Program) -> None:
-    """Waits until Postgres was told that everything is published, stops the capture and lands it."""
+def wait_told(owner: Owner, program: Program) -> None:
+    """Waits until Postgres was told that everything is published."""
     [(end,)] = owner.rows("SELECT pg_current_wal_lsn()::text")
     told = f"SELECT confirmed_flush_lsn >= '{end}' FROM pg_replication_slots WHERE slot_name = '{owner.slot}'"
     wait_until(f"{end} is confirmed", lambda: not program.alive() or owner.rows(told) == [(True,)], 120)
     assert program.alive(), program.text[-3000:]
+
+
+def finish(road: Road, owner: Owner, program: Program) -> None:
+    """Waits until everything is published, stops the capture and lands it."""
+    wait_told(owner, program)
     code = program.end()
     assert code == 0, program.text[-3000:]
     road.write_once()
