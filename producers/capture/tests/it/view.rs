@@ -1,5 +1,6 @@
 //! What a consumer finds in a topic, and what the lake keeps of it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -163,11 +164,14 @@ async fn decode(
     schemas: &mut HashMap<SchemaId, Schema>,
 ) -> (SchemaId, Value) {
     let (id, mut body) = wire::unframe(bytes).unwrap();
-    if !schemas.contains_key(&id) {
-        let text = registry.schema_by_id(id).await.unwrap();
-        schemas.insert(id, Schema::parse_str(&text).unwrap());
-    }
-    let value = GenericDatumReader::builder(&schemas[&id])
+    let schema = match schemas.entry(id) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => {
+            let text = registry.schema_by_id(id).await.unwrap();
+            unknown.insert(Schema::parse_str(&text).unwrap())
+        }
+    };
+    let value = GenericDatumReader::builder(schema)
         .build()
         .unwrap()
         .read_value(&mut body)
