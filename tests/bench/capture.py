@@ -7,9 +7,10 @@ import tempfile
 import threading
 import time
 import uuid
+from datetime import datetime, timezone
 
 import psycopg
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 ROWS = int(os.environ.get("ROWS", 2_000_000))
@@ -52,15 +53,32 @@ class Bench:
         self.url = f"{server.rsplit('/', 1)[0]}/{self.service}"
         self.owner = psycopg.connect(self.url, autocommit=True)
         self.topic = f"{self.service}.booking"
-        admin = AdminClient({"bootstrap.servers": KAFKA})
-        # The brokers' time of each record, so that what is measured is when a record was there to be read.
-        made = admin.create_topics([NewTopic(self.topic, PARTITIONS, config={"message.timestamp.type": "LogAppendTime"})])
-        made[self.topic].result()
+        self.create_topic(self.topic)
         self.config = folder / "capture.toml"
         self.config.write_text(CONFIG.format(kafka=KAFKA, registry=os.environ["LAKEHEAD_TEST_REGISTRY"], service=self.service,
                                              partitions=PARTITIONS))
         self.folder = folder
         self.owner.execute(TABLE)
+
+    def create_topic(self, topic):
+        """Where it is there already, it stays as it is. Records have the brokers' time: what is measured is when they could be read."""
+        admin = AdminClient({"bootstrap.servers": KAFKA})
+        made = admin.create_topics([NewTopic(topic, PARTITIONS, config={"message.timestamp.type": "LogAppendTime"})])
+        try:
+            made[topic].result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+        consumer = self.consumer()
+
+        def is_led():
+            """A partition of a new topic has no leader at once."""
+            try:
+                return self.ends(consumer, topic)
+            except KafkaException:
+                return []
+        wait_until(is_led)
+        consumer.close()
 
     def start(self, *arguments):
         log = open(self.folder / "capture.log", "a")
@@ -93,8 +111,9 @@ class Bench:
     def consumer(self):
         return Consumer({"bootstrap.servers": KAFKA, "group.id": self.service, "fetch.queue.backoff.ms": "10"})
 
-    def ends(self, consumer):
-        return [consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=30)[1] for partition in range(PARTITIONS)]
+    def ends(self, consumer, topic=None):
+        places = [TopicPartition(topic or self.topic, partition) for partition in range(PARTITIONS)]
+        return [consumer.get_watermark_offsets(place, timeout=30)[1] for place in places]
 
     def records(self):
         consumer = self.consumer()
@@ -148,7 +167,6 @@ class Bench:
 
 
 def microseconds(rfc3339):
-    from datetime import datetime, timezone
     time_ = datetime.fromisoformat(rfc3339.replace("Z", "+00:00")).astimezone(timezone.utc)
     return round(time_.timestamp() * 1_000_000)
 
