@@ -41,6 +41,7 @@ Tables (found in the lake, nothing is declared):
   system.dead_letters         records that could not be read, and why
   system.gaps                 what Kafka no longer had and `lakehead resume` accepted as missing
   system.starts               where the copy of each topic partition began
+  system.watermarks           up to when owners have published all they committed, with sums as evidence
 
 Only questions are answered: SELECT, WITH, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES, SHOW COLUMNS.
 Several statements are separated by semicolons; what would write, or is no SQL, is refused before

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 use columnar::ChangeSchema;
-use lake_store::{FORMAT_PROPERTY, FORMAT_VERSION, KEY_PROPERTY, SHAPE_PROPERTY};
+use lake_store::{
+    CONTRACT_PROPERTY, FORMAT_PROPERTY, FORMAT_VERSION, KEY_PROPERTY, SHAPE_PROPERTY,
+};
 use schemas::{Contract, Shape};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::action::{FileFormat, Metadata};
-
-/// The table property that keeps the entity's contract, an Avro schema.
-const CONTRACT_PROPERTY: &str = "lakehead.contract";
 
 /// The partition column of tables of changes.
 pub(crate) const EVENT_DATE: &str = "_event_date";

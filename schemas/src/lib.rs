@@ -21,6 +21,7 @@ mod meaning;
 mod name;
 mod registry;
 mod sequence;
+mod watermark;
 pub mod wire;
 
 pub use avro::AvroSchema;
@@ -35,3 +36,4 @@ pub use registry::{
     Credentials, HttpRegistry, RegistryAccess, RegistryError, SchemaId, SchemaRegistry,
 };
 pub use sequence::{NotASequence, Sequence};
+pub use watermark::{Counted, PartitionEnd, WATERMARKS_TOPIC, Watermark};

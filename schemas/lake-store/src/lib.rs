@@ -7,6 +7,7 @@
 //! <root>/_system/dead_letters           records that could not be read
 //! <root>/_system/gaps                   what Kafka no longer had, and was accepted as missing
 //! <root>/_system/starts                 where the copy of each topic partition began
+//! <root>/_system/watermarks             what owners know to be complete: the topic lakehead.watermarks
 //! ```
 
 mod dead_letters;
@@ -49,6 +50,9 @@ pub const FORMAT_PROPERTY: &str = "lakehead.format";
 
 /// The table property that holds the key columns, a JSON array of names.
 pub const KEY_PROPERTY: &str = "lakehead.key";
+
+/// The table property that keeps the entity's contract, an Avro schema.
+pub const CONTRACT_PROPERTY: &str = "lakehead.contract";
 
 /// The table property that names the shape of the topic's change events.
 pub const SHAPE_PROPERTY: &str = "lakehead.shape";
