@@ -38,6 +38,13 @@ pub(crate) struct Relay {
     poll_interval: Duration,
     #[serde(default = "default_prune_interval", with = "humantime_serde")]
     prune_interval: Duration,
+    /// How often watermarks are published; none are when left out.
+    #[serde(
+        default,
+        with = "humantime_serde",
+        skip_serializing_if = "Option::is_none"
+    )]
+    watermark_interval: Option<Duration>,
     /// librdkafka's own settings of the producer, beside those of `[kafka.properties]`.
     #[serde(default)]
     properties: BTreeMap<String, Text>,
@@ -211,6 +218,10 @@ impl Relay {
                 "in_flight_bytes_max",
                 self.in_flight_bytes_max.as_u64() == 0,
             ),
+            (
+                "watermark_interval",
+                self.watermark_interval == Some(Duration::ZERO),
+            ),
         ];
         let wrong = bounds.iter().filter(|(_, is_wrong)| *is_wrong);
         problems.extend(wrong.map(|(name, _)| format!("relay.{name} must be above 0")));
@@ -222,6 +233,7 @@ impl Relay {
             parked_rows_max: self.parked_rows_max,
             poll_interval: self.poll_interval,
             prune_interval: self.prune_interval,
+            watermark_interval: self.watermark_interval,
             ..RelayLimits::default()
         }
     }

@@ -81,6 +81,11 @@ impl FaultyBroker {
         self.state.lock().unwrap().script.push_back(fault);
     }
 
+    /// All goes well from now on.
+    pub(crate) fn calm(&self) {
+        self.state.lock().unwrap().script.clear();
+    }
+
     /// The topic is deleted and made again.
     pub(crate) fn forget(&self) {
         self.state.lock().unwrap().logs.clear();
