@@ -27,6 +27,7 @@
 
 mod action;
 mod app_id;
+mod audit;
 mod clock;
 mod commit;
 mod data_file;
@@ -63,6 +64,7 @@ mod store_conformance;
 mod stored_file;
 mod table_writer;
 
+pub use audit::{AuditError, Finding, PartitionAudit, TableAudit, audit};
 pub use clock::{Clock, SystemClock};
 pub use data_file::{DataFile, DataFileWriter};
 pub use entropy::Entropy;
