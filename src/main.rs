@@ -14,6 +14,7 @@ mod sql;
 mod status;
 mod stop;
 mod telemetry;
+mod verify;
 mod write;
 
 use std::process::ExitCode;
@@ -51,6 +52,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Lead a stopped table over what Kafka no longer has
     Resume(resume::ResumeArgs),
+    /// Check the lake against its logs, or against the database of a service
+    Verify(verify::VerifyArgs),
     Config(config::ConfigArgs),
 }
 
@@ -89,6 +92,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Status(args) => status::run(args).await,
         Command::Resume(args) => resume::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
         Command::Config(args) => config::run(&args),
     }
 }

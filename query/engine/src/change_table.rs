@@ -5,8 +5,10 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use deltalake::{DeltaTable, DeltaTableError};
-use lake_store::{FORMAT_PROPERTY, FORMAT_VERSION, KEY_PROPERTY, LakeStore, SHAPE_PROPERTY};
-use schemas::{Shape, TableName};
+use lake_store::{
+    CONTRACT_PROPERTY, FORMAT_PROPERTY, FORMAT_VERSION, KEY_PROPERTY, LakeStore, SHAPE_PROPERTY,
+};
+use schemas::{Contract, Shape, TableName};
 
 use crate::{QueryError, current};
 
@@ -106,6 +108,22 @@ impl ChangeTable {
 
     pub(crate) fn properties(&self) -> &Properties {
         &self.properties
+    }
+
+    /// The entity's contract, with the table's key.
+    pub(crate) fn contract(&self, name: &TableName) -> Result<Contract, QueryError> {
+        let refuse = |why: String| QueryError::Table {
+            table: name.changes_path(),
+            why,
+        };
+        let snapshot = self.delta.snapshot();
+        let snapshot = snapshot.map_err(|error| QueryError::failed(error.to_string()))?;
+        let text = snapshot.metadata().configuration().get(CONTRACT_PROPERTY);
+        let text =
+            text.ok_or_else(|| refuse(format!("it has no table property {CONTRACT_PROPERTY}")))?;
+        let contract: Result<Contract, _> = text.parse();
+        let contract = contract.and_then(|contract| contract.with_key(self.properties.key.clone()));
+        contract.map_err(|error| refuse(format!("its {CONTRACT_PROPERTY}: {error}")))
     }
 
     /// The Delta version.
