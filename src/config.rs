@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use lake_writer::{Format, KafkaSettings, Routes, TopicSettings, WriterSettings};
+use lake_writer::{
+    Format, KafkaSettings, MaintenanceSettings, Routes, TopicSettings, WriterSettings,
+};
 use schemas::HttpRegistry;
 use schemas::KeyFormat;
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,7 @@ pub(crate) struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<registry::Registry>,
     writer: WriterSettings,
+    maintenance: MaintenanceSettings,
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<Http>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,6 +47,7 @@ pub(crate) struct Resolved {
     pub(crate) kafka: KafkaSettings,
     pub(crate) registry: Option<HttpRegistry>,
     pub(crate) writer: WriterSettings,
+    pub(crate) maintenance: MaintenanceSettings,
     pub(crate) http: Option<Http>,
     pub(crate) routes: Routes,
 }
@@ -86,6 +90,7 @@ impl Config {
         let registry = self.registry.as_ref();
         let registry = registry.and_then(|found| found.resolve(&directory, &mut problems));
         self.writer.validate(&mut problems);
+        self.maintenance.validate(&mut problems);
         if self.registry.is_none() && self.topics.iter().any(needs_registry) {
             problems.push("registry.url is missing: topics of format avro need it".to_owned());
         }
@@ -95,6 +100,7 @@ impl Config {
                 kafka,
                 registry,
                 writer: self.writer.clone(),
+                maintenance: self.maintenance.clone(),
                 http: self.http.clone(),
                 routes,
             }),
@@ -156,6 +162,7 @@ impl Config {
             ("[kafka]", self.kafka != absent.kafka),
             ("[registry]", self.registry.is_some()),
             ("[relay]", self.relay.is_some()),
+            ("[maintenance]", self.maintenance != absent.maintenance),
         ];
         let present = sections.iter().filter(|(_, is_present)| *is_present);
         let mut problems: Vec<String> = present
@@ -166,6 +173,20 @@ impl Config {
         self.writer.validate(&mut problems);
         if problems.is_empty() {
             return Ok((self.writer, self.topics));
+        }
+        Err(refusal(file, &problems))
+    }
+
+    /// The place of the lake and how it is taken care of.
+    pub(crate) fn maintenance(
+        &self,
+        file: &Path,
+    ) -> Result<(LakePlace, MaintenanceSettings), Failure> {
+        let mut problems = Vec::new();
+        let place = self.lake.resolve(&directory_of(file), &mut problems);
+        self.maintenance.validate(&mut problems);
+        if problems.is_empty() {
+            return Ok((place, self.maintenance.clone()));
         }
         Err(refusal(file, &problems))
     }

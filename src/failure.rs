@@ -118,6 +118,18 @@ impl From<lake_writer::WriterError> for Failure {
     }
 }
 
+impl From<lake_writer::MaintenanceError> for Failure {
+    fn from(error: lake_writer::MaintenanceError) -> Self {
+        use lake_writer::MaintenanceError;
+        match error {
+            MaintenanceError::Store { .. } => Self::unreachable(error),
+            MaintenanceError::Lake(error) => error.into(),
+            MaintenanceError::NotDerived { .. } => Self::usage(error),
+            other => Self::failed(other),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lake_writer::WriterError;

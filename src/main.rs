@@ -8,6 +8,7 @@ mod dev;
 mod embedded;
 mod failure;
 mod http;
+mod maintain;
 mod relay;
 mod resume;
 mod sql;
@@ -51,6 +52,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Lead a stopped table over what Kafka no longer has
     Resume(resume::ResumeArgs),
+    Maintain(maintain::MaintainArgs),
+    Rebuild(maintain::RebuildArgs),
     Config(config::ConfigArgs),
 }
 
@@ -89,6 +92,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Status(args) => status::run(args).await,
         Command::Resume(args) => resume::run(args).await,
+        Command::Maintain(args) => maintain::run(args).await,
+        Command::Rebuild(args) => maintain::rebuild(args).await,
         Command::Config(args) => config::run(&args),
     }
 }

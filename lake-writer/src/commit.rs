@@ -47,9 +47,11 @@ pub(crate) struct Draft {
     pub(crate) growth: Option<Growth>,
 }
 
-/// A new layout for the table.
+/// A new layout for the table, or the same one for other files.
 #[derive(Clone, Debug)]
 pub(crate) struct Growth {
+    /// The operation in the table's history.
+    pub(crate) operation: &'static str,
     pub(crate) metadata: Metadata,
     /// Data files whose rows are in the draft's files from now on.
     pub(crate) removed: Vec<Remove>,
@@ -166,8 +168,7 @@ fn encode(draft: &Draft, commit_id: &str, clock: &dyn Clock) -> Result<Bytes, se
     let timestamp = clock.now_us() / 1000;
     let (operation, parameters) = match &draft.growth {
         None => ("WRITE", [("mode".to_owned(), json!("Append"))].into()),
-        Some(growth) if growth.removed.is_empty() => ("ADD COLUMNS", BTreeMap::new()),
-        Some(_) => ("CHANGE COLUMNS", BTreeMap::new()),
+        Some(growth) => (growth.operation, BTreeMap::new()),
     };
     let info = CommitInfo {
         timestamp,
@@ -196,7 +197,9 @@ fn encode(draft: &Draft, commit_id: &str, clock: &dyn Clock) -> Result<Bytes, se
             .map(|(app_id, version)| txn(app_id, *version).into()),
     );
     if let Some(growth) = &draft.growth {
-        actions.push(growth.metadata.clone().into());
+        if growth.metadata != draft.layout {
+            actions.push(growth.metadata.clone().into());
+        }
         actions.extend(growth.removed.iter().map(|file| file.clone().into()));
     }
     actions.extend(draft.files.iter().map(|file| file.clone().into()));

@@ -14,7 +14,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
@@ -79,8 +79,37 @@ impl DataFileWriter {
         partition_values: BTreeMap<String, Option<String>>,
         schema: SchemaRef,
     ) -> Result<Self, ParquetError> {
+        let properties = properties(&schema)?.build();
+        Self::with_properties(name, partition_values, schema, properties)
+    }
+
+    /// A file of these partition values whose rows come in the order of these columns, so that
+    /// readers find a page by the first of them. A single one gets a bloom filter besides.
+    pub(crate) fn sorted(
+        name: Uuid,
+        partition_values: BTreeMap<String, Option<String>>,
+        schema: &SchemaRef,
+        by: &[String],
+    ) -> Result<Self, ParquetError> {
+        let mut properties = properties(schema)?;
+        if let Some(first) = by.first() {
+            let path = ColumnPath::from(first.as_str());
+            properties = properties
+                .set_column_bloom_filter_enabled(path.clone(), by.len() == 1)
+                .set_column_statistics_enabled(path, EnabledStatistics::Page);
+        }
+        let properties = properties.build();
+        Self::with_properties(name, partition_values, SchemaRef::clone(schema), properties)
+    }
+
+    fn with_properties(
+        name: Uuid,
+        partition_values: BTreeMap<String, Option<String>>,
+        schema: SchemaRef,
+        properties: WriterProperties,
+    ) -> Result<Self, ParquetError> {
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(&schema)?)
+            .with_properties(properties)
             // The Arrow schema of the batches (dictionaries and the like) is not the table's.
             .with_skip_arrow_metadata(true);
         Ok(Self {
@@ -198,7 +227,7 @@ pub(crate) fn path_of(name: Uuid, partition_values: &BTreeMap<String, Option<Str
     Path::from(path)
 }
 
-fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
+fn properties(schema: &SchemaRef) -> Result<WriterPropertiesBuilder, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Chunk)
@@ -216,7 +245,7 @@ fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
             properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
         }
     }
-    Ok(properties.build())
+    Ok(properties)
 }
 
 fn date_text(day: i32) -> Result<String, ArrowError> {

@@ -17,6 +17,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use crate::action::{self, Action, Add, Metadata, Protocol};
 
 mod checkpoint;
+mod version_files;
 mod waits;
 
 pub(crate) use checkpoint::write_checkpoint;

@@ -45,6 +45,7 @@ mod lane;
 mod layout;
 #[cfg(test)]
 mod log_conformance;
+mod maintenance;
 mod meter;
 mod offset_ranges;
 mod partition;
@@ -72,6 +73,10 @@ pub use faults::arm as arm_fail_points;
 pub use kafka::KafkaLog;
 pub use lag_watch::{KafkaSeen, LagWatch};
 pub use lake_writer::{LakeWriter, Parts, Until};
+pub use maintenance::{
+    Maintainer, MaintenanceError, MaintenanceSettings, Period, PeriodLength, PeriodNameError,
+    Refreshed, Round, Snapshot,
+};
 pub use meter::{Meter, MeteredRegistry, MeteredStore};
 pub use progress::{Lag, StoppedTable, TableProgress, WriterProgress};
 pub use record_log::{Headers, Notice, Position, Record, RecordLog};

@@ -51,6 +51,20 @@ impl TableName {
     pub fn changes_path(&self) -> String {
         format!("{}/{}/changes", self.service, self.entity)
     }
+
+    /// The path of the current table below the lake's root: `<service>/<entity>/current`.
+    pub fn current_path(&self) -> String {
+        format!("{}/{}/current", self.service, self.entity)
+    }
+
+    /// The path of one revision of a period snapshot below the lake's root:
+    /// `<service>/<entity>/periods/<period>/r<revision>`.
+    pub fn period_path(&self, period: &str, revision: i64) -> String {
+        format!(
+            "{}/{}/periods/{period}/r{revision}",
+            self.service, self.entity
+        )
+    }
 }
 
 impl FromStr for TableName {

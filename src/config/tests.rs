@@ -20,6 +20,7 @@ fn the_example_is_the_defaults() {
         "[kafka]",
         "[registry]",
         "[writer]",
+        "[maintenance]",
         "[http]",
         "[relay]",
         "[[topic]]",

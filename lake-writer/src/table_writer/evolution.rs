@@ -76,13 +76,14 @@ impl TableWriter {
             let (layout, version) = (state.metadata.clone(), state.version);
             let metadata = layout::grown(&layout, &schema, self.parts.shape);
             let mut growth = Growth {
+                operation: "ADD COLUMNS",
                 metadata: metadata.map_err(|why| self.table_error(why))?,
                 removed: Vec::new(),
                 after: None,
             };
             let mut files = Vec::new();
             if changes.needs_rewrite() {
-                growth.after = Some(version);
+                (growth.operation, growth.after) = ("CHANGE COLUMNS", Some(version));
                 let rewrite = self.rewrite(&schema, &growth.metadata, &mut rewritten);
                 (growth.removed, files) = rewrite.await?;
             }

@@ -2,8 +2,8 @@
 //!
 //! The catalog is found in the lake, nothing is declared: `<service>.<entity>_changes` is the log
 //! of an entity's changes, `<service>.<entity>` its current state computed from that log,
-//! `system.tables` what is there, `system.dead_letters` what could not be read and `system.gaps` what
-//! was accepted as missing.
+//! `system.tables` what is there, `system.dead_letters` what could not be read, `system.gaps` what was
+//! accepted as missing and `system.periods` which period snapshots were made.
 //!
 //! What must never happen here: a statement that writes, reads outside the lake, mixes two
 //! versions of a table, or drops a clause silently. [`statements`] checks a whole script before

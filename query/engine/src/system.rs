@@ -10,7 +10,8 @@ use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
 use futures::{StreamExt, TryStreamExt, stream};
 use lake_store::{
-    DEAD_LETTERS_PATH, GAPS_PATH, STARTS_PATH, dead_letters_schema, gaps_schema, starts_schema,
+    DEAD_LETTERS_PATH, GAPS_PATH, PERIODS_PATH, STARTS_PATH, dead_letters_schema, gaps_schema,
+    periods_schema, starts_schema,
 };
 use schemas::TableName;
 
@@ -22,13 +23,14 @@ use crate::statement_tables::{Reading, StatementTables};
 pub(crate) const SYSTEM_SCHEMA: &str = "system";
 
 /// The schema's tables.
-pub(crate) const TABLE_NAMES: [&str; 4] = [DEAD_LETTERS, GAPS, STARTS, TABLES];
+pub(crate) const TABLE_NAMES: [&str; 5] = [DEAD_LETTERS, GAPS, PERIODS, STARTS, TABLES];
 
 /// Tables whose logs are read at the same time.
 const OPENED_AT_ONCE: usize = 16;
 
 const DEAD_LETTERS: &str = "dead_letters";
 const GAPS: &str = "gaps";
+const PERIODS: &str = "periods";
 const STARTS: &str = "starts";
 const TABLES: &str = "tables";
 
@@ -83,6 +85,7 @@ impl SchemaProvider for SystemSchema {
             }
             GAPS => self.own(GAPS_PATH, gaps_schema()).await.map(Some),
             STARTS => self.own(STARTS_PATH, starts_schema()).await.map(Some),
+            PERIODS => self.own(PERIODS_PATH, periods_schema()).await.map(Some),
             TABLES => self.tables().await.map(Some),
             _ => Ok(None),
         }
