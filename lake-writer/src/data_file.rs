@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use bytes::Bytes;
 use chrono::NaiveDate;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
@@ -135,6 +136,11 @@ impl DataFileWriter {
         self.writer.memory_size() + self.writer.inner().memory_bytes()
     }
 
+    /// About as many bytes as the file would have if it ended here.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
     /// Ends the file.
     pub fn finish(mut self) -> Result<DataFile, ParquetError> {
         let statistics = statistics::of(&self.writer.finish()?);
@@ -166,6 +172,11 @@ impl DataFile {
     /// Bytes of the file.
     pub fn size_bytes(&self) -> usize {
         self.payload.content_length()
+    }
+
+    /// The file's bytes, copied into one piece.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        self.payload.clone().into()
     }
 
     /// Uploads the file; the action that makes it part of a table.
@@ -227,6 +238,19 @@ pub(crate) fn path_of(name: Uuid, partition_values: &BTreeMap<String, Option<Str
     Path::from(path)
 }
 
+/// The random part of a data file's path, if it is one that [`DataFileWriter`] gives: folders of
+/// partition values, then the name.
+pub(crate) fn name_of(path: &Path) -> Option<Uuid> {
+    let mut parts: Vec<_> = path.parts().collect();
+    let file = parts.pop()?;
+    let name = file.as_ref().strip_prefix("part-")?;
+    let name = name.strip_suffix(".zstd.parquet")?;
+    let in_values = parts.iter().all(|folder| folder.as_ref().contains('='));
+    (in_values && name.len() == 36)
+        .then(|| name.parse().ok())
+        .flatten()
+}
+
 fn properties(schema: &SchemaRef) -> Result<WriterPropertiesBuilder, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
@@ -248,7 +272,7 @@ fn properties(schema: &SchemaRef) -> Result<WriterPropertiesBuilder, ParquetErro
     Ok(properties)
 }
 
-fn date_text(day: i32) -> Result<String, ArrowError> {
+pub(crate) fn date_text(day: i32) -> Result<String, ArrowError> {
     let from_epoch = chrono::TimeDelta::try_days(i64::from(day));
     let date = from_epoch.and_then(|days| NaiveDate::default().checked_add_signed(days));
     let date =

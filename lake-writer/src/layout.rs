@@ -20,6 +20,11 @@ const CONTRACT_PROPERTY: &str = "lakehead.contract";
 /// The partition column of tables of changes.
 pub(crate) const EVENT_DATE: &str = "_event_date";
 
+/// The lineage columns that name a record's place in its topic, with [`OFFSET`].
+pub(crate) const TOPIC: &str = "_topic";
+pub(crate) const PARTITION: &str = "_partition";
+pub(crate) const GENERATION: &str = "_generation";
+
 /// Lineage columns of which every row has its own value.
 pub(crate) const EVENT_ID: &str = "_event_id";
 pub(crate) const EVENT_TIME: &str = "_event_time";

@@ -42,7 +42,7 @@ use super::settings::MaintenanceSettings;
 use crate::action;
 use crate::app_id;
 use crate::clock::Clock;
-use crate::commit::{Draft, Growth, Step, commit};
+use crate::commit::{Draft, Rework, Step, commit};
 use crate::delta_log::{DeltaLog, TableState, write_checkpoint};
 use crate::entropy::Entropy;
 use crate::faults::{self, Point};
@@ -211,7 +211,7 @@ impl Current {
                 to: from.unwrap_or(0) + 1,
             }],
             further: moves(&work.changes, &work.current, path),
-            growth: Some(Growth {
+            rework: Some(Rework {
                 operation: if plan.from_all { "REBUILD" } else { "REFRESH" },
                 metadata: metadata.map_err(FoldError::Layout)?,
                 removed: folded.removed,

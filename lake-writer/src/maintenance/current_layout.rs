@@ -9,14 +9,12 @@ use schemas::{Contract, Shape};
 use uuid::Uuid;
 
 use crate::action::Metadata;
-use crate::layout::{self, EVENT_ID, EVENT_TIME, OFFSET};
+use crate::layout::{self, EVENT_ID, EVENT_TIME, GENERATION, OFFSET, PARTITION};
 
 /// Which change a row is: what a change is found by again in the table of changes.
 const LINEAGE: [&str; 5] = [EVENT_ID, EVENT_TIME, PARTITION, OFFSET, GENERATION];
 
 pub(crate) const OP: &str = "_op";
-pub(crate) const PARTITION: &str = "_partition";
-pub(crate) const GENERATION: &str = "_generation";
 
 /// Columns of a keyed entity's current table.
 #[derive(Clone, Debug)]

@@ -36,6 +36,9 @@ pub enum MaintenanceError {
         /// Why not.
         why: &'static str,
     },
+    /// A setting makes no sense, or would put readers or writers at risk.
+    #[error("{0}")]
+    Setting(String),
     /// Another process took care of the table at the same time, and was first.
     #[error("table {table}: another process was first; it is looked at again in the next round")]
     Overtaken {
@@ -48,6 +51,29 @@ pub enum MaintenanceError {
     /// A part of the program ended without saying why, or computed what cannot be: a bug.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+impl MaintenanceError {
+    pub(crate) fn of_store(table: &str, error: &object_store::Error) -> Self {
+        Self::Store {
+            table: table.to_owned(),
+            why: error.to_string(),
+        }
+    }
+
+    pub(crate) fn of_table(table: &str, why: impl Into<String>) -> Self {
+        Self::Table {
+            table: table.to_owned(),
+            why: why.into(),
+        }
+    }
+
+    pub(crate) fn of_log(table: &str, error: &DeltaLogError) -> Self {
+        match error {
+            DeltaLogError::Store(error) => Self::of_store(table, error),
+            DeltaLogError::Corrupt { .. } => Self::of_table(table, error.to_string()),
+        }
+    }
 }
 
 /// Why rows could not be read, folded or encoded; whoever knows the table names it.
@@ -74,30 +100,21 @@ pub(crate) enum FoldError {
 impl FoldError {
     /// The error of a table at this path.
     pub(crate) fn of(self, table: &str) -> MaintenanceError {
-        let table = table.to_owned();
         match self {
-            Self::Store(error) | Self::Log(DeltaLogError::Store(error)) => {
-                MaintenanceError::Store {
-                    table,
-                    why: error.to_string(),
-                }
-            }
-            Self::Refused(Refusal::Fenced(_) | Refusal::Overtaken) => {
-                MaintenanceError::Overtaken { table }
-            }
-            Self::Refused(Refusal::LayoutChanged) => MaintenanceError::Table {
-                table,
-                why: "another program changed its columns or its protocol; if that stays so, move \
-                      the table's folder away, and it is made again"
-                    .to_owned(),
+            Self::Store(error) => MaintenanceError::of_store(table, &error),
+            Self::Log(error) => MaintenanceError::of_log(table, &error),
+            Self::Refused(Refusal::Fenced(_) | Refusal::Overtaken) => MaintenanceError::Overtaken {
+                table: table.to_owned(),
             },
+            Self::Refused(Refusal::LayoutChanged) => MaintenanceError::of_table(
+                table,
+                "another program changed its columns or its protocol; if that stays so, move \
+                 the table's folder away, and it is made again",
+            ),
             Self::Refused(Refusal::NotEncodable(why)) | Self::Internal(why) => {
                 MaintenanceError::Internal(why)
             }
-            other => MaintenanceError::Table {
-                table,
-                why: other.to_string(),
-            },
+            other => MaintenanceError::of_table(table, other.to_string()),
         }
     }
 

@@ -5,8 +5,8 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::error::ArrowError;
 use schemas::Op;
 
-use super::current_layout::{GENERATION, OP, PARTITION};
-use crate::layout::OFFSET;
+use super::current_layout::OP;
+use crate::layout::{GENERATION, OFFSET, PARTITION};
 
 /// A change's place in log order: the later one of a key counts. All changes of a key within a
 /// generation are in one partition; the partition is here to make one order of those that are not.

@@ -101,7 +101,7 @@ impl Register {
                 app_id,
             }],
             files: vec![file],
-            growth: None,
+            rework: None,
         };
         self.commit(&mut state, &draft, means).await
     }
@@ -120,7 +120,7 @@ impl Register {
             steps: Vec::new(),
             further: vec![(format!("{}/{LOOKED_AT}", place(table)), number)],
             files: Vec::new(),
-            growth: None,
+            rework: None,
         };
         self.commit(&mut state, &draft, means).await
     }

@@ -21,7 +21,7 @@ use super::table;
 use crate::Entropy;
 use crate::action::{self, Add, Remove};
 use crate::clock::{Clock, SystemClock};
-use crate::commit::{Draft, Growth, commit};
+use crate::commit::{Draft, Rework, commit};
 use crate::data_file::DataFileWriter;
 use crate::delta_log::{DeltaLog, TableState, write_checkpoint};
 use crate::layout::{self, EVENT_DATE};
@@ -149,25 +149,25 @@ impl Changes {
             Stage::Widened => self.rewritten(false).await,
             _ => (Vec::new(), Vec::new()),
         };
-        let growth = Growth {
+        let rework = Rework {
             operation: "CHANGE COLUMNS",
             metadata,
             removed,
             after: Some(self.state.version),
         };
-        self.commit(files, Vec::new(), Some(growth)).await;
+        self.commit(files, Vec::new(), Some(rework)).await;
     }
 
     /// All files of a date become one.
     pub(super) async fn compact(&mut self) {
         let (removed, files) = self.rewritten(true).await;
-        let growth = Growth {
+        let rework = Rework {
             operation: "OPTIMIZE",
             metadata: self.state.metadata.clone(),
             removed,
             after: Some(self.state.version),
         };
-        self.commit(files, Vec::new(), Some(growth)).await;
+        self.commit(files, Vec::new(), Some(rework)).await;
     }
 
     /// Changes of the first day pass their retention.
@@ -185,13 +185,13 @@ impl Changes {
         let mut metadata = self.state.metadata.clone();
         let property = lake_store::CHANGES_SINCE_PROPERTY.to_owned();
         metadata.configuration.insert(property, day.to_owned());
-        let growth = Growth {
+        let rework = Rework {
             operation: "DELETE",
             metadata,
             removed: removed.collect(),
             after: Some(self.state.version),
         };
-        self.commit(Vec::new(), Vec::new(), Some(growth)).await;
+        self.commit(Vec::new(), Vec::new(), Some(rework)).await;
     }
 
     /// What came before the newest version is told by a checkpoint only.
@@ -333,14 +333,14 @@ impl Changes {
         &mut self,
         files: Vec<Add>,
         further: Vec<(String, i64)>,
-        growth: Option<Growth>,
+        rework: Option<Rework>,
     ) {
         let draft = Draft {
             layout: self.state.metadata.clone(),
             steps: Vec::new(),
             further,
             files,
-            growth,
+            rework,
         };
         commit(
             &self.log,

@@ -8,7 +8,7 @@ use schemas::Shape;
 use super::changes::read;
 use super::*;
 use crate::action::{self, Action, Add};
-use crate::commit::{Draft, Growth, commit};
+use crate::commit::{Draft, Rework, commit};
 use crate::delta_log::{DeltaLog, TableState};
 
 const ROOMY: ByteSize = ByteSize::mib(64);
@@ -273,7 +273,7 @@ async fn rows_whose_changes_passed_their_retention_stay() {
     meddle(&stand, |draft, state| {
         let mut metadata = state.metadata.clone();
         metadata.configuration.remove("lakehead.buckets");
-        draft.growth = Some(Growth {
+        draft.rework = Some(Rework {
             operation: "SET TBLPROPERTIES",
             metadata,
             removed: Vec::new(),
@@ -313,7 +313,7 @@ async fn meddle(stand: &Stand, change: impl FnOnce(&mut Draft, &TableState)) {
         steps: Vec::new(),
         further: Vec::new(),
         files: Vec::new(),
-        growth: None,
+        rework: None,
     };
     change(&mut draft, &state);
     let entropy = Entropy::from_os();
@@ -362,7 +362,7 @@ async fn a_table_of_another_format_is_refused_by_name_until_it_is_rebuilt() {
         metadata
             .configuration
             .insert("lakehead.format".to_owned(), "0".to_owned());
-        draft.growth = Some(Growth {
+        draft.rework = Some(Rework {
             operation: "SET TBLPROPERTIES",
             metadata,
             removed: Vec::new(),
