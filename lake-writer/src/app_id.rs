@@ -98,15 +98,6 @@ impl<'a> AppIds<'a> {
         (!topic.contains('/')).then_some((pipeline, topic))
     }
 
-    /// The pipeline and the topic partition whose [`Self::progress`] this is.
-    pub(crate) fn partition_of(app_id: &str) -> Option<(&str, TopicPartition)> {
-        let mut parts = app_id.split('/');
-        let (pipeline, topic) = (parts.next()?, parts.next()?);
-        let partition = parts.next()?.parse().ok()?;
-        let is_progress = parts.next().is_none();
-        is_progress.then(|| (pipeline, TopicPartition::new(topic, partition)))
-    }
-
     /// In the table of dead letters: the offset up to which they are committed.
     pub(crate) fn dead_letters(self, partition: &TopicPartition) -> String {
         format!("{}/dead_letters/{partition}", self.pipeline)

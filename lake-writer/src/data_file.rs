@@ -272,7 +272,7 @@ fn properties(schema: &SchemaRef) -> Result<WriterPropertiesBuilder, ParquetErro
     Ok(properties)
 }
 
-pub(crate) fn date_text(day: i32) -> Result<String, ArrowError> {
+fn date_text(day: i32) -> Result<String, ArrowError> {
     let from_epoch = chrono::TimeDelta::try_days(i64::from(day));
     let date = from_epoch.and_then(|days| NaiveDate::default().checked_add_signed(days));
     let date =

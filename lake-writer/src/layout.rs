@@ -21,7 +21,6 @@ const CONTRACT_PROPERTY: &str = "lakehead.contract";
 pub(crate) const EVENT_DATE: &str = "_event_date";
 
 /// The lineage columns that name a record's place in its topic, with [`OFFSET`].
-pub(crate) const TOPIC: &str = "_topic";
 pub(crate) const PARTITION: &str = "_partition";
 pub(crate) const GENERATION: &str = "_generation";
 

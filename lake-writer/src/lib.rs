@@ -74,7 +74,7 @@ pub use kafka::KafkaLog;
 pub use lag_watch::{KafkaSeen, LagWatch};
 pub use lake_writer::{LakeWriter, Parts, Until};
 pub use maintenance::{
-    Compaction, CompactionReport, CompactionSettings, LogCleanup, LogCleanupReport,
+    Compaction, CompactionReport, CompactionSettings, Housekept, LogCleanup, LogCleanupReport,
     LogCleanupSettings, Maintainer, MaintenanceError, MaintenanceSettings, Period, PeriodLength,
     PeriodNameError, Refreshed, Retention, RetentionReport, Round, Snapshot, Vacuum, VacuumReport,
     VacuumSettings,

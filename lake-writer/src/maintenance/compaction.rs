@@ -23,11 +23,11 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use schemas::TableName;
 use serde::{Deserialize, Serialize};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::info;
 
 use super::error::MaintenanceError;
 use super::maintained_table::{Landed, MaintainedTable, Operation, Swap};
+use super::off_runtime::off_runtime;
 use crate::action::{Add, Metadata};
 use crate::clock::Clock;
 use crate::commit::Base;
@@ -48,6 +48,8 @@ use rewriter::Rewriter;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CompactionSettings {
+    /// Whether files are compacted at all.
+    pub enabled: bool,
     /// Size of the files that are made. A file of less than half of it is small.
     pub target_bytes: ByteSize,
     /// As many small files of a partition value are worth being rewritten.
@@ -66,7 +68,8 @@ pub struct CompactionSettings {
 impl Default for CompactionSettings {
     fn default() -> Self {
         Self {
-            target_bytes: ByteSize::mib(128),
+            enabled: true,
+            target_bytes: ByteSize::mib(64),
             files_min: 4,
             quiet_age: std::time::Duration::from_secs(15 * 60),
             hot_files_max: 100,
@@ -225,7 +228,7 @@ impl Compaction {
                 return Ok(None);
             };
             rewriter = self
-                .off_the_runtime(move || {
+                .off_runtime(move || {
                     rewriter
                         .append(bytes)
                         .map_err(|why| format!("{path}: {why}"))?;
@@ -233,7 +236,7 @@ impl Compaction {
                 })
                 .await?;
         }
-        let files = self.off_the_runtime(move || rewriter.finish()).await?;
+        let files = self.off_runtime(move || rewriter.finish()).await?;
         Ok(Some(files))
     }
 
@@ -256,16 +259,11 @@ impl Compaction {
         Ok(added)
     }
 
-    /// Decoding and encoding take long: whoever shares the runtime is not to wait for them.
-    async fn off_the_runtime<T: Send + 'static>(
+    async fn off_runtime<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> Result<T, MaintenanceError> {
-        // On a single thread there is nobody to be spared, and simulated time stays in step.
-        let done = match Handle::current().runtime_flavor() {
-            RuntimeFlavor::CurrentThread => Ok(work()),
-            _ => tokio::task::spawn_blocking(work).await,
-        };
+        let done = off_runtime(work).await;
         done.map_err(|error| MaintenanceError::Internal(error.to_string()))?
             .map_err(|why| self.table.error(why))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::log_order::LogOrder;
 use crate::app_id::{self, AppIds, Place};
 use crate::delta_log::TableState;
 
@@ -63,6 +64,20 @@ impl Covered {
                 .ends
                 .get(&partition)
                 .is_some_and(|end| generation < end.generation)
+    }
+
+    /// Whether a change is before the end of its partition.
+    pub(crate) fn reaches(&self, change: LogOrder) -> bool {
+        let end = self.ends.get(&change.partition);
+        end.is_some_and(|end| {
+            (change.generation, change.offset) < (end.generation, end.next_offset)
+        })
+    }
+
+    /// Whether a change is among those covered for sure: it is of the generation that its partition
+    /// has here. Of an earlier one it may have come late.
+    pub(crate) fn has_settled(&self, change: LogOrder) -> bool {
+        self.reaches(change) && !self.is_of_the_past(change.partition, change.generation)
     }
 
     /// Whether a change is among those covered. Only where no offsets ever began anew.

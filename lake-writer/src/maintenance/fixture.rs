@@ -294,7 +294,10 @@ impl Fixture {
 
     pub(super) fn log_cleanup(&self, lake: &LakeStore, kept: Duration) -> LogCleanup {
         let (clock, entropy) = (self.clock(), Arc::clone(&self.entropy));
-        let settings = LogCleanupSettings { retention: kept };
+        let settings = LogCleanupSettings {
+            retention: kept,
+            ..LogCleanupSettings::default()
+        };
         LogCleanup::new(lake, PATH, settings, clock, entropy)
     }
 

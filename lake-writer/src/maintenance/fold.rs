@@ -12,6 +12,7 @@ use super::covered::Covered;
 use super::current_layout::CurrentLayout;
 use super::error::FoldError;
 use super::new_changes::{DAY_US, NewChanges, days};
+use super::off_runtime::off_runtime;
 use super::settings::MaintenanceSettings;
 use super::tail::{Slice, Tail};
 use crate::action::Add;
@@ -116,7 +117,7 @@ pub(crate) async fn fetch(log: &DeltaLog, path: &str) -> Result<Bytes, FoldError
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FoldError> + Send + 'static,
 ) -> Result<T, FoldError> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = off_runtime(work).await;
     done.map_err(|error| FoldError::Internal(error.to_string()))?
 }
 

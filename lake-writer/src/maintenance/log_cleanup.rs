@@ -33,6 +33,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogCleanupSettings {
+    /// Whether entries are deleted at all.
+    pub enabled: bool,
     /// How long a version can be read after it was followed by another. At least a day. No process
     /// may be held up for longer in the middle of a commit.
     #[serde(with = "humantime_serde")]
@@ -42,6 +44,7 @@ pub struct LogCleanupSettings {
 impl Default for LogCleanupSettings {
     fn default() -> Self {
         Self {
+            enabled: true,
             retention: 30 * DAY,
         }
     }

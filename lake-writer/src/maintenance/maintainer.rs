@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::current::{Current, Means, Mode, Refreshed};
 use super::error::MaintenanceError;
+use super::housekeeping::{Housekeeping, Housekept, OWN_TABLES};
 use super::period::Period;
 use super::periods::Periods;
 use super::register::Register;
@@ -26,8 +27,19 @@ pub struct Maintainer {
     means: Means,
     /// Those that were met, with what is known of them: it grows with the number of tables and of
     /// their topic partitions, not with their files.
-    tables: HashMap<TableName, (Current, Periods)>,
+    tables: HashMap<TableName, Cared>,
     register: Register,
+    /// The files and logs of the lake's own tables.
+    own: Vec<Housekeeping>,
+}
+
+/// One entity's tables.
+#[derive(Debug)]
+struct Cared {
+    current: Current,
+    periods: Periods,
+    /// The files and logs of its changes and of its current table.
+    house: [Housekeeping; 2],
 }
 
 /// What one round over the tables came to.
@@ -37,6 +49,8 @@ pub struct Round {
     pub refreshed: Vec<Refreshed>,
     /// Period snapshots that were made.
     pub snapshots: Vec<Snapshot>,
+    /// Tables whose files or logs were tidied up.
+    pub housekept: Vec<Housekept>,
     /// What another process was at, at the same time, and was first. The next round looks again.
     pub overtaken: Vec<TableName>,
     /// What could not be, and why.
@@ -59,6 +73,9 @@ impl Maintainer {
         };
         Self {
             register: Register::new(&means.lake),
+            own: OWN_TABLES
+                .map(|path| Housekeeping::of_table(path.to_owned()))
+                .into(),
             means,
             tables: HashMap::new(),
         }
@@ -98,24 +115,33 @@ impl Maintainer {
             self.tables.retain(|table, _| tables.contains(table));
         }
         for table in tables {
-            match self.care(&table, &mut round).await {
+            match self.derive(&table, &mut round).await {
                 Ok(()) => {}
-                Err(MaintenanceError::Overtaken { .. }) => round.overtaken.push(table),
+                Err(MaintenanceError::Overtaken { .. }) => round.overtaken.push(table.clone()),
                 Err(error) => {
                     warn!(%table, %error, "the table's derived tables are not up to date");
                     round.failed.push(error);
                 }
             }
+            let means = self.means.clone();
+            let (cared, _) = self.table(&table);
+            keep_house(&mut cared.house, &means, &mut round).await;
+        }
+        if only.is_empty() {
+            keep_house(&mut self.own, &self.means, &mut round).await;
         }
         round
     }
 
-    async fn care(&mut self, table: &TableName, round: &mut Round) -> Result<(), MaintenanceError> {
-        let (current, periods, register) = self.table(table);
-        round
-            .refreshed
-            .extend(current.refresh(Mode::Refresh).await?);
-        round.snapshots.extend(periods.round(register).await?);
+    async fn derive(
+        &mut self,
+        table: &TableName,
+        round: &mut Round,
+    ) -> Result<(), MaintenanceError> {
+        let (cared, register) = self.table(table);
+        let refreshed = cared.current.refresh(Mode::Refresh).await?;
+        round.refreshed.extend(refreshed);
+        round.snapshots.extend(cared.periods.round(register).await?);
         Ok(())
     }
 
@@ -125,8 +151,8 @@ impl Maintainer {
     /// # Errors
     /// There is no such table, or none that is derived; or it cannot be read or written.
     pub async fn rebuild(&mut self, table: &TableName) -> Result<Refreshed, MaintenanceError> {
-        let (current, ..) = self.table(table);
-        let rebuilt = current.refresh(Mode::Rebuild).await?;
+        let (cared, _) = self.table(table);
+        let rebuilt = cared.current.refresh(Mode::Rebuild).await?;
         rebuilt.ok_or_else(|| MaintenanceError::NotDerived {
             table: table.clone(),
             why: "there are no changes of a keyed entity by this name; `lakehead status` and \
@@ -144,16 +170,32 @@ impl Maintainer {
         table: &TableName,
         period: Period,
     ) -> Result<Vec<Snapshot>, MaintenanceError> {
-        let (_, periods, register) = self.table(table);
-        periods.rebuild(period, register).await
+        let (cared, register) = self.table(table);
+        cared.periods.rebuild(period, register).await
     }
 
-    fn table(&mut self, table: &TableName) -> (&mut Current, &mut Periods, &mut Register) {
+    fn table(&mut self, table: &TableName) -> (&mut Cared, &mut Register) {
         let means = &self.means;
-        let (current, periods) = self.tables.entry(table.clone()).or_insert_with(|| {
-            let current = Current::new(table.clone(), means.clone());
-            (current, Periods::new(table.clone(), means.clone()))
+        let cared = self.tables.entry(table.clone()).or_insert_with(|| Cared {
+            current: Current::new(table.clone(), means.clone()),
+            periods: Periods::new(table.clone(), means.clone()),
+            house: [
+                Housekeeping::of_changes(table),
+                Housekeeping::of_table(table.current_path()),
+            ],
         });
-        (current, periods, &mut self.register)
+        (cared, &mut self.register)
+    }
+}
+
+async fn keep_house(house: &mut [Housekeeping], means: &Means, round: &mut Round) {
+    for one in house {
+        let known = round.failed.len();
+        round
+            .housekept
+            .extend(one.round(means, &mut round.failed).await);
+        for error in round.failed.iter().skip(known) {
+            warn!(%error, "the table's files or log are not tidied up");
+        }
     }
 }

@@ -4,33 +4,34 @@
 //! current state loses nothing. How far that is stands in the current table's own log: a `txn` per
 //! topic partition, under the names that the table of changes has. A row that comes late to a date
 //! that is gone stays until the current table has it, and goes then.
+//!
+//! From the first date that left on, the table property `lakehead.changes_since` tells whoever would
+//! compute something from all changes that they are not all there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
-use lake_store::LakeStore;
+use chrono::{DateTime, Days, NaiveDate};
+use lake_store::{CHANGES_SINCE_PROPERTY, LakeStore};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use schemas::{TableName, TopicPartition};
+use schemas::TableName;
 use tracing::info;
 
-use super::error::MaintenanceError;
+use super::covered::Covered;
+use super::error::{FoldError, MaintenanceError};
+use super::log_order::Orders;
 use super::maintained_table::{Landed, MaintainedTable, Operation, Swap};
+use super::off_runtime::off_runtime;
+use super::row_file::RowFile;
 use crate::action::Add;
-use crate::app_id::AppIds;
 use crate::clock::Clock;
 use crate::commit::Base;
-use crate::data_file::date_text;
-use crate::delta_log::{DeltaLog, TableState};
+use crate::delta_log::DeltaLog;
 use crate::entropy::Entropy;
-use crate::layout::{EVENT_DATE, GENERATION, OFFSET, PARTITION, TOPIC};
-
-const DAY_US: i64 = 24 * 3600 * 1_000_000;
+use crate::layout::{EVENT_DATE, GENERATION, OFFSET, PARTITION};
 
 /// What left the table of changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub struct Retention {
 
 impl Retention {
     /// The retention of an entity's changes: event dates (UTC) more than `days` before today's go.
-    /// An entity whose contract says nothing keeps its changes for ever and needs none of this.
+    /// Who says nothing keeps an entity's changes for ever and needs none of this.
     pub fn new(
         lake: &LakeStore,
         table: &TableName,
@@ -64,7 +65,7 @@ impl Retention {
         clock: Arc<dyn Clock>,
         entropy: Arc<Entropy>,
     ) -> Self {
-        let current_path = format!("{}/{}/current", table.service(), table.entity());
+        let current_path = table.current_path();
         Self {
             table: MaintainedTable::new(lake, table.changes_path(), clock, entropy),
             current: DeltaLog::new(lake.table_store(&current_path)),
@@ -86,9 +87,10 @@ impl Retention {
             return Ok(report);
         };
         let oldest = self.oldest_kept()?;
-        let mut dates: BTreeMap<String, Vec<Add>> = BTreeMap::new();
+        let mut dates: BTreeMap<NaiveDate, Vec<Add>> = BTreeMap::new();
         for file in inventory.files.into_values() {
             let date = file.partition_values.get(EVENT_DATE).cloned().flatten();
+            let date = date.and_then(|date| date.parse().ok());
             if let Some(date) = date.filter(|date| *date < oldest) {
                 dates.entry(date).or_default().push(file);
             }
@@ -96,19 +98,20 @@ impl Retention {
         if dates.is_empty() {
             return Ok(report);
         }
-        let covered = Covered::new(&inventory.state, &self.current_state().await?);
+        let covered = Arc::new(self.covered().await?);
         let mut base = Base::new(inventory.state);
         for (date, files) in dates {
             if !self.are_covered(&files, &covered).await? {
-                report.waiting.push(date);
+                report.waiting.push(date.to_string());
                 continue;
             }
             let count = files.len();
+            let properties = with_changes_since(&base.state.metadata.configuration, date);
             let swap = Swap {
                 operation: Operation::Delete,
                 removed: files,
                 added: Vec::new(),
-                properties: None,
+                properties: Some(properties),
             };
             match self.table.swap(&mut base, swap).await? {
                 Landed::Yielded(why) => {
@@ -119,43 +122,48 @@ impl Retention {
                     info!(
                         table = self.table.path,
                         version,
-                        date,
+                        %date,
                         files = count,
                         "an event date has passed its retention"
                     );
                 }
             }
-            report.dates.push(date);
+            report.dates.push(date.to_string());
             report.files += count;
         }
         Ok(report)
     }
 
     /// The oldest date that stays.
-    fn oldest_kept(&self) -> Result<String, MaintenanceError> {
-        let today = self.table.clock.now_us().div_euclid(DAY_US);
-        let oldest = i32::try_from(today - i64::from(self.days));
-        let oldest = oldest.map_err(|error| self.table.error(error.to_string()))?;
-        date_text(oldest).map_err(|error| self.table.error(error.to_string()))
+    fn oldest_kept(&self) -> Result<NaiveDate, MaintenanceError> {
+        let now = DateTime::from_timestamp_micros(self.table.clock.now_us());
+        let today = now.map(|now| now.date_naive());
+        let oldest = today.and_then(|today| today.checked_sub_days(Days::new(self.days.into())));
+        oldest.ok_or_else(|| {
+            let days = self.days;
+            MaintenanceError::Setting(format!("{days} days before today is beyond the calendar"))
+        })
     }
 
-    async fn current_state(&self) -> Result<TableState, MaintenanceError> {
+    /// What the current table has taken in.
+    async fn covered(&self) -> Result<Covered, MaintenanceError> {
         let state = self.current.load().await;
         let state = state.map_err(|error| MaintenanceError::of_log(&self.current_path, &error))?;
-        state.ok_or_else(|| {
+        let state = state.ok_or_else(|| {
             self.table.error(format!(
-                "its contract limits the retention of changes, but there is no table {} that would \
-                 keep the state they lead to; nothing is removed. Let `lakehead maintain` make it \
-                 first, or keep the changes for ever",
+                "the retention of its changes is limited, but there is no table {} that would keep \
+                 the state they lead to; nothing is removed. Let `lakehead maintain` make it first, \
+                 or keep the changes for ever",
                 self.current_path
             ))
-        })
+        })?;
+        Ok(Covered::by(&state, &self.current_path))
     }
 
     async fn are_covered(
         &self,
         files: &[Add],
-        covered: &Covered,
+        covered: &Arc<Covered>,
     ) -> Result<bool, MaintenanceError> {
         for file in files {
             let path = Path::from(file.path.as_str());
@@ -166,8 +174,10 @@ impl Retention {
                 Err(object_store::Error::NotFound { .. }) => return Ok(false),
                 Err(error) => return Err(self.table.store_error(error)),
             };
-            let all = covered.all_of(bytes);
-            if !all.map_err(|why| self.table.error(format!("{path}: {why}")))? {
+            let covered = Arc::clone(covered);
+            let all = off_runtime(move || reaches_all(&covered, bytes)).await;
+            let all = all.map_err(|error| MaintenanceError::Internal(error.to_string()))?;
+            if !all.map_err(|error| error.in_file(path.as_ref()).of(&self.table.path))? {
                 return Ok(false);
             }
         }
@@ -175,60 +185,41 @@ impl Retention {
     }
 }
 
-/// How far the current table has taken in the changes: generation and next offset.
-struct Covered(HashMap<TopicPartition, (i64, i64)>);
-
-impl Covered {
-    fn new(changes: &TableState, current: &TableState) -> Self {
-        let of = |app_id: &String| {
-            let (pipeline, partition) = AppIds::partition_of(app_id)?;
-            let next_offset = *current.txns.get(app_id)?;
-            let generation = AppIds::new(pipeline).generation(&partition);
-            let generation = current.txns.get(&generation).copied().unwrap_or(0);
-            Some((partition, (generation, next_offset)))
-        };
-        Self(changes.txns.keys().filter_map(of).collect())
-    }
-
-    /// Whether all rows of a data file are among what is covered.
-    fn all_of(&self, file: Bytes) -> Result<bool, String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| text(&error))?;
-        let names = [TOPIC, PARTITION, GENERATION, OFFSET];
-        let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-        let reader = builder.with_projection(mask).build();
-        for batch in reader.map_err(|error| text(&error))? {
-            let batch = batch.map_err(|error| text(&error))?;
-            if !self
-                .all_rows(&batch)
-                .ok_or("it lacks the columns of a row's place")?
-            {
-                return Ok(false);
-            }
+/// Whether all rows of a data file are before the ends of their partitions.
+fn reaches_all(covered: &Covered, file: Bytes) -> Result<bool, FoldError> {
+    for batch in RowFile::open(file)?.all(&places())? {
+        let batch = batch?;
+        let orders = Orders::of(&batch)?;
+        if !(0..batch.num_rows()).all(|row| covered.reaches(orders.at(row))) {
+            return Ok(false);
         }
-        Ok(true)
     }
+    Ok(true)
+}
 
-    fn all_rows(&self, batch: &RecordBatch) -> Option<bool> {
-        let topics = batch.column_by_name(TOPIC)?.as_string_opt::<i32>()?;
-        let long = |name| batch.column_by_name(name)?.as_primitive_opt::<Int64Type>();
-        let int = |name| batch.column_by_name(name)?.as_primitive_opt::<Int32Type>();
-        let (partitions, generations, offsets) = (int(PARTITION)?, int(GENERATION)?, long(OFFSET)?);
-        // Rows of one partition follow each other, so it is looked up rarely.
-        let mut place = TopicPartition::new("", -1);
-        let mut reached = None;
-        let mut all = (0..batch.num_rows()).map(|row| {
-            let (topic, partition) = (topics.value(row), partitions.value(row));
-            if place.partition != partition || *place.topic != *topic {
-                place = TopicPartition::new(topic, partition);
-                reached = self.0.get(&place).copied();
-            }
-            let at = (i64::from(generations.value(row)), offsets.value(row));
-            reached.is_some_and(|reached| at < reached)
-        });
-        Some(all.all(|is_covered| is_covered))
+/// The columns of a row's place.
+fn places() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new(PARTITION, DataType::Int32, false),
+        Field::new(OFFSET, DataType::Int64, false),
+        Field::new(GENERATION, DataType::Int32, false),
+    ]))
+}
+
+/// The properties of a table whose changes of the days up to this one are gone.
+fn with_changes_since(
+    properties: &BTreeMap<String, String>,
+    gone: NaiveDate,
+) -> BTreeMap<String, String> {
+    let since = gone.succ_opt().unwrap_or(gone).to_string();
+    let mut properties = properties.clone();
+    let known = properties.entry(CHANGES_SINCE_PROPERTY.to_owned());
+    // Dates are written so that they compare like texts.
+    let known = known.or_default();
+    if *known < since {
+        *known = since;
     }
+    properties
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! The section of the configuration file on the lake's care.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use chrono_tz::Tz;
+use schemas::TableName;
 use serde::{Deserialize, Serialize};
 
+use super::compaction::CompactionSettings;
+use super::log_cleanup::LogCleanupSettings;
 use super::period::PeriodLength;
+use super::vacuum::VacuumSettings;
 
 /// Most that a bucket may be meant to hold: it is encoded in memory.
 const BUCKET_BYTES_MAX: ByteSize = ByteSize::gib(1);
@@ -34,6 +39,17 @@ pub struct MaintenanceSettings {
     /// How long after a period its last changes may come.
     #[serde(with = "humantime_serde")]
     pub period_delay: Duration,
+    /// Least time between two looks at the files and the log of a table.
+    #[serde(with = "humantime_serde")]
+    pub housekeeping_interval: Duration,
+    /// For how many days the changes of an entity are kept. Those of others are kept for ever.
+    pub retention_days: BTreeMap<TableName, u32>,
+    /// Small files of changes become large ones.
+    pub compaction: CompactionSettings,
+    /// Files are deleted that no retained version needs.
+    pub vacuum: VacuumSettings,
+    /// Logs are deleted behind the versions that are retained.
+    pub log: LogCleanupSettings,
 }
 
 impl Default for MaintenanceSettings {
@@ -46,6 +62,11 @@ impl Default for MaintenanceSettings {
             periods: Vec::new(),
             time_zone: "UTC".to_owned(),
             period_delay: Duration::from_secs(3600),
+            housekeeping_interval: Duration::from_secs(3600),
+            retention_days: BTreeMap::new(),
+            compaction: CompactionSettings::default(),
+            vacuum: VacuumSettings::default(),
+            log: LogCleanupSettings::default(),
         }
     }
 }
@@ -76,6 +97,19 @@ impl MaintenanceSettings {
                 "maintenance.bucket_bytes must be above 0 and at most {BUCKET_BYTES_MAX}"
             ));
         }
+        if self.retention_days.values().any(|days| *days == 0) {
+            problems.push("maintenance.retention_days must be at least 1 each".to_owned());
+        }
+        if !self.retention_days.is_empty() && !self.periods.is_empty() {
+            problems.push(
+                "maintenance.retention_days and maintenance.periods do not go together: periods \
+                 are computed from all changes"
+                    .to_owned(),
+            );
+        }
+        self.compaction.validate(problems);
+        self.vacuum.validate(problems);
+        self.log.validate(problems);
     }
 }
 
@@ -93,9 +127,23 @@ mod tests {
             memory_bytes_max: ByteSize::kib(1),
             bucket_bytes: ByteSize::gib(2),
             time_zone: "Europe/Atlantis".to_owned(),
+            periods: vec![PeriodLength::Month],
+            retention_days: BTreeMap::from([("a.b".parse().unwrap(), 0)]),
+            compaction: CompactionSettings {
+                files_min: 1,
+                ..CompactionSettings::default()
+            },
+            vacuum: VacuumSettings {
+                retention: Duration::from_secs(3600),
+                ..VacuumSettings::default()
+            },
+            log: LogCleanupSettings {
+                retention: Duration::ZERO,
+                ..LogCleanupSettings::default()
+            },
             ..MaintenanceSettings::default()
         };
         settings.validate(&mut problems);
-        assert_eq!(problems.len(), 4, "{problems:#?}");
+        assert_eq!(problems.len(), 9, "{problems:#?}");
     }
 }

@@ -40,6 +40,8 @@ pub(crate) enum Wanted {
     All,
     /// Those that are not covered. No offsets ever began anew.
     NotCovered,
+    /// Those that are not covered for sure: of earlier generations all.
+    Unsettled,
 }
 
 /// The latest changes of the keys of one slice.
@@ -198,7 +200,12 @@ impl Tail {
             let times = self.horizon.as_ref().map(|_| times(&batch)).transpose()?;
             for (row, hash) in hashes.into_iter().enumerate() {
                 let order = orders.at(row);
-                if wanted == Wanted::NotCovered && covered.has(order.partition, order.offset) {
+                let is_known = match wanted {
+                    Wanted::All => false,
+                    Wanted::NotCovered => covered.has(order.partition, order.offset),
+                    Wanted::Unsettled => covered.has_settled(order),
+                };
+                if is_known {
                     continue;
                 }
                 self.changes += 1;
@@ -207,7 +214,8 @@ impl Tail {
                 {
                     continue;
                 }
-                self.has_late |= covered.is_of_the_past(order.partition, order.generation);
+                self.has_late |= wanted == Wanted::All
+                    && covered.is_of_the_past(order.partition, order.generation);
                 let place = Place::open(first + row);
                 let change = Entry::new(hash, order, place, orders.is_delete(row));
                 if let Some(number) = self.index.offer(key.as_ref(), change) {

@@ -50,6 +50,8 @@ const PATHS_MAX: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VacuumSettings {
+    /// Whether files are deleted at all.
+    pub enabled: bool,
     /// How long files that left the table are kept for readers of older versions. At least a day;
     /// no reader may take longer for one statement.
     #[serde(with = "humantime_serde")]
@@ -62,6 +64,7 @@ pub struct VacuumSettings {
 impl Default for VacuumSettings {
     fn default() -> Self {
         Self {
+            enabled: true,
             retention: 7 * DAY,
             dry_run: false,
         }
@@ -144,14 +147,16 @@ impl Vacuum {
             self.table.clock.now_us(),
         );
         let report = self.sweep(&sieve).await?;
-        info!(
-            table = self.table.path,
-            files = report.files,
-            bytes = report.bytes,
-            young_files = report.young_files,
-            dry_run = self.settings.dry_run,
-            "vacuumed"
-        );
+        if report.files > 0 {
+            info!(
+                table = self.table.path,
+                files = report.files,
+                bytes = report.bytes,
+                young_files = report.young_files,
+                dry_run = self.settings.dry_run,
+                "vacuumed"
+            );
+        }
         Ok(report)
     }
 

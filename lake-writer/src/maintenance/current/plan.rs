@@ -12,6 +12,7 @@ use crate::maintenance::current_layout::{CurrentLayout, Fit};
 use crate::maintenance::error::FoldError;
 use crate::maintenance::fold::buckets_for;
 use crate::maintenance::new_changes::{self, NewChanges};
+use crate::maintenance::tail::Wanted;
 
 /// A table whose buckets are so many times as large as they should be gets more of them.
 const OUTGROWN: u64 = 4;
@@ -82,11 +83,11 @@ impl Current {
     }
 
     /// The table computed from all changes. It is thrown away for that, unless some of the changes that
-    /// it is made of have passed their retention: then its rows count as far as no change says
-    /// otherwise.
+    /// it is made of have passed their retention: then its rows stay, and what they have taken in for
+    /// sure is not folded again. (A delete may be among what is gone, while an earlier change of its
+    /// key is still there, for owners' clocks do not always go forward.)
     pub(super) async fn plan_from_all(&self, work: &mut Work) -> Result<Plan, FoldError> {
-        let changes = new_changes::all(&self.changes.log, &mut work.changes).await?;
-        work.covered = Covered::default();
+        let mut changes = new_changes::all(&self.changes.log, &mut work.changes).await?;
         let files = self.current_files(work).await?;
         let Some(since) = work
             .changes
@@ -94,6 +95,7 @@ impl Current {
             .configuration
             .get(CHANGES_SINCE_PROPERTY)
         else {
+            work.covered = Covered::default();
             return Ok(Plan {
                 changes,
                 base: Buckets::default(),
@@ -107,13 +109,17 @@ impl Current {
             Fit::Other => Err("its key is another one".to_owned()),
             _ => Ok(buckets),
         });
-        let base = known.and_then(|buckets| Ok((by_bucket(files)?, buckets)));
+        let base = known.and_then(|buckets| match work.covered.version() {
+            Some(_) => Ok((by_bucket(files)?, buckets)),
+            None => Err("it covers no changes".to_owned()),
+        });
         let (files, count) = base.map_err(|why| {
             FoldError::Layout(format!(
                 "{why}; but changes before {since} have passed their retention, so it cannot be \
                  computed from those that are left: restore an earlier version of it"
             ))
         })?;
+        changes.wanted = Wanted::Unsettled;
         Ok(Plan {
             changes,
             base: Buckets {

@@ -1,9 +1,15 @@
 //! What leaves, and what the current table keeps from leaving.
 
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
+use schemas::TopicPartition;
+
 use super::*;
 use crate::action::{self, Action, Txn};
-use crate::delta_log::Put;
+use crate::app_id::AppIds;
+use crate::delta_log::{Put, TableState};
+use crate::layout;
 use crate::maintenance::fixture::{DAY, Fixture, PATH, TOPIC as OF_TOPIC};
+use crate::maintenance::new_changes::DAY_US;
 
 /// A table whose dates are 3, 2 and 1 days before today.
 async fn table() -> (Fixture, i32) {
@@ -41,8 +47,12 @@ async fn covered(table: &Fixture, reached: &[(i32, i64)]) {
     assert!(matches!(log.put(version, entry.into()).await, Put::Done));
 }
 
+fn date(day: i32) -> NaiveDate {
+    NaiveDate::default() + chrono::TimeDelta::days(day.into())
+}
+
 fn dates(days: &[i32]) -> Vec<String> {
-    days.iter().map(|day| date_text(*day).unwrap()).collect()
+    days.iter().map(|day| date(*day).to_string()).collect()
 }
 
 #[tokio::test]
@@ -63,6 +73,8 @@ async fn dates_leave_as_far_as_the_current_table_has_their_rows() {
     }));
     // Readers are told that rows are gone, writers go on where they were.
     let state = table.log.load().await.unwrap().unwrap();
+    let since = &state.metadata.configuration[CHANGES_SINCE_PROPERTY];
+    assert_eq!(*since, date(today - 2).to_string());
     let entry = table.log.entry(state.version).await.unwrap().unwrap();
     let removes: Vec<_> = entry
         .iter()
@@ -79,6 +91,9 @@ async fn dates_leave_as_far_as_the_current_table_has_their_rows() {
         (report.dates, report.waiting),
         (dates(&[today - 2]), Vec::new())
     );
+    let state = table.log.load().await.unwrap().unwrap();
+    let since = &state.metadata.configuration[CHANGES_SINCE_PROPERTY];
+    assert_eq!(*since, date(today - 1).to_string());
     // The last date is within the retention.
     assert_eq!(
         table.retention(&table.lake, 1).run().await.unwrap(),
@@ -127,23 +142,21 @@ async fn compacted_dates_leave_too_and_a_compaction_in_between_makes_it_yield() 
 
 #[test]
 fn a_generation_that_is_not_covered_keeps_its_rows() {
-    let partition = || TopicPartition::new(OF_TOPIC, 0);
-    let covered = Covered([(partition(), (1, 5))].into());
+    let schema = layout::system_metadata(&places(), uuid::Uuid::nil(), 0).unwrap();
+    let state = |txns: &[(String, i64)]| TableState {
+        version: 0,
+        protocol: crate::action::Protocol::PLAIN,
+        metadata: schema.clone(),
+        txns: txns.iter().cloned().collect(),
+    };
+    let generation = AppIds::new("p").generation(&TopicPartition::new(OF_TOPIC, 0));
+    let covered = state(&[(Fixture::app_id(0), 5), (generation, 1)]);
+    let covered = Covered::by(&covered, "s/e/current");
     let file = |generation: i32, offset: i64| {
-        let columns: [(&str, arrow::array::ArrayRef); 4] = [
-            (
-                TOPIC,
-                Arc::new(arrow::array::StringArray::from(vec![OF_TOPIC])),
-            ),
-            (PARTITION, Arc::new(arrow::array::Int32Array::from(vec![0]))),
-            (
-                GENERATION,
-                Arc::new(arrow::array::Int32Array::from(vec![generation])),
-            ),
-            (
-                OFFSET,
-                Arc::new(arrow::array::Int64Array::from(vec![offset])),
-            ),
+        let columns: [(&str, ArrayRef); 3] = [
+            (PARTITION, Arc::new(Int32Array::from(vec![0]))),
+            (OFFSET, Arc::new(Int64Array::from(vec![offset]))),
+            (GENERATION, Arc::new(Int32Array::from(vec![generation]))),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let file = crate::data_file::encode(uuid::Uuid::nil(), Some(DAY), &[batch]).unwrap();
@@ -151,8 +164,9 @@ fn a_generation_that_is_not_covered_keeps_its_rows() {
     };
     let cases = [(0, 900, true), (1, 4, true), (1, 5, false), (2, 0, false)];
     for (generation, offset, expected) in cases {
-        let found = covered.all_of(file(generation, offset)).unwrap();
+        let found = reaches_all(&covered, file(generation, offset)).unwrap();
         assert_eq!(found, expected, "{generation} {offset}");
     }
-    assert!(!Covered(HashMap::new()).all_of(file(0, 0)).unwrap());
+    let nothing = Covered::by(&state(&[]), "s/e/current");
+    assert!(!reaches_all(&nothing, file(0, 0)).unwrap());
 }
