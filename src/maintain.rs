@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytesize::ByteSize;
 use clap::Args;
 use lake_store::LakeStore;
-use lake_writer::{Entropy, Maintainer, MaintenanceSettings, SystemClock};
+use lake_writer::{
+    Entropy, Housekept, Maintainer, MaintenanceSettings, Period, Round, Snapshot, SystemClock,
+};
 use schemas::TableName;
 use tokio::sync::watch;
 
@@ -14,7 +17,7 @@ use crate::failure::Failure;
 use crate::status::write;
 use crate::stop;
 
-/// Keep the tables that are derived from changes up to date
+/// Keep derived tables up to date, and files and logs few
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,10 +26,11 @@ Examples:
   lakehead maintain --config lakehead.toml --once --table shop.order
 
 Every keyed entity has a table SERVICE/ENTITY/current in the lake, a plain Delta table with one row
-for every key that there is. A round brings those up to date whose changes have grown. Kafka is not
-needed; a writer may run or not, and so may other `lakehead maintain`. Killed at any moment, the next
-round goes on. `[maintenance] enabled = true` does the same inside `lakehead write`;
-docs/maintenance.md says more.
+for every key that there is. A round brings those up to date whose changes have grown. Once in
+`housekeeping_interval` it also makes large files of small ones and deletes what no retained version
+of a table needs. Kafka is not needed; a writer may run or not, and so may other `lakehead maintain`.
+Killed at any moment, the next round goes on. `[maintenance] enabled = true` does the same inside
+`lakehead write`; docs/maintenance.md says more.
 
 Exit codes: 0 stopped, or one round done; 1 failed, 2 usage or configuration, 3 the lake cannot be
 reached, 5 one round done, but not for every table, 130 stopped at once.")]
@@ -89,6 +93,7 @@ pub(crate) async fn run(args: MaintainArgs) -> Result<(), Failure> {
         ))?;
     }
     round.snapshots.iter().try_for_each(tell_snapshot)?;
+    round.housekept.iter().try_for_each(tell_housekept)?;
     complete(&round)
 }
 
@@ -98,6 +103,30 @@ fn tell_snapshot(made: &Snapshot) -> Result<(), Failure> {
         "{table}: {} is {path}, {rows} rows, as of version {} of the changes\n",
         made.period, made.changes_version
     ))
+}
+
+fn tell_housekept(done: &Housekept) -> Result<(), Failure> {
+    let (compaction, cleaned) = (&done.compaction, &done.log_cleanup);
+    let mut told = Vec::new();
+    if compaction.commits > 0 {
+        let (from, to) = (compaction.files_removed, compaction.files_added);
+        told.push(format!("{from} files became {to}"));
+    }
+    if !done.retention.dates.is_empty() {
+        let dates = done.retention.dates.join(", ");
+        told.push(format!("past their retention: {dates}"));
+    }
+    if done.vacuum.files > 0 {
+        let (files, bytes) = (done.vacuum.files, ByteSize::b(done.vacuum.bytes));
+        told.push(format!("{files} files deleted ({bytes})"));
+    }
+    if cleaned.entries + cleaned.checkpoints > 0 {
+        let (entries, checkpoints) = (cleaned.entries, cleaned.checkpoints);
+        told.push(format!(
+            "{entries} log entries and {checkpoints} checkpoints deleted"
+        ));
+    }
+    write(&format!("{}: {}\n", done.path, told.join("; ")))
 }
 
 /// One round, unless it is stopped.
@@ -117,7 +146,7 @@ fn complete(round: &Round) -> Result<(), Failure> {
     match (round.failed.len(), round.overtaken.len()) {
         (0, 0) => Ok(()),
         (failed, overtaken) => Err(Failure::partly(format!(
-            "not brought up to date: {failed} tables, the log says why; another process was at: \
+            "not all is done: {failed} errors, the log says which; another process was at: \
              {overtaken} tables; run it again"
         ))),
     }

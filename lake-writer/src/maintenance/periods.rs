@@ -123,7 +123,11 @@ impl Periods {
         let known = register.of(&self.table).await?;
         let newest = work.changes.version;
         let mut due = self.over(&known)?;
-        due.extend(self.late(&work, &known).await?);
+        // What has passed its retention cannot be folded again: snapshots of it stay as they are.
+        let properties = &work.changes.metadata.configuration;
+        if !properties.contains_key(CHANGES_SINCE_PROPERTY) {
+            due.extend(self.late(&work, &known).await?);
+        }
         let mut made = Vec::new();
         for due in due {
             made.extend(self.snapshot(&mut work, due, &known, register).await?);

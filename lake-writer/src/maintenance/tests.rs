@@ -1,6 +1,7 @@
 //! The current table against a fold that shares no code with it, read by delta-rs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use lake_store::LakeStore;
@@ -13,6 +14,7 @@ use crate::{Entropy, SystemClock};
 
 mod changes;
 mod history;
+mod housekeeping;
 mod periods;
 mod refresh;
 
@@ -40,15 +42,50 @@ impl Stand {
         }
     }
 
-    /// Buckets of so many bytes, and so much memory to fold in.
+    /// Buckets of so many bytes, and so much memory to fold in. Files and logs are left alone.
     fn maintainer(&self, bucket: ByteSize, memory: ByteSize) -> Maintainer {
-        let settings = MaintenanceSettings {
+        self.maintained(MaintenanceSettings {
             bucket_bytes: bucket,
             memory_bytes_max: memory,
-            ..MaintenanceSettings::default()
-        };
+            ..derived_only()
+        })
+    }
+
+    /// The same, and every round compacts what there is.
+    fn housekeeper(&self, bucket: ByteSize, memory: ByteSize) -> Maintainer {
+        self.maintained(MaintenanceSettings {
+            bucket_bytes: bucket,
+            memory_bytes_max: memory,
+            ..eager()
+        })
+    }
+
+    fn maintained(&self, settings: MaintenanceSettings) -> Maintainer {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(Entropy::from_os()));
         Maintainer::new(self.lake.clone(), clock, entropy, settings)
+    }
+}
+
+/// Settings by which files and logs are left alone.
+fn derived_only() -> MaintenanceSettings {
+    let mut settings = MaintenanceSettings::default();
+    settings.compaction.enabled = false;
+    settings.vacuum.enabled = false;
+    settings.log.enabled = false;
+    settings
+}
+
+/// Settings by which every round keeps house, and everything small is compacted.
+fn eager() -> MaintenanceSettings {
+    MaintenanceSettings {
+        housekeeping_interval: Duration::ZERO,
+        compaction: CompactionSettings {
+            files_min: 2,
+            quiet_age: Duration::ZERO,
+            hot_files_max: 2,
+            ..CompactionSettings::default()
+        },
+        ..MaintenanceSettings::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A table of changes as the writer makes them, and what its current state is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -19,9 +19,9 @@ use schemas::{Contract, Shape};
 
 use super::table;
 use crate::Entropy;
-use crate::action::{self, Add, Remove};
+use crate::action::{self, Add, Metadata, Remove};
 use crate::clock::{Clock, SystemClock};
-use crate::commit::{Draft, Rework, commit};
+use crate::commit::{Draft, Refusal, Rework, commit};
 use crate::data_file::DataFileWriter;
 use crate::delta_log::{DeltaLog, TableState, write_checkpoint};
 use crate::layout::{self, EVENT_DATE};
@@ -136,42 +136,72 @@ impl Changes {
             files.push(self.file(day, &[rows(&changes, &self.columns())]).await);
         }
         self.all.extend(changes);
-        self.commit(files, further.into_iter().collect(), None)
-            .await;
+        let further = further.into_iter().collect();
+        self.commit(files, further, None).await.unwrap();
     }
 
     /// A new contract; where a column widens, all files are written anew.
     pub(super) async fn grow(&mut self, stage: Stage) {
         self.stage = stage;
         let schema = stage.schema();
-        let metadata = layout::grown(&self.state.metadata, &schema, Shape::Upsert).unwrap();
-        let (removed, files) = match stage {
-            Stage::Widened => self.rewritten(false).await,
-            _ => (Vec::new(), Vec::new()),
-        };
-        let rework = Rework {
-            operation: "CHANGE COLUMNS",
-            metadata,
-            removed,
-            after: Some(self.state.version),
-        };
-        self.commit(files, Vec::new(), Some(rework)).await;
+        loop {
+            self.catch_up().await;
+            let metadata = layout::grown(&self.state.metadata, &schema, Shape::Upsert).unwrap();
+            let (removed, files) = match stage {
+                Stage::Widened => self.rewritten(false).await,
+                _ => (Vec::new(), Vec::new()),
+            };
+            if self
+                .rework("CHANGE COLUMNS", metadata, removed, files)
+                .await
+            {
+                return;
+            }
+        }
     }
 
     /// All files of a date become one.
     pub(super) async fn compact(&mut self) {
-        let (removed, files) = self.rewritten(true).await;
+        loop {
+            self.catch_up().await;
+            let metadata = self.state.metadata.clone();
+            let (removed, files) = self.rewritten(true).await;
+            if self.rework("OPTIMIZE", metadata, removed, files).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether it is the version after the one that was known.
+    async fn rework(
+        &mut self,
+        operation: &'static str,
+        metadata: Metadata,
+        removed: Vec<Remove>,
+        files: Vec<Add>,
+    ) -> bool {
         let rework = Rework {
-            operation: "OPTIMIZE",
-            metadata: self.state.metadata.clone(),
+            operation,
+            metadata,
             removed,
             after: Some(self.state.version),
         };
-        self.commit(files, Vec::new(), Some(rework)).await;
+        match self.commit(files, Vec::new(), Some(rework)).await {
+            Ok(_) => true,
+            Err(Refusal::Overtaken) => false,
+            Err(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
+    /// The newest version, whoever made it.
+    async fn catch_up(&mut self) {
+        self.log.refresh(&mut self.state).await.unwrap();
+        self.log.catch_up(&mut self.state, |_, _| ()).await.unwrap();
     }
 
     /// Changes of the first day pass their retention.
     pub(super) async fn retire(&mut self, day: &str) {
+        self.catch_up().await;
         let date = |file: &Add| file.partition_values[EVENT_DATE].clone().unwrap();
         let files = self.files().await.into_iter();
         let removed = files
@@ -185,17 +215,13 @@ impl Changes {
         let mut metadata = self.state.metadata.clone();
         let property = lake_store::CHANGES_SINCE_PROPERTY.to_owned();
         metadata.configuration.insert(property, day.to_owned());
-        let rework = Rework {
-            operation: "DELETE",
-            metadata,
-            removed: removed.collect(),
-            after: Some(self.state.version),
-        };
-        self.commit(Vec::new(), Vec::new(), Some(rework)).await;
+        let removed = removed.collect();
+        assert!(self.rework("DELETE", metadata, removed, Vec::new()).await);
     }
 
     /// What came before the newest version is told by a checkpoint only.
     pub(super) async fn clean_log(&mut self) {
+        self.catch_up().await;
         let path = table().changes_path();
         write_checkpoint(&self.lake, &path, self.state.version)
             .await
@@ -206,22 +232,33 @@ impl Changes {
         }
     }
 
-    /// Files that the newest version does not have are deleted.
+    /// Files that left the table are deleted.
     pub(super) async fn vacuum(&mut self) {
-        let live: BTreeSet<String> = self
-            .files()
-            .await
-            .into_iter()
-            .map(|file| file.path)
-            .collect();
-        let store = self.log.store();
-        let found: Vec<_> = store.list(None).try_collect().await.unwrap();
-        for object in found {
-            let path = object.location.to_string();
-            if path.ends_with("zstd.parquet") && !live.contains(&path) {
-                store.delete(&object.location).await.unwrap();
-            }
+        let found = self.log.inventory().await.unwrap().unwrap();
+        for path in found.tombstones.into_keys() {
+            let path = Path::from(path);
+            self.log.store().delete(&path).await.ok();
         }
+    }
+
+    /// How many data files the newest version has.
+    pub(super) async fn file_count(&self) -> usize {
+        let found = self.log.inventory().await.unwrap().unwrap();
+        found.files.len()
+    }
+
+    /// A property of the newest version.
+    pub(super) async fn property(&mut self, name: &str) -> Option<String> {
+        self.catch_up().await;
+        self.state.metadata.configuration.get(name).cloned()
+    }
+
+    /// Which changes there are, in the order of their places.
+    pub(super) fn places(&self) -> Vec<(i32, i32, i64)> {
+        let place = |change: &Change| (change.partition, change.generation, change.offset);
+        let mut places: Vec<_> = self.all.iter().map(place).collect();
+        places.sort_unstable();
+        places
     }
 
     /// Folded key by key: the latest change by generation and offset counts.
@@ -334,7 +371,7 @@ impl Changes {
         files: Vec<Add>,
         further: Vec<(String, i64)>,
         rework: Option<Rework>,
-    ) {
+    ) -> Result<u64, Refusal> {
         let draft = Draft {
             layout: self.state.metadata.clone(),
             steps: Vec::new(),
@@ -350,7 +387,6 @@ impl Changes {
             &Entropy::from_os(),
         )
         .await
-        .unwrap();
     }
 }
 

@@ -1,5 +1,5 @@
-//! Generated histories: changes, evolution, compaction, new generations, and maintainers that run
-//! two at once and are killed.
+//! Generated histories: changes, evolution, compaction, new generations, and maintainers that compact
+//! too, run two at once and are killed.
 //!
 //! `SIMULATION_SEEDS` runs more seeds, `SIMULATION_SEED` one.
 
@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use super::changes::{Placed, read};
+use super::changes::{Placed, read, read_at};
 use super::*;
 use schemas::Shape;
 
@@ -39,7 +39,7 @@ impl World {
         let memory = [ByteSize::kib(16), ByteSize::kib(64), ByteSize::mib(64)];
         let maintainer = |rng: &mut StdRng| {
             let bucket = buckets[rng.random_range(0..3)];
-            stand.maintainer(bucket, memory[rng.random_range(0..3)])
+            stand.housekeeper(bucket, memory[rng.random_range(0..3)])
         };
         Self {
             maintainers: [maintainer(&mut rng), maintainer(&mut rng)],
@@ -173,7 +173,7 @@ impl World {
         if self.rng.random() {
             // It is started again and knows nothing.
             let memory = ByteSize::kib(64);
-            self.maintainers[which] = self.stand.maintainer(ByteSize::kib(2), memory);
+            self.maintainers[which] = self.stand.housekeeper(ByteSize::kib(2), memory);
         }
         if self
             .stand
@@ -302,6 +302,10 @@ impl World {
 
     async fn end(mut self) {
         self.refresh().await;
+        let changes = read_at(&self.stand.lake, &table().changes_path(), None).await;
+        let mut places: Vec<_> = changes.into_iter().map(|(_, place)| place).collect();
+        places.sort_unstable();
+        assert_eq!(places, self.changes.places(), "{:?}", self.trail);
         for (version, seen) in &self.pinned {
             let found = read(&self.stand.lake, Some(*version)).await;
             assert_eq!(&found, seen, "version {version} changed: {:?}", self.trail);

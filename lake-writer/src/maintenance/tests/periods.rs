@@ -95,7 +95,7 @@ fn maintainer(stand: &Stand, clock: &Arc<Hands>, periods: &[PeriodLength]) -> Ma
         time_zone: "Europe/Stockholm".to_owned(),
         period_delay: std::time::Duration::from_secs(3600),
         bucket_bytes: ByteSize::kib(1),
-        ..MaintenanceSettings::default()
+        ..derived_only()
     };
     let (clock, entropy): (Arc<dyn Clock>, _) =
         (Arc::clone(clock) as _, Arc::new(Entropy::from_os()));
@@ -257,7 +257,7 @@ async fn what_was_made_and_not_registered_is_registered() {
     assert_eq!(office.rows("2026-06", 2).await, [row(1, 1), row(2, 2)]);
 }
 
-async fn forget_all(store: &dyn object_store::ObjectStore) {
+pub(super) async fn forget_all(store: &dyn object_store::ObjectStore) {
     use futures::TryStreamExt;
     use object_store::ObjectStoreExt;
     let all: Vec<_> = store.list(None).try_collect().await.unwrap();
