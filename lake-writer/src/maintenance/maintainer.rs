@@ -102,6 +102,7 @@ impl Maintainer {
     /// Brings all tables up to date, or `only` these.
     pub async fn round(&mut self, only: &[TableName]) -> Round {
         let mut round = Round::default();
+        self.register.forget();
         let tables = match only {
             [] => self.means.lake.tables().await,
             only => Ok(only.to_vec()),
@@ -170,6 +171,7 @@ impl Maintainer {
         table: &TableName,
         period: Period,
     ) -> Result<Vec<Snapshot>, MaintenanceError> {
+        self.register.forget();
         let (cared, register) = self.table(table);
         cared.periods.rebuild(period, register).await
     }

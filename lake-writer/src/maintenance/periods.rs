@@ -117,10 +117,14 @@ impl Periods {
     }
 
     async fn try_round(&mut self, register: &mut Register) -> Result<Vec<Snapshot>, FoldError> {
+        let known = register.of(&self.table).await?;
+        let is_none_closed = known.made.is_empty() && self.empty.is_empty();
+        if is_none_closed && self.means.settings.periods.is_empty() {
+            return Ok(Vec::new());
+        }
         let Some(mut work) = self.open().await? else {
             return Ok(Vec::new());
         };
-        let known = register.of(&self.table).await?;
         let newest = work.changes.version;
         let mut due = self.over(&known)?;
         // What has passed its retention cannot be folded again: snapshots of it stay as they are.

@@ -36,9 +36,12 @@ pub(crate) struct Known {
     pub(crate) looked_at: Option<u64>,
 }
 
+/// The table, which is looked at once for all entities of a round.
 #[derive(Debug)]
 pub(crate) struct Register {
     table: KeptTable,
+    /// What the newest look found; `None` if there is to be another.
+    seen: Option<Option<TableState>>,
 }
 
 impl Register {
@@ -46,12 +49,21 @@ impl Register {
         let log = DeltaLog::new(lake.table_store(PERIODS_PATH));
         Self {
             table: KeptTable::new(PERIODS_PATH.to_owned(), log),
+            seen: None,
         }
+    }
+
+    /// Who asks next, looks again.
+    pub(crate) fn forget(&mut self) {
+        self.seen = None;
     }
 
     /// What there is of one entity.
     pub(crate) async fn of(&mut self, table: &TableName) -> Result<Known, FoldError> {
-        let Some(state) = self.table.newest().await? else {
+        if self.seen.is_none() {
+            self.seen = Some(self.table.newest().await?);
+        }
+        let Some(Some(state)) = &self.seen else {
             return Ok(Known::default());
         };
         let mut known = Known::default();
@@ -132,6 +144,7 @@ impl Register {
         means: &Means,
     ) -> Result<(), FoldError> {
         let (clock, entropy) = (means.clock.as_ref(), &means.entropy);
+        self.forget();
         commit(&self.table.log, state, draft, clock, entropy).await?;
         self.table.is_now(state.clone());
         Ok(())
