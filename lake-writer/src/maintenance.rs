@@ -36,6 +36,8 @@ mod vacuum;
 
 pub use compaction::{Compaction, CompactionReport, CompactionSettings};
 pub use current::Refreshed;
+#[cfg(test)]
+pub(crate) use current::{Current, Means, Mode};
 pub use error::MaintenanceError;
 pub use housekeeping::Housekept;
 pub use log_cleanup::{LogCleanup, LogCleanupReport, LogCleanupSettings};

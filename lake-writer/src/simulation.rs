@@ -1,6 +1,6 @@
 //! Seeded simulation: two writers, a cluster that moves partitions at will and now and then does not
-//! know its own topic or offsets, a store that lies or takes its time, and compactions and vacuums
-//! beside them that die at any moment.
+//! know its own topic or offsets, a store that lies or takes its time, and compactions, vacuums
+//! and refreshes of the current table beside them that die at any moment.
 //!
 //! Everything runs on one thread with paused time, so a seed gives the same run again. What the log
 //! holds, less what its sources repeated, must be in the lake exactly once. (The lake is read with
@@ -222,6 +222,8 @@ impl World {
         let landed = oracle::landed(&self.lake).await;
         let expected = self.cluster.lock().unwrap().expected();
         oracle::compare(self.seed, &expected, &landed);
+        let current = oracle::current(&self.lake).await;
+        assert_eq!(current, oracle::fold(&landed), "seed {}", self.seed);
         (landed, oracle::objects(&self.lake).await, kept)
     }
 }
@@ -253,7 +255,7 @@ fn every_record_lands_exactly_once_whatever_happens() {
     }
     println!("{seeds} seeds, {rows} records landed exactly once, {kept:?}");
     assert!(rows > 0);
-    let counts = [kept.commits, kept.yields, kept.vacuumed];
+    let counts = [kept.commits, kept.yields, kept.vacuumed, kept.refreshes];
     let all = counts.into_iter().all(|count| count.into_inner() > 0);
     assert!(all || seeds < SEEDS, "nobody kept house");
 }

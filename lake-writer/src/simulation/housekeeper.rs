@@ -1,4 +1,5 @@
-//! Who compacts and vacuums while the writers write, and dies now and then.
+//! Who compacts, vacuums and refreshes the current table while the writers write, and dies now and
+//! then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,11 +14,15 @@ use tokio::time::Instant;
 
 use super::SimulatedClock;
 use crate::clock::Clock;
-use crate::maintenance::{Compaction, CompactionSettings, Vacuum, VacuumSettings};
+use crate::maintenance::{
+    Compaction, CompactionSettings, Current, MaintenanceSettings, Means, Mode, Vacuum,
+    VacuumSettings,
+};
 use crate::{Entropy, MaintenanceError};
 
 const TABLE: &str = "sim.row";
 const PATH: &str = "sim/row/changes";
+const CURRENT_PATH: &str = "sim/row/current";
 
 /// Longer than files are kept that left the table: to a vacuum they all did so long ago. Nobody
 /// reads older versions here.
@@ -50,6 +55,7 @@ pub(super) struct Done {
     pub(super) commits: AtomicUsize,
     pub(super) yields: AtomicUsize,
     pub(super) vacuumed: AtomicUsize,
+    pub(super) refreshes: AtomicUsize,
 }
 
 impl Done {
@@ -60,6 +66,7 @@ impl Done {
         add(&self.commits, &other.commits);
         add(&self.yields, &other.yields);
         add(&self.vacuumed, &other.vacuumed);
+        add(&self.refreshes, &other.refreshes);
     }
 }
 
@@ -83,12 +90,13 @@ impl Housekeeper {
         }
     }
 
-    /// Begins a compaction, perhaps beside another, begins a vacuum, or dies.
+    /// Begins something, perhaps beside another that does the same, or dies.
     pub(super) fn act(&mut self, rng: &mut StdRng) {
-        match rng.random_range(0..4) {
+        match rng.random_range(0..6) {
             0 => self.die(),
             1 => self.tasks.push(tokio::spawn(self.vacuum())),
-            _ => self.tasks.push(tokio::spawn(self.compaction())),
+            2 | 3 => self.tasks.push(tokio::spawn(self.compaction())),
+            _ => self.tasks.push(tokio::spawn(self.refresh())),
         }
     }
 
@@ -98,9 +106,10 @@ impl Housekeeper {
         }
     }
 
-    /// Compacts and vacuums what is left, in peace; what came of it all.
+    /// Compacts, vacuums and refreshes what is left, in peace; what came of it all.
     pub(super) async fn end(&mut self) -> Arc<Done> {
         self.compaction().await.unwrap();
+        self.refresh().await.unwrap();
         self.vacuum().await.unwrap();
         Arc::clone(&self.done)
     }
@@ -127,12 +136,39 @@ impl Housekeeper {
     fn vacuum(&self) -> impl Future<Output = Result<(), MaintenanceError>> + Send + use<> {
         let clock = LaterClock(SimulatedClock(self.begun));
         let (entropy, done) = (Arc::clone(&self.entropy), Arc::clone(&self.done));
-        let settings = VacuumSettings::default();
-        let vacuum = Vacuum::new(&self.lake, PATH, settings, Arc::new(clock), entropy);
+        let (settings, clock) = (VacuumSettings::default(), Arc::new(clock) as Arc<dyn Clock>);
+        let vacuums = [PATH, CURRENT_PATH].map(|path| {
+            let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
+            Vacuum::new(&self.lake, path, settings.clone(), clock, entropy)
+        });
         async move {
-            let report = vacuum.run().await?;
-            let files = usize::try_from(report.files).unwrap();
-            done.vacuumed.fetch_add(files, Ordering::Relaxed);
+            for vacuum in vacuums {
+                let report = vacuum.run().await?;
+                let files = usize::try_from(report.files).unwrap();
+                done.vacuumed.fetch_add(files, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+    }
+
+    /// There are too few of them in a run for a checkpoint, whose threads would not keep to the
+    /// simulated time.
+    fn refresh(&self) -> impl Future<Output = Result<(), MaintenanceError>> + Send + use<> {
+        let means = Means {
+            lake: self.lake.clone(),
+            clock: Arc::new(SimulatedClock(self.begun)),
+            entropy: Arc::clone(&self.entropy),
+            settings: MaintenanceSettings {
+                bucket_bytes: bytesize::ByteSize::b(600),
+                ..MaintenanceSettings::default()
+            },
+        };
+        let mut current = Current::new(TABLE.parse().unwrap(), means);
+        let done = Arc::clone(&self.done);
+        async move {
+            let refreshed = current.refresh(Mode::Refresh).await?;
+            let refreshes = usize::from(refreshed.is_some());
+            done.refreshes.fetch_add(refreshes, Ordering::Relaxed);
             Ok(())
         }
     }
