@@ -159,7 +159,7 @@ impl DeltaLog {
         mut wanted: impl FnMut(&Add) -> bool,
     ) -> Result<Vec<Add>, DeltaLogError> {
         let mut files = BTreeMap::new();
-        let mut apply = |action: Action| {
+        let apply = |action: Action| {
             if let Some(remove) = action.remove {
                 files.remove(&remove.path);
             }
@@ -168,16 +168,34 @@ impl DeltaLog {
                 files.insert(add.path.clone(), add);
             }
         };
-        let mut next = 0;
-        if let Some(version) = self.newest_checkpoint().await? {
-            self.checkpoint(version, &["add"], &mut apply).await?;
-            next = version + 1;
-        }
-        while let Some(actions) = self.entry(next).await? {
-            actions.into_iter().for_each(&mut apply);
-            next += 1;
-        }
+        let checkpoint = self.newest_checkpoint().await?;
+        self.replay_files(checkpoint, u64::MAX, apply).await?;
         Ok(files.into_values().collect())
+    }
+
+    /// Tells `each` of the actions that add and remove data files, from this checkpoint or version 0
+    /// on, up to version `to` or the end of the log; the version that it came to.
+    async fn replay_files(
+        &self,
+        checkpoint: Option<u64>,
+        to: u64,
+        mut each: impl FnMut(Action),
+    ) -> Result<Option<u64>, DeltaLogError> {
+        if let Some(version) = checkpoint {
+            self.checkpoint(version, &["add"], &mut each).await?;
+        }
+        let mut version = checkpoint;
+        loop {
+            let next = version.map_or(0, |version| version + 1);
+            if next > to {
+                return Ok(version);
+            }
+            let Some(actions) = self.entry(next).await? else {
+                return Ok(version);
+            };
+            actions.into_iter().for_each(&mut each);
+            version = Some(next);
+        }
     }
 
     /// Tells `each` of the actions of these kinds in a checkpoint.
