@@ -18,7 +18,7 @@ pub(crate) const CONTRACT: &str = r#"{"type":"record","name":"Purchase","lakehea
 
 const PARTITIONS: i32 = 4;
 
-/// Odd, so that the records of a key are in one partition.
+/// Odd, so that the records of a key are in one partition where keys are a multiple of them.
 const STRIDE: i64 = 7919;
 
 const FIRST_MS: i64 = 1_700_000_000_000;
@@ -163,9 +163,10 @@ impl RecordLog for Generated {
 
     async fn offsets_kept(
         &mut self,
-        partition: &TopicPartition,
-    ) -> Result<(i64, i64), WriterError> {
-        Ok((0, self.end(partition.partition)))
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Result<(i64, i64), WriterError>>, WriterError> {
+        let kept = partitions.iter().map(|of| Ok((0, self.end(of.partition))));
+        Ok(kept.collect())
     }
 
     async fn topics(&mut self) -> Result<Vec<String>, WriterError> {
@@ -186,6 +187,10 @@ impl RecordLog for Generated {
 
     async fn partition_count(&mut self, _: &str) -> Result<i32, WriterError> {
         Ok(PARTITIONS)
+    }
+
+    async fn cluster_id(&mut self) -> Result<Option<String>, WriterError> {
+        Ok(None)
     }
 
     fn report_progress(&mut self, _: &[(TopicPartition, i64)]) {}
