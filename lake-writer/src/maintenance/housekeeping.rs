@@ -4,6 +4,8 @@
 //! no retained version needs are deleted, and so is the log behind those versions. Whatever one of
 //! them ends by, the next is tried.
 
+use std::sync::Arc;
+
 use lake_store::{DEAD_LETTERS_PATH, GAPS_PATH, PERIODS_PATH, STARTS_PATH};
 use schemas::TableName;
 use tokio::time::Instant;
@@ -14,6 +16,8 @@ use super::error::MaintenanceError;
 use super::log_cleanup::{LogCleanup, LogCleanupReport};
 use super::retention::{Retention, RetentionReport};
 use super::vacuum::{Vacuum, VacuumReport};
+use crate::clock::Clock;
+use crate::entropy::Entropy;
 
 /// The lake's own tables.
 pub(crate) const OWN_TABLES: [&str; 4] = [DEAD_LETTERS_PATH, GAPS_PATH, STARTS_PATH, PERIODS_PATH];
@@ -101,7 +105,7 @@ impl Housekeeping {
         if !settings.enabled {
             return Ok(VacuumReport::default());
         }
-        let (clock, entropy) = (means.clock.clone(), means.entropy.clone());
+        let (clock, entropy) = parts(means);
         let vacuum = Vacuum::new(&means.lake, &self.path, settings, clock, entropy);
         vacuum.run().await
     }
@@ -111,7 +115,7 @@ impl Housekeeping {
         if !settings.enabled {
             return Ok(LogCleanupReport::default());
         }
-        let (clock, entropy) = (means.clock.clone(), means.entropy.clone());
+        let (clock, entropy) = parts(means);
         let cleanup = LogCleanup::new(&means.lake, &self.path, settings, clock, entropy);
         cleanup.run().await
     }
@@ -122,7 +126,7 @@ async fn compacted(means: &Means, table: &TableName) -> Result<CompactionReport,
     if !settings.enabled {
         return Ok(CompactionReport::default());
     }
-    let (clock, entropy) = (means.clock.clone(), means.entropy.clone());
+    let (clock, entropy) = parts(means);
     let compaction = Compaction::new(&means.lake, table, settings, clock, entropy);
     compaction.run().await
 }
@@ -131,7 +135,7 @@ async fn retired(means: &Means, table: &TableName) -> Result<RetentionReport, Ma
     let Some(days) = means.settings.retention_days.get(table) else {
         return Ok(RetentionReport::default());
     };
-    let (clock, entropy) = (means.clock.clone(), means.entropy.clone());
+    let (clock, entropy) = parts(means);
     let retention = Retention::new(&means.lake, table, *days, clock, entropy);
     retention.run().await
 }
@@ -141,4 +145,8 @@ fn take<T>(done: Result<T, MaintenanceError>, into: &mut T, failed: &mut Vec<Mai
         Ok(done) => *into = done,
         Err(error) => failed.push(error),
     }
+}
+
+fn parts(means: &Means) -> (Arc<dyn Clock>, Arc<Entropy>) {
+    (Arc::clone(&means.clock), Arc::clone(&means.entropy))
 }

@@ -68,7 +68,7 @@ impl TableWriter {
     /// Gives the table its new contract. False if another program changed its layout first.
     pub(super) async fn grow(&mut self, changes: &Changes) -> Result<bool, WriterError> {
         let schema = ChangeSchema::new(&changes.contract);
-        let mut rewritten = HashMap::new();
+        let mut rewritten: HashMap<String, Vec<Add>> = HashMap::new();
         loop {
             let Some(state) = &self.changes_state else {
                 return Ok(false);
