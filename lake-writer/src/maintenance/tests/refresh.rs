@@ -31,7 +31,7 @@ async fn begun(stand: &Stand) -> (Changes, Maintainer) {
     changes
         .append(some_changes(&mut StdRng::seed_from_u64(1), 0, 600))
         .await;
-    let mut maintainer = stand.maintainer(ByteSize::b(500), ROOMY);
+    let mut maintainer = stand.maintainer(ByteSize::b(100), ROOMY);
     let done = refresh(&mut maintainer).await.unwrap();
     assert!(done.from_all && done.buckets >= 4, "{done:?}");
     (changes, maintainer)
