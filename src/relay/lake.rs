@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use change_events::LakeProgress;
-use lake_writer::{Entropy, Feed, Observer, SystemClock};
+use lake_writer::{Entropy, Feed, Observer, Start, SystemClock};
 use schemas::{Shape, TopicPartition};
 
 use crate::config::ResolvedRelay;
@@ -34,14 +34,18 @@ impl CommittedOffsets {
         for entity in &resolved.relay.entities {
             let routes = resolved.routes.as_mut();
             let routed = routes.and_then(|routes| routes.route(&entity.topic));
-            let table = match routed {
-                Some(route) => route.map_err(Failure::usage)?.table,
-                None => entity.table.clone(),
+            let (table, start) = match routed {
+                Some(route) => {
+                    let route = route.map_err(Failure::usage)?;
+                    (route.table, route.start)
+                }
+                None => (entity.table.clone(), Start::Earliest),
             };
             feeds.push(Feed {
                 topic: entity.topic.as_str().into(),
                 table,
                 shape: Shape::Debezium,
+                start,
             });
         }
         Ok(Self { observer, feeds })

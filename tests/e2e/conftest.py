@@ -121,6 +121,14 @@ def opened(request: pytest.FixtureRequest, road: Road) -> Iterator[Road]:
     road.close()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Several workers share the tests; those that look at the finished demo go to one, which runs it once."""
+    for item in items:
+        if "finished_demo" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("demo"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """On failure: where the logs are, and how each ends."""

@@ -102,12 +102,14 @@ def place(name: str) -> pathlib.Path:
 
 def free_port() -> int:
     """A port that stays free while nobody listens on it: none that the system gives to clients (a client that tries to reconnect may
-    be given the very port it tries), and none that was chosen before."""
+    be given the very port it tries), none that was chosen before, and none of another worker of the tests."""
+    workers, worker = (int(os.environ.get(name, default).removeprefix("gw")) for name, default in
+                       (("PYTEST_XDIST_WORKER_COUNT", "1"), ("PYTEST_XDIST_WORKER", "gw0")))
     first_of_clients = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
         port = random.randrange(10_000, max(first_of_clients, 20_000))
         with socket.socket() as probe, contextlib.suppress(OSError):
-            if port not in CHOSEN:
+            if port not in CHOSEN and port % workers == worker:
                 probe.bind(("127.0.0.1", port))
                 CHOSEN.add(port)
                 return port

@@ -1,11 +1,12 @@
 //! Asking a store that may be down, for as long as it is.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tracing::warn;
 
-use super::{DeltaLog, DeltaLogError, TableState};
-use crate::action::{self, Metadata};
+use super::{DeltaLog, DeltaLogError, Put, TableState};
+use crate::action::{self, Metadata, Protocol};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::error::WriterError;
@@ -62,12 +63,20 @@ pub(crate) async fn create(
     metadata: Metadata,
     (clock, entropy): (&dyn Clock, &Entropy),
 ) -> Result<TableState, WriterError> {
-    let entry = action::creation(metadata, clock.now_us());
+    let entry = action::creation(metadata.clone(), clock.now_us());
     let entry = entry.map_err(|error| WriterError::Internal(error.to_string()))?;
     let mut patience = Patience::with_store(entropy);
     loop {
-        // Whose entry it is does not matter: the layout is compared by the caller.
         let put = log.put(0, entry.clone()).await;
+        if let Put::Done = put {
+            return Ok(TableState {
+                version: 0,
+                protocol: Protocol::PLAIN,
+                metadata,
+                txns: HashMap::new(),
+            });
+        }
+        // Whose entry it is does not matter: the layout is compared by the caller.
         if let Some(state) = patiently(table, entropy, || log.load()).await? {
             return Ok(state);
         }
