@@ -4,6 +4,7 @@ two at once, beside a writer, on S3."""
 from __future__ import annotations
 
 import json
+import pathlib
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -267,6 +268,9 @@ def test_on_s3(s3_road: Road) -> None:
 
 def test_usage(road: Road) -> None:
     road.configure()
+    absent = road.run("maintain", "--config", "lakehead.toml", "--once")
+    assert absent.returncode == 3 and "there is no lake" in absent.stderr, absent.stderr
+    (pathlib.Path(road.lake.url)).mkdir()
     assert maintain(road) == "", "a lake without tables needs nothing"
     with open(road.folder / "lakehead.toml", "a") as file:
         file.write('[maintenance]\ninterval = "0s"\nmemory_bytes_max = "1KiB"\n')
