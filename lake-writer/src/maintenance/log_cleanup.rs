@@ -6,7 +6,7 @@
 //! application and the list of data files. Progress lives in `txn`s, so losing one would land
 //! records twice.
 //!
-//! Entries go one by one, the oldest first. Thus while a version's entry is there its successors
+//! Checkpoints go first, then entries one by one, the oldest first. Thus while a version's entry is there its successors
 //! are too, which is what a writer relies on that was asleep (`DeltaLog::refresh`).
 
 use std::collections::BTreeMap;
@@ -163,6 +163,11 @@ impl LogCleanup {
             self.inventory(Some(oldest), oldest).await?,
             self.inventory(before, oldest).await?,
         );
+        if replayed.is_none() && said.is_some() {
+            // A clean-up was killed: what is left behind its checkpoint has no beginning any more,
+            // so that nobody can read it.
+            return Ok(());
+        }
         match difference(&said, &replayed, oldest) {
             None => Ok(()),
             Some(what) => Err(self.table.error(format!(
