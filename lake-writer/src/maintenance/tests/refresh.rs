@@ -385,13 +385,13 @@ async fn a_table_of_another_format_is_refused_by_name_until_it_is_rebuilt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_that_were_replaced_by_others_are_refused() {
     let stand = Stand::new();
-    let (_, mut maintainer) = begun(&stand).await;
+    begun(&stand).await;
     let version = "lakehead/maintain/shop/stock/current/changes_version";
     meddle(&stand, |draft, _| {
         draft.further.push((version.to_owned(), 99))
     })
     .await;
-    let round = maintainer.round(&[]).await;
+    let round = stand.maintainer(ROOMY, ROOMY).round(&[]).await;
     assert!(
         round.failed[0].to_string().contains("lakehead rebuild"),
         "{round:?}"
