@@ -23,6 +23,9 @@ const STRIDE: i64 = 7919;
 
 const FIRST_MS: i64 = 1_700_000_000_000;
 
+/// Records handed out at a time, of one partition.
+const POLL_RECORDS: usize = 500;
+
 /// The topic with its first `changes` records.
 pub(crate) struct Generated {
     changes: i64,
@@ -87,7 +90,7 @@ impl RecordLog for Generated {
         each: &mut (dyn for<'r> FnMut(Record<'r>) -> ControlFlow<()> + Send),
     ) -> Result<Option<Notice>, WriterError> {
         tokio::task::yield_now().await;
-        let mut left = records_max / PARTITIONS as usize;
+        let mut left = (records_max / PARTITIONS as usize).min(POLL_RECORDS);
         for partition in 0..PARTITIONS {
             let Some((mut next, false)) = self.positions.get(&partition).copied() else {
                 continue;
