@@ -82,54 +82,80 @@ impl Config {
 
     /// Checks all that can be checked without the outside world and fetches the secrets.
     pub(crate) fn resolve(&self, file: &Path) -> Result<Resolved, Failure> {
-        let directory = directory_of(file);
-        let mut problems = Vec::new();
-        let lake = self.lake.resolve(&directory, &mut problems);
-        let mut kafka = self.kafka.resolve(&directory, &mut problems);
-        kafka.buffer_bytes_max = self.writer.buffer_bytes_max;
-        let registry = self.registry.as_ref();
-        let registry = registry.and_then(|found| found.resolve(&directory, &mut problems));
-        self.writer.validate(&mut problems);
-        self.maintenance.validate(&mut problems);
-        if self.registry.is_none() && self.topics.iter().any(needs_registry) {
-            problems.push("registry.url is missing: topics of format avro need it".to_owned());
-        }
-        match Routes::new(&self.topics, &directory) {
-            Ok(routes) if problems.is_empty() => Ok(Resolved {
-                lake,
-                kafka,
-                registry,
-                writer: self.writer.clone(),
-                maintenance: self.maintenance.clone(),
-                http: self.http.clone(),
-                routes,
-            }),
-            routes => {
-                problems.extend(routes.err().unwrap_or_default());
-                Err(refusal(file, &problems))
-            }
-        }
+        settled(file, |directory, problems| {
+            self.resolve_writer(directory, problems)
+        })
     }
 
     /// Checks what a relay needs; of `[[topic]]` only which table a topic has, if it is there.
     pub(crate) fn resolve_relay(&self, file: &Path) -> Result<ResolvedRelay, Failure> {
-        let directory = directory_of(file);
-        let mut problems = Vec::new();
-        let lake = self.lake.resolve(&directory, &mut problems);
-        let kafka = self.kafka.resolve(&directory, &mut problems);
+        settled(file, |directory, problems| {
+            self.resolve_outbox(directory, problems)
+        })
+    }
+
+    /// Checks what the file has for each program, and says for which it has something.
+    pub(crate) fn check(&self, file: &Path) -> Result<Vec<String>, Failure> {
+        settled(file, |directory, problems| {
+            let mut found = Vec::new();
+            if self.relay.is_some() {
+                let relay = self.resolve_outbox(directory, problems);
+                found.extend(
+                    relay.map(|all| format!("a relay of {} entities", all.relay.entities.len())),
+                );
+            }
+            if !self.topics.is_empty() || self.relay.is_none() {
+                let writer = self.resolve_writer(directory, problems);
+                found.extend(writer.map(|all| said_of(&all.routes)));
+            }
+            Some(found)
+        })
+    }
+
+    fn resolve_writer(&self, directory: &Path, problems: &mut Vec<String>) -> Option<Resolved> {
+        let lake = self.lake.resolve(directory, problems);
+        let mut kafka = self.kafka.resolve(directory, problems);
+        kafka.buffer_bytes_max = self.writer.buffer_bytes_max;
         let registry = self.registry.as_ref();
-        let registry = registry.and_then(|found| found.resolve(&directory, &mut problems));
+        let registry = registry.and_then(|found| found.resolve(directory, problems));
+        self.writer.validate(problems);
+        self.maintenance.validate(problems);
+        if self.registry.is_none() && self.topics.iter().any(needs_registry) {
+            problems.push("registry.url is missing: topics of format avro need it".to_owned());
+        }
+        let routes = Routes::new(&self.topics, directory);
+        let routes = routes.map_err(|why| problems.extend(why)).ok()?;
+        Some(Resolved {
+            lake,
+            kafka,
+            registry,
+            writer: self.writer.clone(),
+            maintenance: self.maintenance.clone(),
+            http: self.http.clone(),
+            routes,
+        })
+    }
+
+    fn resolve_outbox(
+        &self,
+        directory: &Path,
+        problems: &mut Vec<String>,
+    ) -> Option<ResolvedRelay> {
+        let lake = self.lake.resolve(directory, problems);
+        let kafka = self.kafka.resolve(directory, problems);
+        let registry = self.registry.as_ref();
+        let registry = registry.and_then(|found| found.resolve(directory, problems));
         if self.registry.is_none() {
             problems.push("registry.url is missing: a relay registers its schemas".to_owned());
         }
         let relay = match &self.relay {
-            Some(relay) => relay.resolve(&kafka, &directory, &mut problems),
+            Some(relay) => relay.resolve(&kafka, directory, problems),
             None => {
                 problems.push("[relay] is missing; docs/outbox.md shows one".to_owned());
                 None
             }
         };
-        let routes = match Routes::new(&self.topics, &directory) {
+        let routes = match Routes::new(&self.topics, directory) {
             Ok(routes) => Some(routes),
             Err(_) if self.topics.is_empty() => None,
             Err(why) => {
@@ -137,17 +163,14 @@ impl Config {
                 None
             }
         };
-        match (relay, registry) {
-            (Some(relay), Some(registry)) if problems.is_empty() => Ok(ResolvedRelay {
-                relay,
-                registry,
-                lake,
-                kafka,
-                pipeline: self.writer.pipeline.clone(),
-                routes,
-            }),
-            _ => Err(refusal(file, &problems)),
-        }
+        Some(ResolvedRelay {
+            relay: relay?,
+            registry: registry?,
+            lake,
+            kafka,
+            pipeline: self.writer.pipeline.clone(),
+            routes,
+        })
     }
 
     /// What `lakehead dev` takes of a file: `[writer]` and `[[topic]]`. The rest is its own, and
@@ -182,24 +205,48 @@ impl Config {
         &self,
         file: &Path,
     ) -> Result<(LakePlace, MaintenanceSettings), Failure> {
-        let mut problems = Vec::new();
-        let place = self.lake.resolve(&directory_of(file), &mut problems);
-        self.maintenance.validate(&mut problems);
-        if problems.is_empty() {
-            return Ok((place, self.maintenance.clone()));
-        }
-        Err(refusal(file, &problems))
+        settled(file, |directory, problems| {
+            let place = self.lake.resolve(directory, problems);
+            self.maintenance.validate(problems);
+            Some((place, self.maintenance.clone()))
+        })
     }
 
     /// The place of the lake alone, for readers.
     pub(crate) fn place(&self, file: &Path) -> Result<LakePlace, Failure> {
-        let mut problems = Vec::new();
-        let place = self.lake.resolve(&directory_of(file), &mut problems);
-        if problems.is_empty() {
-            return Ok(place);
-        }
-        Err(refusal(file, &problems))
+        settled(file, |directory, problems| {
+            Some(self.lake.resolve(directory, problems))
+        })
     }
+}
+
+/// What was made of a file, unless something is wrong with it: then all that is, each thing once.
+fn settled<T>(
+    file: &Path,
+    resolve: impl FnOnce(&Path, &mut Vec<String>) -> Option<T>,
+) -> Result<T, Failure> {
+    let mut found = Vec::new();
+    let resolved = resolve(&directory_of(file), &mut found);
+    match resolved {
+        Some(resolved) if found.is_empty() => Ok(resolved),
+        _ => {
+            let mut problems: Vec<String> = Vec::with_capacity(found.len());
+            for problem in found {
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }
+            Err(refusal(file, &problems))
+        }
+    }
+}
+
+fn said_of(routes: &Routes) -> String {
+    let discovers = match routes.discovers() {
+        true => ", and more by pattern",
+        false => "",
+    };
+    format!("{} topics by name{discovers}", routes.names().count())
 }
 
 fn needs_registry(topic: &TopicSettings) -> bool {

@@ -13,6 +13,13 @@ pub(crate) struct Failure {
     error: anyhow::Error,
 }
 
+/// For those who go on.
+impl From<Failure> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(failure: Failure) -> Self {
+        failure.error.into()
+    }
+}
+
 impl Failure {
     /// The work could not be done.
     pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {

@@ -42,16 +42,11 @@ struct FileArgs {
 pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     match &args.question {
         Question::Check(FileArgs { config: file }) => {
-            let resolved = Config::read(file)?.resolve(file)?;
-            let topics = resolved.routes.names().count();
-            let discovers = match resolved.routes.discovers() {
-                true => ", and more by pattern",
-                false => "",
-            };
+            let found = Config::read(file)?.check(file)?.join("; ");
             let (place, from) = (file.display(), directory_of(file));
             let from = std::path::absolute(&from).unwrap_or(from);
             say(&format!(
-                "{place} is well: {topics} topics by name{discovers}; relative paths start at {}\n",
+                "{place} is well: {found}; relative paths start at {}\n",
                 from.display()
             ))
         }

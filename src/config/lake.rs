@@ -38,6 +38,15 @@ pub(crate) struct LakePlace {
     options: Vec<(String, String)>,
 }
 
+/// Options hold secrets.
+impl std::fmt::Debug for LakePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LakePlace")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Default for Lake {
     fn default() -> Self {
         Self {

@@ -2,34 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use change_events::LakeProgress;
-use lake_writer::{Entropy, Feed, Observer, Start, SystemClock};
+use lake_writer::{Entropy, Feed, KafkaSettings, Observer, Start, SystemClock};
 use schemas::{Shape, TopicPartition};
 
-use crate::config::ResolvedRelay;
+use crate::config::{LakePlace, ResolvedRelay};
 use crate::failure::Failure;
 
 /// The tables of the relay's entities.
 #[derive(Debug)]
 pub(super) struct CommittedOffsets {
-    observer: Observer,
+    place: LakePlace,
+    pipeline: String,
+    kafka: KafkaSettings,
+    /// Opened with the first question: a relay may be there before the lake is.
+    observer: OnceLock<Observer>,
     feeds: Vec<Feed>,
 }
 
 impl CommittedOffsets {
-    /// Opens the lake. A topic whose `[[topic]]` is not in the configuration has the table of its
+    /// Finds the tables. A topic whose `[[topic]]` is not in the configuration has the table of its
     /// entity.
     pub(super) fn new(resolved: &mut ResolvedRelay) -> Result<Self, Failure> {
-        let observer = Observer::new(
-            resolved.lake.open(false)?,
-            &resolved.pipeline,
-            &resolved.kafka,
-            Arc::new(SystemClock),
-            Arc::new(Entropy::from_os()),
-        )?;
         let mut feeds = Vec::with_capacity(resolved.relay.entities.len());
         for entity in &resolved.relay.entities {
             let routes = resolved.routes.as_mut();
@@ -48,7 +45,27 @@ impl CommittedOffsets {
                 start,
             });
         }
-        Ok(Self { observer, feeds })
+        Ok(Self {
+            place: resolved.lake.clone(),
+            pipeline: resolved.pipeline.clone(),
+            kafka: resolved.kafka.clone(),
+            observer: OnceLock::new(),
+            feeds,
+        })
+    }
+
+    fn observer(&self) -> Result<&Observer, Failure> {
+        if let Some(observer) = self.observer.get() {
+            return Ok(observer);
+        }
+        let opened = Observer::new(
+            self.place.open(false)?,
+            &self.pipeline,
+            &self.kafka,
+            Arc::new(SystemClock),
+            Arc::new(Entropy::from_os()),
+        )?;
+        Ok(self.observer.get_or_init(|| opened))
     }
 }
 
@@ -58,10 +75,11 @@ impl LakeProgress for CommittedOffsets {
         &self,
         topics: &[String],
     ) -> Result<BTreeMap<TopicPartition, i64>, Box<dyn Error + Send + Sync>> {
+        let observer = self.observer()?;
         let mut committed = BTreeMap::new();
         let feeds = self.feeds.iter();
         for feed in feeds.filter(|feed| topics.iter().any(|topic| **topic == *feed.topic)) {
-            for stand in self.observer.look_in_lake(feed).await?.partitions {
+            for stand in observer.look_in_lake(feed).await?.partitions {
                 if let Some(next_offset) = stand.next_offset {
                     let place = TopicPartition::new(Arc::clone(&feed.topic), stand.partition);
                     committed.insert(place, next_offset);
