@@ -3,16 +3,21 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use lake_writer::{Format, KafkaSettings, Routes, TopicSettings, WriterSettings};
+use ::capture::CaptureSettings;
+use lake_writer::{
+    Format, KafkaSettings, MaintenanceSettings, Routes, TopicSettings, WriterSettings,
+};
 use schemas::HttpRegistry;
 use schemas::KeyFormat;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
+mod capture;
 mod command;
 mod kafka;
 mod lake;
+mod producer;
 mod registry;
 mod relay;
 mod secret;
@@ -30,10 +35,13 @@ pub(crate) struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<registry::Registry>,
     writer: WriterSettings,
+    maintenance: MaintenanceSettings,
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<Http>,
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<relay::Relay>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<capture::Capture>,
     #[serde(rename = "topic", skip_serializing_if = "Vec::is_empty")]
     topics: Vec<TopicSettings>,
 }
@@ -44,6 +52,7 @@ pub(crate) struct Resolved {
     pub(crate) kafka: KafkaSettings,
     pub(crate) registry: Option<HttpRegistry>,
     pub(crate) writer: WriterSettings,
+    pub(crate) maintenance: MaintenanceSettings,
     pub(crate) http: Option<Http>,
     pub(crate) routes: Routes,
 }
@@ -57,6 +66,13 @@ pub(crate) struct ResolvedRelay {
     pub(crate) kafka: KafkaSettings,
     pub(crate) pipeline: String,
     pub(crate) routes: Option<Routes>,
+}
+
+/// What a capture needs of the file, checked, with the secrets that it refers to.
+pub(crate) struct ResolvedCapture {
+    pub(crate) capture: CaptureSettings,
+    pub(crate) kafka: change_events::KafkaSettings,
+    pub(crate) registry: HttpRegistry,
 }
 
 /// `[http]`: where to ask how the writer does.
@@ -90,6 +106,13 @@ impl Config {
         })
     }
 
+    /// Checks what a capture needs: `[capture]`, `[kafka]` and `[registry]`.
+    pub(crate) fn resolve_capture(&self, file: &Path) -> Result<ResolvedCapture, Failure> {
+        settled(file, |directory, problems| {
+            self.resolve_tables(directory, problems)
+        })
+    }
+
     /// Checks what the file has for each program, and says for which it has something.
     pub(crate) fn check(&self, file: &Path) -> Result<Vec<String>, Failure> {
         settled(file, |directory, problems| {
@@ -100,7 +123,20 @@ impl Config {
                     relay.map(|all| format!("a relay of {} entities", all.relay.entities.len())),
                 );
             }
-            if !self.topics.is_empty() || self.relay.is_none() {
+            if self.capture.is_some() {
+                let capture = self.resolve_tables(directory, problems);
+                found.extend(
+                    capture.map(|all| format!("a capture of {} tables", all.capture.tables.len())),
+                );
+            }
+            let maintains = self.maintenance != MaintenanceSettings::default();
+            if maintains {
+                self.lake.resolve(directory, problems);
+                self.maintenance.validate(problems);
+                found.push("a lake that is cared for".to_owned());
+            }
+            let has_others = self.relay.is_some() || self.capture.is_some() || maintains;
+            if !self.topics.is_empty() || !has_others {
                 let writer = self.resolve_writer(directory, problems);
                 found.extend(writer.map(|all| said_of(&all.routes)));
             }
@@ -115,6 +151,7 @@ impl Config {
         let registry = self.registry.as_ref();
         let registry = registry.and_then(|found| found.resolve(directory, problems));
         self.writer.validate(problems);
+        self.maintenance.validate(problems);
         if self.registry.is_none() && self.topics.iter().any(needs_registry) {
             problems.push("registry.url is missing: topics of format avro need it".to_owned());
         }
@@ -125,6 +162,7 @@ impl Config {
             kafka,
             registry,
             writer: self.writer.clone(),
+            maintenance: self.maintenance.clone(),
             http: self.http.clone(),
             routes,
         })
@@ -167,6 +205,32 @@ impl Config {
         })
     }
 
+    fn resolve_tables(
+        &self,
+        directory: &Path,
+        problems: &mut Vec<String>,
+    ) -> Option<ResolvedCapture> {
+        let kafka = self.kafka.resolve(directory, problems);
+        let registry = self.registry.as_ref();
+        let registry = registry.and_then(|found| found.resolve(directory, problems));
+        if self.registry.is_none() {
+            problems.push("registry.url is missing: a capture registers its schemas".to_owned());
+        }
+        let capture = match &self.capture {
+            Some(capture) => capture.resolve(&kafka, directory, problems),
+            None => {
+                problems.push("[capture] is missing; docs/capture.md shows one".to_owned());
+                None
+            }
+        };
+        let (capture, kafka) = capture?;
+        Some(ResolvedCapture {
+            capture,
+            kafka,
+            registry: registry?,
+        })
+    }
+
     /// What `lakehead dev` takes of a file: `[writer]` and `[[topic]]`. The rest is its own, and
     /// must not be there.
     pub(crate) fn for_dev(
@@ -179,6 +243,8 @@ impl Config {
             ("[kafka]", self.kafka != absent.kafka),
             ("[registry]", self.registry.is_some()),
             ("[relay]", self.relay.is_some()),
+            ("[capture]", self.capture.is_some()),
+            ("[maintenance]", self.maintenance != absent.maintenance),
         ];
         let present = sections.iter().filter(|(_, is_present)| *is_present);
         let mut problems: Vec<String> = present
@@ -191,6 +257,18 @@ impl Config {
             return Ok((self.writer, self.topics));
         }
         Err(refusal(file, &problems))
+    }
+
+    /// The place of the lake and how it is taken care of.
+    pub(crate) fn maintenance(
+        &self,
+        file: &Path,
+    ) -> Result<(LakePlace, MaintenanceSettings), Failure> {
+        settled(file, |directory, problems| {
+            let place = self.lake.resolve(directory, problems);
+            self.maintenance.validate(problems);
+            Some((place, self.maintenance.clone()))
+        })
     }
 
     /// The place of the lake alone, for readers.

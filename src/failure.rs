@@ -6,7 +6,8 @@ use lake_store::LakeStoreError;
 
 /// An error with the exit code it ends the program with.
 ///
-/// 1 failed · 2 usage or configuration · 3 cannot connect · 5 partly done · 130 interrupted.
+/// 1 failed · 2 usage or configuration · 3 cannot connect · 4 an invariant is violated · 5 partly
+/// done · 130 interrupted.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: u8,
@@ -42,6 +43,14 @@ impl Failure {
         Self {
             code: 3,
             error: error.into(),
+        }
+    }
+
+    /// What was checked is not as it must be.
+    pub(crate) fn violated(error: impl std::fmt::Display) -> Self {
+        Self {
+            code: 4,
+            error: anyhow::anyhow!("{error}"),
         }
     }
 
@@ -120,6 +129,18 @@ impl From<lake_writer::WriterError> for Failure {
             WriterError::Settings(_) | WriterError::KeyUnknown { .. } => Self::usage(error),
             WriterError::Store(error) => error.into(),
             stopped @ WriterError::TablesStopped(_) => Self::partly(stopped),
+            other => Self::failed(other),
+        }
+    }
+}
+
+impl From<lake_writer::MaintenanceError> for Failure {
+    fn from(error: lake_writer::MaintenanceError) -> Self {
+        use lake_writer::MaintenanceError;
+        match error {
+            MaintenanceError::Store { .. } => Self::unreachable(error),
+            MaintenanceError::Lake(error) => error.into(),
+            MaintenanceError::NotDerived { .. } => Self::usage(error),
             other => Self::failed(other),
         }
     }

@@ -2,18 +2,21 @@
 //!
 //! What it does is in the crates below; see ARCHITECTURE.md for the map.
 
+mod capture;
 mod config;
 mod demo;
 mod dev;
 mod embedded;
 mod failure;
 mod http;
+mod maintain;
 mod relay;
 mod resume;
 mod sql;
 mod status;
 mod stop;
 mod telemetry;
+mod verify;
 mod write;
 
 use std::process::ExitCode;
@@ -46,11 +49,16 @@ enum Command {
     Write(write::WriteArgs),
     /// Publish a service's outbox: its own database into Kafka topics
     Relay(relay::RelayArgs),
+    Capture(capture::CaptureArgs),
     Sql(sql::SqlArgs),
     /// Show how every table stands: version, lag, last commit, dead letters, and what stops it
     Status(status::StatusArgs),
     /// Lead a stopped table over what Kafka no longer has
     Resume(resume::ResumeArgs),
+    /// Check the lake against its logs, or against the database of a service
+    Verify(verify::VerifyArgs),
+    Maintain(maintain::MaintainArgs),
+    Rebuild(maintain::RebuildArgs),
     Config(config::ConfigArgs),
 }
 
@@ -79,6 +87,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Dev(args) => dev::run(args).await,
         Command::Write(args) => write::run(args).await,
         Command::Relay(args) => relay::run(args).await,
+        Command::Capture(args) => capture::run(args).await,
         Command::Sql(args) => {
             let lake = match (&args.lake, &args.config) {
                 (Some(location), _) => config::LakePlace::at(location).open(false)?,
@@ -89,6 +98,9 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Status(args) => status::run(args).await,
         Command::Resume(args) => resume::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
+        Command::Maintain(args) => maintain::run(args).await,
+        Command::Rebuild(args) => maintain::rebuild(args).await,
         Command::Config(args) => config::run(&args),
     }
 }

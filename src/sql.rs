@@ -40,7 +40,9 @@ Tables (found in the lake, nothing is declared):
   system.tables               every table: version, files, changes, key, and why one cannot be read
   system.dead_letters         records that could not be read, and why
   system.gaps                 what Kafka no longer had and `lakehead resume` accepted as missing
+  system.periods              entities' rows at the ends of periods, and where they are
   system.starts               where the copy of each topic partition began
+  system.watermarks           up to when owners have published all they committed, with sums as evidence
 
 Only questions are answered: SELECT, WITH, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES, SHOW COLUMNS.
 Several statements are separated by semicolons; what would write, or is no SQL, is refused before

@@ -9,9 +9,9 @@ use crate::failure::Failure;
 
 /// What is told unless the environment says otherwise: what we do, and trouble elsewhere. The
 /// embedded broker tells of every dropped connection, and the Delta kernel of every table that is
-/// looked for.
+/// looked for. What ends a session with Postgres is told once, by the capture.
 const DEFAULT_FILTER: &str = "warn,lakehead=info,lake_writer=info,change_events=info,\
-     airline=info,rdkafka=error,tansu_broker=error,tansu_storage=error,tansu_service=error,\
+     capture=info,airline=info,pgwire_replication=off,rdkafka=error,tansu_broker=error,tansu_storage=error,tansu_service=error,\
      slatedb=error,buoyant_kernel=off,opentelemetry=off,opentelemetry_sdk=off";
 
 /// Environment variables with a filter, the first that is set counts.

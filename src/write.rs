@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use crate::config::{Config, Http};
 use crate::failure::Failure;
 use crate::http::{self, Watched};
-use crate::stop;
+use crate::{maintain, stop};
 
 /// Longest wait for Kafka's first answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -83,7 +83,14 @@ pub(crate) async fn run(args: WriteArgs) -> Result<(), Failure> {
         () = beat(Arc::clone(&work.progress)) => {}
         checked = check(&lake) => checked?,
     }
-    work.run(stop).await
+    if !resolved.maintenance.enabled {
+        return work.run(stop).await;
+    }
+    let maintenance = maintain::Beside::new(&work.lake, &resolved.maintenance);
+    match args.once {
+        false => maintenance.during(work.run(stop)).await,
+        true => maintenance.after(work.run(stop.clone()), stop).await,
+    }
 }
 
 /// Whether the lake can be written to.

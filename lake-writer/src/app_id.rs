@@ -18,6 +18,15 @@ pub(crate) const NO_ORDINAL: i64 = -1;
 /// How the name of a partition count ends.
 const PARTITION_COUNT: &str = "/partitions";
 
+/// What moves in a partition, by the partition's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The next offset.
+    Progress(i32),
+    /// How often offsets began anew.
+    Generation(i32),
+}
+
 /// The names of one pipeline.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AppIds<'a> {
@@ -58,6 +67,18 @@ impl<'a> AppIds<'a> {
     /// How often the partition's offsets began anew.
     pub(crate) fn generation(self, partition: &TopicPartition) -> String {
         format!("{}/{partition}/generation", self.pipeline)
+    }
+
+    /// What an application id says of a partition: its next offset ([`Self::progress`]) or its
+    /// [`Self::generation`]; nothing of all others.
+    pub(crate) fn place_of(app_id: &str) -> Option<Place> {
+        let mut parts = app_id.split('/').skip(2);
+        let partition = parts.next()?.parse().ok()?;
+        match (parts.next(), parts.next()) {
+            (None, _) => Some(Place::Progress(partition)),
+            (Some("generation"), None) => Some(Place::Generation(partition)),
+            _ => None,
+        }
     }
 
     /// How many partitions the topic had.
@@ -115,6 +136,16 @@ pub(crate) fn cluster_number(id: &str) -> i64 {
     (hash >> 1).cast_signed()
 }
 
+/// How often the table at this path was maintained: keeps those apart who do it.
+pub(crate) fn maintenance(path: &str) -> String {
+    format!("lakehead/maintain/{path}")
+}
+
+/// In a table that is derived from changes: the version of them that it covers.
+pub(crate) fn changes_version(path: &str) -> String {
+    format!("lakehead/maintain/{path}/changes_version")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +175,30 @@ mod tests {
             ids.progress(&odd),
         ] {
             assert!(!AppIds::is_sequence(&others), "{others}");
+        }
+    }
+
+    #[test]
+    fn places_are_told_from_all_other_applications() {
+        let ids = AppIds::new("p");
+        let partition = TopicPartition::new("a.b", 7);
+        let found = |app_id: String| AppIds::place_of(&app_id);
+        assert_eq!(found(ids.progress(&partition)), Some(Place::Progress(7)));
+        assert_eq!(
+            found(ids.generation(&partition)),
+            Some(Place::Generation(7))
+        );
+        for other in [
+            ids.sequence(&partition, "generation"),
+            ids.sequence(&partition, "/s/1"),
+            ids.last_record(&partition),
+            ids.partition_count("a.b"),
+            ids.gaps_passed(&"a.b"),
+            ids.gaps_passed(&"a.b/7"),
+            maintenance("a/b/current"),
+            changes_version("a/b/current"),
+        ] {
+            assert_eq!(found(other.clone()), None, "{other}");
         }
     }
 }

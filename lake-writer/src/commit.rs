@@ -13,15 +13,24 @@ use bytes::Bytes;
 use serde_json::json;
 use tracing::warn;
 
-use crate::action::{self, Action, CommitInfo, Metadata, Remove, Txn};
+use crate::action::{self, Action, Add, CommitInfo, Metadata, Remove, Txn};
 use crate::clock::Clock;
 use crate::delta_log::{DeltaLog, DeltaLogError, Put, TableState};
 use crate::entropy::Entropy;
 use crate::faults::{self, Planted};
 use crate::patience::Patience;
 
+mod replacement;
+
+pub(crate) use replacement::{Base, replace};
+
 /// First wait after an attempt that did not land.
 const WAIT_MIN: Duration = Duration::from_millis(50);
+
+/// Age of an uploaded file above which no commit refers to it for the first time. A vacuum takes
+/// files that nothing refers to for garbage only when they are well older than this, so it never
+/// takes one from a writer that was held up between its upload and its commit.
+pub(crate) const UPLOAD_AGE_MAX: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// One application's step: from where our rows start to where they end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,18 +51,23 @@ pub(crate) struct Draft {
     /// Moved together with the files; not checked: they follow from the steps.
     pub(crate) further: Vec<(String, i64)>,
     /// Data files.
-    pub(crate) files: Vec<action::Add>,
+    pub(crate) files: Vec<Add>,
     /// What else becomes of the table.
-    pub(crate) growth: Option<Growth>,
+    pub(crate) rework: Option<Rework>,
 }
 
-/// A new layout for the table.
+/// What becomes of the files and the metadata that a table has.
 #[derive(Clone, Debug)]
-pub(crate) struct Growth {
+pub(crate) struct Rework {
+    /// The operation in the table's history.
+    pub(crate) operation: &'static str,
+    /// The table's metadata from now on. If it is another than the draft's layout, nobody may have
+    /// changed that meanwhile, not even a property.
     pub(crate) metadata: Metadata,
-    /// Data files whose rows are in the draft's files from now on.
+    /// Data files that leave. Their rows are in the draft's files from now on, or deleted.
     pub(crate) removed: Vec<Remove>,
-    /// The version that it must follow, if data files are replaced: no file may come in between.
+    /// The version that it must follow, if no file may come in between. Without it, whoever removes
+    /// files commits by [`replace`].
     pub(crate) after: Option<u64>,
 }
 
@@ -64,7 +78,8 @@ pub(crate) enum Refusal {
     Fenced(Vec<String>),
     /// The table's layout is another one by now; the files must be encoded again.
     LayoutChanged,
-    /// Another version came first, and the draft must follow the one it was made for.
+    /// Another version came first, and the draft must follow the one it was made for; or its files
+    /// were uploaded so long ago that they may be gone.
     Overtaken,
     /// The entry cannot be written as JSON: a bug.
     NotEncodable(String),
@@ -83,23 +98,74 @@ pub(crate) async fn commit(
     clock: &dyn Clock,
     entropy: &Entropy,
 ) -> Result<u64, Refusal> {
-    let commit_id = entropy.uuid().to_string();
-    let entry = encode(draft, &commit_id, clock)
-        .map_err(|error| Refusal::NotEncodable(error.to_string()))?;
-    let mut patience = Patience::new(entropy, WAIT_MIN);
-    while let Err(error) = log.refresh(state).await {
-        if let DeltaLogError::Corrupt { .. } = error {
-            return Err(Refusal::Unreadable(error.to_string()));
-        }
-        warn!(%error, "cannot read the table's log; trying again");
-        patience.wait().await;
+    let entry = Entry::of(draft, clock, entropy)?;
+    land(log, state, &mut &*draft, &entry, (clock, entropy)).await
+}
+
+/// What is put, and how it is recognised when it is read back.
+struct Entry {
+    bytes: Bytes,
+    commit_id: String,
+}
+
+impl Entry {
+    fn of(draft: &Draft, clock: &dyn Clock, entropy: &Entropy) -> Result<Self, Refusal> {
+        let commit_id = entropy.uuid().to_string();
+        let bytes = encode(draft, &commit_id, clock);
+        let bytes = bytes.map_err(|error| Refusal::NotEncodable(error.to_string()))?;
+        Ok(Self { bytes, commit_id })
     }
+}
+
+/// What wants to become a version, as the loop sees it.
+trait Candidate: Send {
+    /// Whether it fits on top of this state.
+    fn check(&self, state: &TableState, now_us: i64) -> Result<(), Refusal>;
+
+    /// Another's entry came in between.
+    fn passed(&mut self, _: &[Action]) {}
+
+    /// Entries came in between that nobody can read any more.
+    fn passed_unseen(&mut self) {}
+
+    /// It became this version.
+    fn absorb(&mut self, state: &mut TableState, version: u64);
+}
+
+/// Puts the entry on top of the newest version, or finds that it does not fit.
+async fn land(
+    log: &DeltaLog,
+    state: &mut TableState,
+    candidate: &mut dyn Candidate,
+    entry: &Entry,
+    (clock, entropy): (&dyn Clock, &Entropy),
+) -> Result<u64, Refusal> {
+    let mut patience = Patience::new(entropy, WAIT_MIN);
+    let mut tried = None;
     loop {
-        check(state, draft)?;
+        let (read, ours) = come_up(log, state, candidate, entry, tried.is_some()).await;
+        // Whatever came after it, our own entry is our own.
+        if let Some(version) = ours {
+            candidate.absorb(state, state.version.max(version));
+            return Ok(version);
+        }
+        match read {
+            Ok(()) if tried.is_some_and(|version| state.version >= version) => patience.reset(),
+            Ok(()) => {}
+            Err(error @ DeltaLogError::Corrupt { .. }) => {
+                return Err(Refusal::Unreadable(error.to_string()));
+            }
+            Err(error) => {
+                warn!(%error, "cannot read the table's log; trying again");
+                patience.wait().await;
+                continue;
+            }
+        }
+        candidate.check(state, clock.now_us())?;
         let version = state.version + 1;
-        match log.put(version, entry.clone()).await {
+        match log.put(version, entry.bytes.clone()).await {
             Put::Done => {
-                absorb(state, version, draft);
+                candidate.absorb(state, version);
                 return Ok(version);
             }
             Put::Exists => {}
@@ -112,27 +178,39 @@ pub(crate) async fn commit(
                 }
             }
         }
+        tried = Some(version);
         patience.wait().await;
-        let mut ours = None;
-        let caught_up = log.catch_up(state, |version, actions| {
-            if actions.iter().any(|action| is_of(action, &commit_id)) {
-                ours = Some(version);
-            }
-        });
-        let caught_up = caught_up.await;
-        // Whatever came after it, our own entry is our own.
-        if let Some(version) = ours {
-            return Ok(version);
-        }
-        match caught_up {
-            Ok(()) if state.version >= version => patience.reset(),
-            Ok(()) => {}
-            Err(error @ DeltaLogError::Corrupt { .. }) => {
-                return Err(Refusal::Unreadable(error.to_string()));
-            }
-            Err(error) => warn!(version, %error, "cannot read the table's log; trying again"),
-        }
     }
+}
+
+/// Brings the state up to the newest version; the version of our own entry, if it is met.
+///
+/// Even between two attempts the log may lose its oldest entries: a store can be out of reach for
+/// longer than they are kept, and then a missing entry is not the end of the log.
+async fn come_up(
+    log: &DeltaLog,
+    state: &mut TableState,
+    candidate: &mut dyn Candidate,
+    entry: &Entry,
+    read_back: bool,
+) -> (Result<(), DeltaLogError>, Option<u64>) {
+    match log.refresh(state).await {
+        Ok(false) => {}
+        Ok(true) => candidate.passed_unseen(),
+        Err(error) => return (Err(error), None),
+    }
+    if !read_back {
+        return (Ok(()), None);
+    }
+    let mut ours = None;
+    let caught_up = log.catch_up(state, |version, actions| {
+        if actions.iter().any(|action| is_of(action, &entry.commit_id)) {
+            ours = Some(version);
+        } else {
+            candidate.passed(actions);
+        }
+    });
+    (caught_up.await, ours)
 }
 
 fn is_of(action: &Action, commit_id: &str) -> bool {
@@ -140,79 +218,101 @@ fn is_of(action: &Action, commit_id: &str) -> bool {
     info.is_some_and(|info| info["txnId"] == commit_id)
 }
 
-fn check(state: &TableState, draft: &Draft) -> Result<(), Refusal> {
-    if faults::planted(Planted::NoStaleTxnCheck) {
-        return Ok(());
-    }
-    let moved = draft
-        .steps
+/// Whether a vacuum could take one of these files for garbage before a commit refers to it.
+pub(crate) fn any_expired(files: &[Add], now_us: i64) -> bool {
+    let age_max_us = UPLOAD_AGE_MAX.as_micros().cast_signed();
+    let now_us = i128::from(now_us);
+    let mut uploads = files
         .iter()
-        .filter(|step| state.txns.get(&step.app_id).copied() != step.from);
-    let moved: Vec<String> = moved.map(|step| step.app_id.clone()).collect();
-    if !moved.is_empty() {
-        return Err(Refusal::Fenced(moved));
+        .map(|file| i128::from(file.modification_time) * 1000);
+    uploads.any(|uploaded_us| now_us - uploaded_us > age_max_us)
+}
+
+impl Candidate for &Draft {
+    fn check(&self, state: &TableState, now_us: i64) -> Result<(), Refusal> {
+        if faults::planted(Planted::NoStaleTxnCheck) {
+            return Ok(());
+        }
+        let moved = self.steps.iter();
+        let moved = moved.filter(|step| state.txns.get(&step.app_id).copied() != step.from);
+        let moved: Vec<String> = moved.map(|step| step.app_id.clone()).collect();
+        if !moved.is_empty() {
+            return Err(Refusal::Fenced(moved));
+        }
+        if !state.same_layout(&self.layout) {
+            return Err(Refusal::LayoutChanged);
+        }
+        let rework = self.rework.as_ref();
+        if rework
+            .is_some_and(|rework| rework.metadata != self.layout && state.metadata != self.layout)
+        {
+            return Err(Refusal::LayoutChanged);
+        }
+        let after = rework.and_then(|rework| rework.after);
+        if after.is_some_and(|after| after != state.version) || any_expired(&self.files, now_us) {
+            return Err(Refusal::Overtaken);
+        }
+        Ok(())
     }
-    if !state.same_layout(&draft.layout) {
-        return Err(Refusal::LayoutChanged);
+
+    fn absorb(&mut self, state: &mut TableState, version: u64) {
+        if state.version >= version {
+            return;
+        }
+        state.version = version;
+        if let Some(rework) = self
+            .rework
+            .as_ref()
+            .filter(|rework| rework.metadata != self.layout)
+        {
+            state.metadata = rework.metadata.clone();
+        }
+        for step in &self.steps {
+            state.txns.insert(step.app_id.clone(), step.to);
+        }
+        for (app_id, version) in &self.further {
+            state.txns.insert(app_id.clone(), *version);
+        }
     }
-    let after = draft.growth.as_ref().and_then(|growth| growth.after);
-    if after.is_some_and(|after| after != state.version) {
-        return Err(Refusal::Overtaken);
-    }
-    Ok(())
 }
 
 fn encode(draft: &Draft, commit_id: &str, clock: &dyn Clock) -> Result<Bytes, serde_json::Error> {
     let timestamp = clock.now_us() / 1000;
-    let (operation, parameters) = match &draft.growth {
+    let (operation, parameters) = match &draft.rework {
         None => ("WRITE", [("mode".to_owned(), json!("Append"))].into()),
-        Some(growth) if growth.removed.is_empty() => ("ADD COLUMNS", BTreeMap::new()),
-        Some(_) => ("CHANGE COLUMNS", BTreeMap::new()),
+        Some(rework) => (rework.operation, BTreeMap::new()),
     };
     let info = CommitInfo {
         timestamp,
         operation: operation.to_owned(),
         operation_parameters: parameters,
         engine_info: concat!("lakehead/", env!("CARGO_PKG_VERSION")).to_owned(),
-        is_blind_append: draft.growth.is_none(),
+        is_blind_append: draft.rework.is_none(),
         txn_id: Some(commit_id.to_owned()),
     };
-    let txn = |app_id: &str, version| Txn {
-        app_id: app_id.to_owned(),
-        version,
-        last_updated: Some(timestamp),
-    };
+    let steps = draft.steps.iter().map(|step| (&step.app_id, step.to));
+    let further = draft.further.iter().map(|(app_id, to)| (app_id, *to));
     let mut actions: Vec<Action> = vec![info.try_into()?];
     actions.extend(
-        draft
-            .steps
-            .iter()
-            .map(|step| txn(&step.app_id, step.to).into()),
+        steps
+            .chain(further)
+            .map(|(app_id, to)| txn(app_id, to, timestamp).into()),
     );
-    actions.extend(
-        draft
-            .further
-            .iter()
-            .map(|(app_id, version)| txn(app_id, *version).into()),
-    );
-    if let Some(growth) = &draft.growth {
-        actions.push(growth.metadata.clone().into());
-        actions.extend(growth.removed.iter().map(|file| file.clone().into()));
+    if let Some(rework) = &draft.rework {
+        if rework.metadata != draft.layout {
+            actions.push(rework.metadata.clone().into());
+        }
+        actions.extend(rework.removed.iter().map(|file| file.clone().into()));
     }
     actions.extend(draft.files.iter().map(|file| file.clone().into()));
     action::encode(&actions).map(Bytes::from)
 }
 
-fn absorb(state: &mut TableState, version: u64, draft: &Draft) {
-    state.version = version;
-    if let Some(growth) = &draft.growth {
-        state.metadata = growth.metadata.clone();
-    }
-    for step in &draft.steps {
-        state.txns.insert(step.app_id.clone(), step.to);
-    }
-    for (app_id, version) in &draft.further {
-        state.txns.insert(app_id.clone(), *version);
+fn txn(app_id: &str, version: i64, timestamp: i64) -> Txn {
+    Txn {
+        app_id: app_id.to_owned(),
+        version,
+        last_updated: Some(timestamp),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use bytes::Bytes;
 use chrono::NaiveDate;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
@@ -14,7 +15,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
@@ -79,8 +80,37 @@ impl DataFileWriter {
         partition_values: BTreeMap<String, Option<String>>,
         schema: SchemaRef,
     ) -> Result<Self, ParquetError> {
+        let properties = properties(&schema)?.build();
+        Self::with_properties(name, partition_values, schema, properties)
+    }
+
+    /// A file of these partition values whose rows come in the order of these columns, so that
+    /// readers find a page by the first of them. A single one gets a bloom filter besides.
+    pub(crate) fn sorted(
+        name: Uuid,
+        partition_values: BTreeMap<String, Option<String>>,
+        schema: &SchemaRef,
+        by: &[String],
+    ) -> Result<Self, ParquetError> {
+        let mut properties = properties(schema)?;
+        if let Some(first) = by.first() {
+            let path = ColumnPath::from(first.as_str());
+            properties = properties
+                .set_column_bloom_filter_enabled(path.clone(), by.len() == 1)
+                .set_column_statistics_enabled(path, EnabledStatistics::Page);
+        }
+        let properties = properties.build();
+        Self::with_properties(name, partition_values, SchemaRef::clone(schema), properties)
+    }
+
+    fn with_properties(
+        name: Uuid,
+        partition_values: BTreeMap<String, Option<String>>,
+        schema: SchemaRef,
+        properties: WriterProperties,
+    ) -> Result<Self, ParquetError> {
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(&schema)?)
+            .with_properties(properties)
             // The Arrow schema of the batches (dictionaries and the like) is not the table's.
             .with_skip_arrow_metadata(true);
         Ok(Self {
@@ -104,6 +134,11 @@ impl DataFileWriter {
     /// Memory held, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.writer.memory_size() + self.writer.inner().memory_bytes()
+    }
+
+    /// About as many bytes as the file would have if it ended here.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
     }
 
     /// Ends the file.
@@ -137,6 +172,11 @@ impl DataFile {
     /// Bytes of the file.
     pub fn size_bytes(&self) -> usize {
         self.payload.content_length()
+    }
+
+    /// The file's bytes, copied into one piece.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        self.payload.clone().into()
     }
 
     /// Uploads the file; the action that makes it part of a table.
@@ -198,7 +238,20 @@ pub(crate) fn path_of(name: Uuid, partition_values: &BTreeMap<String, Option<Str
     Path::from(path)
 }
 
-fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
+/// The random part of a data file's path, if it is one that [`DataFileWriter`] gives: folders of
+/// partition values, then the name.
+pub(crate) fn name_of(path: &Path) -> Option<Uuid> {
+    let mut parts: Vec<_> = path.parts().collect();
+    let file = parts.pop()?;
+    let name = file.as_ref().strip_prefix("part-")?;
+    let name = name.strip_suffix(".zstd.parquet")?;
+    let in_values = parts.iter().all(|folder| folder.as_ref().contains('='));
+    (in_values && name.len() == 36)
+        .then(|| name.parse().ok())
+        .flatten()
+}
+
+fn properties(schema: &SchemaRef) -> Result<WriterPropertiesBuilder, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Chunk)
@@ -216,7 +269,7 @@ fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
             properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
         }
     }
-    Ok(properties.build())
+    Ok(properties)
 }
 
 fn date_text(day: i32) -> Result<String, ArrowError> {

@@ -92,7 +92,7 @@ impl DeadLettersLog {
             steps,
             further: Vec::new(),
             files,
-            growth: None,
+            rework: None,
         };
         Ok(commit(&self.log, state, &draft, self.clock.as_ref(), &self.entropy).await)
     }

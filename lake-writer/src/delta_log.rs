@@ -17,9 +17,12 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use crate::action::{self, Action, Add, Metadata, Protocol};
 
 mod checkpoint;
+mod inventory;
+mod version_files;
 mod waits;
 
-pub(crate) use checkpoint::write_checkpoint;
+pub(crate) use checkpoint::{checkpoint_is_due, has_passed_interval, write_checkpoint};
+pub(crate) use inventory::Inventory;
 pub(crate) use waits::{create, patiently};
 
 /// Entries of a log that are asked for at the same time.
@@ -156,7 +159,7 @@ impl DeltaLog {
         mut wanted: impl FnMut(&Add) -> bool,
     ) -> Result<Vec<Add>, DeltaLogError> {
         let mut files = BTreeMap::new();
-        let mut apply = |action: Action| {
+        let apply = |action: Action| {
             if let Some(remove) = action.remove {
                 files.remove(&remove.path);
             }
@@ -165,16 +168,34 @@ impl DeltaLog {
                 files.insert(add.path.clone(), add);
             }
         };
-        let mut next = 0;
-        if let Some(version) = self.newest_checkpoint().await? {
-            self.checkpoint(version, &["add"], &mut apply).await?;
-            next = version + 1;
-        }
-        while let Some(actions) = self.entry(next).await? {
-            actions.into_iter().for_each(&mut apply);
-            next += 1;
-        }
+        let checkpoint = self.newest_checkpoint().await?;
+        self.replay_files(checkpoint, u64::MAX, apply).await?;
         Ok(files.into_values().collect())
+    }
+
+    /// Tells `each` of the actions that add and remove data files, from this checkpoint or version 0
+    /// on, up to version `to` or the end of the log; the version that it came to.
+    async fn replay_files(
+        &self,
+        checkpoint: Option<u64>,
+        to: u64,
+        mut each: impl FnMut(Action),
+    ) -> Result<Option<u64>, DeltaLogError> {
+        if let Some(version) = checkpoint {
+            self.checkpoint(version, &["add"], &mut each).await?;
+        }
+        let mut version = checkpoint;
+        loop {
+            let next = version.map_or(0, |version| version + 1);
+            if next > to {
+                return Ok(version);
+            }
+            let Some(actions) = self.entry(next).await? else {
+                return Ok(version);
+            };
+            actions.into_iter().for_each(&mut each);
+            version = Some(next);
+        }
     }
 
     /// Tells `each` of the actions of these kinds in a checkpoint.
@@ -190,22 +211,41 @@ impl DeltaLog {
         read.map_err(|why| DeltaLogError::Corrupt { path, why })
     }
 
+    /// Hands out the actions of these kinds in a checkpoint, without what is most of it: statistics.
+    async fn checkpoint_in_short(
+        &self,
+        version: u64,
+        kinds: &[&str],
+        each: impl FnMut(Action),
+    ) -> Result<(), DeltaLogError> {
+        let path = checkpoint_path(version);
+        let bytes = self.store.get(&path).await?.bytes().await?;
+        let read = checkpoint::read_in_short(&bytes, kinds, each);
+        read.map_err(|why| DeltaLogError::Corrupt { path, why })
+    }
+
     /// Makes sure that the next version is still this state's successor: when the state's own entry
     /// was cleaned up or deleted, its successors may have been too, and a missing entry would look
-    /// like the end of the log.
-    pub(crate) async fn refresh(&self, state: &mut TableState) -> Result<(), DeltaLogError> {
-        let path = entry_path(state.version);
-        match self.store.head(&path).await {
-            Ok(_) => return Ok(()),
-            Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(error.into()),
+    /// like the end of the log. True if entries were passed over that cannot be read any more.
+    pub(crate) async fn refresh(&self, state: &mut TableState) -> Result<bool, DeltaLogError> {
+        let known = state.version;
+        if self.has_entry(known).await? {
+            return Ok(false);
         }
         let newest = self.load().await?;
         *state = newest.ok_or_else(|| DeltaLogError::Corrupt {
-            path,
+            path: entry_path(known),
             why: "the table was deleted while it was written to".to_owned(),
         })?;
-        Ok(())
+        Ok(state.version != known)
+    }
+
+    async fn has_entry(&self, version: u64) -> Result<bool, DeltaLogError> {
+        match self.store.head(&entry_path(version)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Applies all entries that came after `state`; `seen` is told of each.
@@ -253,18 +293,20 @@ impl DeltaLog {
         }
     }
 
+    /// The version and the size in bytes that the hint to the newest checkpoint names.
+    pub(crate) async fn hint(&self) -> Result<Option<(u64, u64)>, DeltaLogError> {
+        let path = Path::from("_delta_log/_last_checkpoint");
+        match self.store.get(&path).await {
+            Ok(found) => Ok(hinted(&found.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The version of the newest checkpoint. Listed from where the hint `_last_checkpoint` points,
     /// since the hint may be stale or missing after a crash.
     async fn newest_checkpoint(&self) -> Result<Option<u64>, DeltaLogError> {
-        let hint = match self
-            .store
-            .get(&Path::from("_delta_log/_last_checkpoint"))
-            .await
-        {
-            Ok(found) => hinted_version(&found.bytes().await?),
-            Err(object_store::Error::NotFound { .. }) => 0,
-            Err(error) => return Err(error.into()),
-        };
+        let hint = self.hint().await?.map_or(0, |(version, _)| version);
         let log = Path::from("_delta_log");
         let from = Path::from(format!("_delta_log/{hint:020}"));
         let mut newest = None;
@@ -285,9 +327,12 @@ fn headless(path: Path) -> DeltaLogError {
     }
 }
 
-fn hinted_version(hint: &[u8]) -> u64 {
+fn hinted(hint: &[u8]) -> Option<(u64, u64)> {
     let hint: serde_json::Value = serde_json::from_slice(hint).unwrap_or_default();
-    hint["version"].as_u64().unwrap_or(0)
+    Some((
+        hint["version"].as_u64()?,
+        hint["sizeInBytes"].as_u64().unwrap_or(0),
+    ))
 }
 
 fn state_of(version: u64, actions: &[Action], path: &Path) -> Result<TableState, DeltaLogError> {
@@ -307,18 +352,27 @@ fn state_of(version: u64, actions: &[Action], path: &Path) -> Result<TableState,
     Ok(state)
 }
 
-fn entry_path(version: u64) -> Path {
+pub(crate) fn entry_path(version: u64) -> Path {
     Path::from(format!("_delta_log/{version:020}.json"))
 }
 
-fn checkpoint_path(version: u64) -> Path {
+pub(crate) fn checkpoint_path(version: u64) -> Path {
     Path::from(format!("_delta_log/{version:020}.checkpoint.parquet"))
 }
 
 /// The version of a classic, single-file checkpoint's file name.
-fn checkpoint_version(file: &str) -> Option<u64> {
-    let digits = file.strip_suffix(".checkpoint.parquet")?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+pub(crate) fn checkpoint_version(file: &str) -> Option<u64> {
+    version(file.strip_suffix(".checkpoint.parquet")?)
+}
+
+/// The version of an entry's file name.
+pub(crate) fn entry_version(file: &str) -> Option<u64> {
+    version(file.strip_suffix(".json")?)
+}
+
+fn version(digits: &str) -> Option<u64> {
+    let is_version = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_version.then(|| digits.parse().ok()).flatten()
 }
 
 #[cfg(test)]

@@ -23,6 +23,22 @@ pub(crate) enum Point {
     DeadLettersAfter,
     /// A gap is recorded, the table's progress does not pass it yet.
     GapRecorded,
+    /// A derived table was created, it has no rows yet.
+    CurrentCreated,
+    /// Files of a derived table are uploaded, nothing refers to them.
+    RefreshUploaded,
+    /// The refresh landed, nobody was told.
+    RefreshCommitted,
+    /// A period snapshot is made, and not registered yet.
+    PeriodMade,
+    /// Compacted files are uploaded, nothing refers to them.
+    CompactionUploaded,
+    /// Compacted files are in the table, more partition values are to come.
+    CompactionCommitted,
+    /// Some of a vacuum's files are deleted.
+    VacuumDuring,
+    /// Some old entries of the log are deleted.
+    LogCleanupDuring,
     /// Only with [`Planted::OffsetsBeforeData`]: the offsets are committed, the data is not.
     OffsetsBetween,
 }
@@ -63,6 +79,24 @@ pub(crate) fn point(point: Point) {
             fail::fail_point!("dead_letters_after", |_| die("dead_letters_after"));
         }
         Point::GapRecorded => fail::fail_point!("gap_recorded", |_| die("gap_recorded")),
+        Point::CurrentCreated => fail::fail_point!("current_created", |_| die("current_created")),
+        Point::RefreshUploaded => {
+            fail::fail_point!("refresh_uploaded", |_| die("refresh_uploaded"));
+        }
+        Point::RefreshCommitted => {
+            fail::fail_point!("refresh_committed", |_| die("refresh_committed"));
+        }
+        Point::PeriodMade => fail::fail_point!("period_made", |_| die("period_made")),
+        Point::CompactionUploaded => {
+            fail::fail_point!("compaction_uploaded", |_| die("compaction_uploaded"));
+        }
+        Point::CompactionCommitted => {
+            fail::fail_point!("compaction_committed", |_| die("compaction_committed"));
+        }
+        Point::VacuumDuring => fail::fail_point!("vacuum_during", |_| die("vacuum_during")),
+        Point::LogCleanupDuring => {
+            fail::fail_point!("log_cleanup_during", |_| die("log_cleanup_during"));
+        }
         Point::OffsetsBetween => fail::fail_point!("offsets_between", |_| die("offsets_between")),
     }
 }

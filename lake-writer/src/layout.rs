@@ -1,21 +1,26 @@
 //! The layout of the tables the writer makes: Delta schema, partition column, properties.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use columnar::ChangeSchema;
-use lake_store::{FORMAT_PROPERTY, FORMAT_VERSION, KEY_PROPERTY, SHAPE_PROPERTY};
+use lake_store::{
+    BUCKET, BUCKETS_PROPERTY, CONTRACT_PROPERTY, FORMAT_PROPERTY, FORMAT_VERSION, KEY_PROPERTY,
+    SHAPE_PROPERTY,
+};
 use schemas::{Contract, Shape};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::action::{FileFormat, Metadata};
 
-/// The table property that keeps the entity's contract, an Avro schema.
-const CONTRACT_PROPERTY: &str = "lakehead.contract";
-
 /// The partition column of tables of changes.
 pub(crate) const EVENT_DATE: &str = "_event_date";
+
+/// The lineage columns that name a record's place in its topic, with [`OFFSET`].
+pub(crate) const PARTITION: &str = "_partition";
+pub(crate) const GENERATION: &str = "_generation";
 
 /// Lineage columns of which every row has its own value.
 pub(crate) const EVENT_ID: &str = "_event_id";
@@ -76,6 +81,30 @@ pub(crate) fn same_columns(a: &Metadata, b: &Metadata) -> bool {
         )
     };
     a.partition_columns == b.partition_columns && columns(a) == columns(b)
+}
+
+/// The metadata of a current table: `rows` are the columns of its data files.
+pub(crate) fn current_metadata(
+    rows: &SchemaRef,
+    (contract, shape): (&Contract, Shape),
+    buckets: u32,
+    id: Uuid,
+    now_us: i64,
+) -> Result<Metadata, String> {
+    let bucket = Arc::new(Field::new(BUCKET, DataType::Int32, false));
+    let columns = rows.fields().iter().cloned().chain([bucket]);
+    let configuration = BTreeMap::from([
+        (FORMAT_PROPERTY.to_owned(), FORMAT_VERSION.to_owned()),
+        (KEY_PROPERTY.to_owned(), json!(contract.key()).to_string()),
+        (SHAPE_PROPERTY.to_owned(), shape.name().to_owned()),
+        (
+            CONTRACT_PROPERTY.to_owned(),
+            contract.avro_json().to_string(),
+        ),
+        (BUCKETS_PROPERTY.to_owned(), buckets.to_string()),
+    ]);
+    let columns = Arc::new(Schema::new(columns.collect::<Fields>()));
+    metadata(&columns, vec![BUCKET.to_owned()], configuration, id, now_us)
 }
 
 /// The metadata of a new, unpartitioned table of our own.

@@ -27,6 +27,7 @@
 
 mod action;
 mod app_id;
+mod audit;
 mod clock;
 mod commit;
 mod data_file;
@@ -45,6 +46,7 @@ mod lane;
 mod layout;
 #[cfg(test)]
 mod log_conformance;
+mod maintenance;
 mod meter;
 mod offset_ranges;
 mod partition;
@@ -63,6 +65,7 @@ mod store_conformance;
 mod stored_file;
 mod table_writer;
 
+pub use audit::{AuditError, Finding, PartitionAudit, TableAudit, audit};
 pub use clock::{Clock, SystemClock};
 pub use data_file::{DataFile, DataFileWriter};
 pub use entropy::Entropy;
@@ -72,6 +75,12 @@ pub use faults::arm as arm_fail_points;
 pub use kafka::KafkaLog;
 pub use lag_watch::{KafkaSeen, LagWatch};
 pub use lake_writer::{LakeWriter, Parts, Until};
+pub use maintenance::{
+    Compaction, CompactionReport, CompactionSettings, Housekept, LogCleanup, LogCleanupReport,
+    LogCleanupSettings, Maintainer, MaintenanceError, MaintenanceSettings, Period, PeriodLength,
+    PeriodNameError, Refreshed, Retention, RetentionReport, Round, Snapshot, Vacuum, VacuumReport,
+    VacuumSettings,
+};
 pub use meter::{Meter, MeteredRegistry, MeteredStore};
 pub use progress::{Lag, StoppedTable, TableProgress, WriterProgress};
 pub use record_log::{Headers, Notice, Position, Record, RecordLog};

@@ -1,5 +1,6 @@
 //! Seeded simulation: two writers, a cluster that moves partitions at will and now and then does not
-//! know its own topic or offsets, a store that lies or takes its time.
+//! know its own topic or offsets, a store that lies or takes its time, and compactions, vacuums
+//! and refreshes of the current table beside them that die at any moment.
 //!
 //! Everything runs on one thread with paused time, so a seed gives the same run again. What the log
 //! holds, less what its sources repeated, must be in the lake exactly once. (The lake is read with
@@ -25,9 +26,11 @@ use crate::{Entropy, LakeWriter, Parts, Until, WriterError, WriterProgress};
 
 mod cluster;
 mod deletion;
+mod housekeeper;
 mod oracle;
 
 use cluster::{Cluster, Member};
+use housekeeper::{Done, Housekeeper};
 
 const PARTITIONS: i32 = 3;
 const STEPS: usize = 60;
@@ -54,6 +57,7 @@ struct World {
     trouble: Arc<Mutex<(StdRng, u32)>>,
     clock: Arc<dyn Clock>,
     writers: Vec<Writer>,
+    housekeeper: Housekeeper,
     started: u64,
 }
 
@@ -84,13 +88,15 @@ impl World {
         };
         let lake = LakeStore::open("memory:///", &[], true).unwrap();
         let lake = lake.map_store(|store| Arc::new(FaultStore::new(store, decide)));
+        let clock = SimulatedClock(tokio::time::Instant::now());
         Self {
             rng: StdRng::seed_from_u64(seed),
             seed,
+            housekeeper: Housekeeper::new(lake.clone(), clock.0, seed),
             lake,
             cluster: Arc::new(Mutex::new(Cluster::new(PARTITIONS))),
             trouble,
-            clock: Arc::new(SimulatedClock(tokio::time::Instant::now())),
+            clock: Arc::new(clock),
             writers: Vec::new(),
             started: 0,
         }
@@ -104,6 +110,8 @@ impl World {
             flush_age_max: Duration::from_millis(self.rng.random_range(20..400)),
             flush_rows_max: self.rng.random_range(1..60),
             record_bytes_max: bytesize::ByteSize::b(cluster::RECORD_BYTES_MAX as u64),
+            // The Delta kernel's threads would not keep to the simulated time.
+            checkpoint_interval: u64::MAX,
             ..WriterSettings::default()
         };
         let contract: Contract = CONTRACT.parse().unwrap();
@@ -134,7 +142,8 @@ impl World {
 
     /// One thing happens to the world.
     async fn step(&mut self) {
-        match self.rng.random_range(0..10) {
+        match self.rng.random_range(0..12) {
+            10..12 => self.housekeeper.act(&mut self.rng),
             0..4 => {
                 let count = self.rng.random_range(1..80);
                 self.cluster.lock().unwrap().produce(&mut self.rng, count);
@@ -184,8 +193,9 @@ impl World {
         tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..most))).await;
     }
 
-    /// Lives to the end; what landed, and every object of the lake with its size.
-    async fn live(mut self) -> (Landed, Vec<(String, u64)>) {
+    /// Lives to the end; what landed, every object of the lake with its size, and what became of
+    /// the housekeeping.
+    async fn live(mut self) -> (Landed, Vec<(String, u64)>, Arc<Done>) {
         for _ in 0..STEPS {
             self.step().await;
         }
@@ -193,6 +203,7 @@ impl World {
             writer.task.abort();
             self.cluster.lock().unwrap().leave(writer.member);
         }
+        self.housekeeper.die();
         // The faults heal; whatever is still on its way lands or is lost; then one writer ends it.
         self.trouble.lock().unwrap().1 = 0;
         self.cluster.lock().unwrap().calm_down();
@@ -207,16 +218,19 @@ impl World {
             .expect("the last writer does not come to an end")
             .unwrap()
             .unwrap();
+        let kept = self.housekeeper.end().await;
         let landed = oracle::landed(&self.lake).await;
         let expected = self.cluster.lock().unwrap().expected();
         oracle::compare(self.seed, &expected, &landed);
-        (landed, oracle::objects(&self.lake).await)
+        let current = oracle::current(&self.lake).await;
+        assert_eq!(current, oracle::fold(&landed), "seed {}", self.seed);
+        (landed, oracle::objects(&self.lake).await, kept)
     }
 }
 
 type Landed = BTreeMap<(i32, i64), oracle::Landed>;
 
-fn run(seed: u64) -> (Landed, Vec<(String, u64)>) {
+fn run(seed: u64) -> (Landed, Vec<(String, u64)>, Arc<Done>) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async { World::new(seed).live().await })
@@ -233,18 +247,23 @@ fn every_record_lands_exactly_once_whatever_happens() {
         return;
     }
     let seeds = variable("SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let mut rows = 0;
+    let (mut rows, kept) = (0, Done::default());
     for seed in 0..seeds {
-        rows += run(seed).0.len();
+        let (landed, _, done) = run(seed);
+        rows += landed.len();
+        kept.add(&done);
     }
-    println!("{seeds} seeds, {rows} records landed exactly once");
+    println!("{seeds} seeds, {rows} records landed exactly once, {kept:?}");
     assert!(rows > 0);
+    let counts = [kept.commits, kept.yields, kept.vacuumed, kept.refreshes];
+    let all = counts.into_iter().all(|count| count.into_inner() > 0);
+    assert!(all || seeds < SEEDS, "nobody kept house");
 }
 
 #[test]
 fn a_seed_gives_the_same_run_again() {
     // Names of files and commits are drawn as the run goes, so any other order of events shows.
-    let (_, objects) = run(7);
+    let (_, objects, _) = run(7);
     assert!(objects.len() > 50, "{objects:?}");
     assert_eq!(objects, run(7).1);
     assert_ne!(objects, run(8).1);

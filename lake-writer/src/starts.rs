@@ -122,7 +122,7 @@ impl Starts {
             steps: steps.collect(),
             further: Vec::new(),
             files: vec![added],
-            growth: None,
+            rework: None,
         };
         let landed = commit(&self.log, state, &draft, self.clock.as_ref(), &self.entropy).await;
         match landed {

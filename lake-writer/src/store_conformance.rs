@@ -109,7 +109,7 @@ async fn racing_writers_land_every_commit_once(store: &Arc<dyn ObjectStore>) {
                     steps: vec![step],
                     further: Vec::new(),
                     files: Vec::new(),
-                    growth: None,
+                    rework: None,
                 };
                 let entropy = Entropy::from_os();
                 let landed: Result<u64, Refusal> =

@@ -167,6 +167,14 @@ pub(crate) struct TableWriter {
     owned: HashMap<TopicPartition, Owned>,
     /// Progress that waits for the table to exist: no record could be read yet.
     kept: Parts,
+    checkpoint_looks: CheckpointLooks,
+}
+
+/// The versions at which it was last asked whether a checkpoint is due.
+#[derive(Debug, Default)]
+struct CheckpointLooks {
+    changes: Option<u64>,
+    dead_letters: Option<u64>,
 }
 
 impl TableWriter {
@@ -180,6 +188,7 @@ impl TableWriter {
             cluster: None,
             owned: HashMap::new(),
             kept: Parts::new(),
+            checkpoint_looks: CheckpointLooks::default(),
             parts,
         }
     }

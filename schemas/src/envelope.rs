@@ -108,20 +108,40 @@ pub struct Envelope {
 impl Envelope {
     /// The schemas of `table`'s change events under its contract.
     pub fn of(table: &TableName, contract: &Contract) -> Self {
+        Self::with(table, contract, source_schema, None)
+    }
+
+    /// The same for changes that are read from a database's log: `source` is what Debezium's connector
+    /// for Postgres writes, with the change's LSN (`lsn`) and its transaction's id (`txId`), and
+    /// `transaction` names the change's place in its transaction ([`crate::TransactionEvent`]).
+    pub fn captured(table: &TableName, contract: &Contract) -> Self {
+        let transaction = json!({
+            "name": "transaction", "type": ["null", transaction_schema(table)], "default": null,
+        });
+        Self::with(table, contract, captured_source_schema, Some(transaction))
+    }
+
+    fn with(
+        table: &TableName,
+        contract: &Contract,
+        source: fn(&str) -> Value,
+        last: Option<Value>,
+    ) -> Self {
         let namespace = table.to_string();
         let mut row = contract.avro_json().clone();
         row["name"] = json!("Row");
         row["namespace"] = json!(namespace);
         let row_name = format!("{namespace}.Row");
+        let mut fields = vec![
+            json!({"name": "before", "type": ["null", row], "default": null}),
+            json!({"name": "after", "type": ["null", row_name], "default": null}),
+            json!({"name": "source", "type": source(&namespace)}),
+            json!({"name": "op", "type": "string"}),
+            json!({"name": "ts_ms", "type": ["null", "long"], "default": null}),
+        ];
+        fields.extend(last);
         let value_schema = json!({
-            "type": "record", "name": "Envelope", "namespace": namespace,
-            "fields": [
-                {"name": "before", "type": ["null", row], "default": null},
-                {"name": "after", "type": ["null", row_name], "default": null},
-                {"name": "source", "type": source_schema(&namespace)},
-                {"name": "op", "type": "string"},
-                {"name": "ts_ms", "type": ["null", "long"], "default": null},
-            ],
+            "type": "record", "name": "Envelope", "namespace": namespace, "fields": fields,
         });
         let key_fields: Vec<Value> = contract
             .key()
@@ -136,6 +156,38 @@ impl Envelope {
             key_schema: key_schema.to_string(),
         }
     }
+}
+
+/// Debezium's `source` of Postgres. `snapshot` is "true" of a row that was copied, else "false".
+fn captured_source_schema(namespace: &str) -> Value {
+    json!({
+        "type": "record", "name": "Source", "namespace": namespace,
+        "fields": [
+            {"name": "version", "type": "string"},
+            {"name": "connector", "type": "string"},
+            {"name": "name", "type": "string"},
+            {"name": "ts_ms", "type": "long"},
+            {"name": "snapshot", "type": ["null", "string"], "default": null},
+            {"name": "db", "type": "string"},
+            {"name": "sequence", "type": ["null", "string"], "default": null},
+            {"name": "ts_us", "type": "long"},
+            {"name": "schema", "type": "string"},
+            {"name": "table", "type": "string"},
+            {"name": "txId", "type": ["null", "long"], "default": null},
+            {"name": "lsn", "type": ["null", "long"], "default": null},
+        ],
+    })
+}
+
+fn transaction_schema(table: &TableName) -> Value {
+    json!({
+        "type": "record", "name": "Transaction", "namespace": table.to_string(),
+        "fields": [
+            {"name": "id", "type": "string"},
+            {"name": "total_order", "type": "long"},
+            {"name": "data_collection_order", "type": "long"},
+        ],
+    })
 }
 
 fn source_schema(namespace: &str) -> Value {
@@ -169,6 +221,9 @@ mod tests {
         apache_avro::Schema::parse_str(&envelope.value_schema).unwrap();
         apache_avro::Schema::parse_str(&envelope.key_schema).unwrap();
         assert!(envelope.key_schema.contains(r#""name":"id""#));
+        let captured = Envelope::captured(&"flights.flight".parse().unwrap(), &contract);
+        apache_avro::Schema::parse_str(&captured.value_schema).unwrap();
+        assert_eq!(captured.key_schema, envelope.key_schema);
     }
 
     #[test]

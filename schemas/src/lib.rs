@@ -21,6 +21,8 @@ mod meaning;
 mod name;
 mod registry;
 mod sequence;
+mod transaction;
+mod watermark;
 pub mod wire;
 
 pub use avro::AvroSchema;
@@ -35,3 +37,5 @@ pub use registry::{
     Credentials, HttpRegistry, RegistryAccess, RegistryError, SchemaId, SchemaRegistry,
 };
 pub use sequence::{NotASequence, Sequence};
+pub use transaction::TransactionEvent;
+pub use watermark::{Counted, PartitionEnd, WATERMARKS_TOPIC, Watermark};

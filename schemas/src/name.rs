@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 /// Longest accepted part of a table name, in bytes.
 const PART_BYTES_MAX: usize = 100;
 
+/// The service that Lakehead is itself, and its one entity: it has its table beside the other
+/// tables about the lake.
+const OWN_SERVICE: &str = "lakehead";
+const WATERMARKS: &str = "watermarks";
+const WATERMARKS_PATH: &str = "_system/watermarks";
+
 /// SQL schemas that Lakehead keeps for itself.
 const RESERVED_SERVICES: [&str; 3] = ["system", "marts", "information_schema"];
 
@@ -47,9 +53,35 @@ impl TableName {
         &self.entity
     }
 
-    /// The path of the table of changes below the lake's root: `<service>/<entity>/changes`.
+    /// The table of watermarks, `lakehead.watermarks`.
+    pub fn watermarks() -> Self {
+        Self {
+            service: OWN_SERVICE.to_owned(),
+            entity: WATERMARKS.to_owned(),
+        }
+    }
+
+    /// The path of the table of changes below the lake's root: `<service>/<entity>/changes`, and
+    /// `_system/watermarks`.
     pub fn changes_path(&self) -> String {
-        format!("{}/{}/changes", self.service, self.entity)
+        match (self.service.as_str(), self.entity.as_str()) {
+            (OWN_SERVICE, WATERMARKS) => WATERMARKS_PATH.to_owned(),
+            (service, entity) => format!("{service}/{entity}/changes"),
+        }
+    }
+
+    /// The path of the current table below the lake's root: `<service>/<entity>/current`.
+    pub fn current_path(&self) -> String {
+        format!("{}/{}/current", self.service, self.entity)
+    }
+
+    /// The path of one revision of a period snapshot below the lake's root:
+    /// `<service>/<entity>/periods/<period>/r<revision>`.
+    pub fn period_path(&self, period: &str, revision: i64) -> String {
+        format!(
+            "{}/{}/periods/{period}/r{revision}",
+            self.service, self.entity
+        )
     }
 }
 
@@ -76,6 +108,9 @@ impl FromStr for TableName {
             return Err(refuse(
                 "system, marts and information_schema are reserved services",
             ));
+        }
+        if service == OWN_SERVICE && entity != WATERMARKS {
+            return Err(refuse("lakehead is a reserved service"));
         }
         if RESERVED_ENDINGS
             .iter()
@@ -156,6 +191,13 @@ mod tests {
     }
 
     #[test]
+    fn watermarks_stand_with_the_tables_about_the_lake() {
+        let name: TableName = "lakehead.watermarks".parse().unwrap();
+        assert_eq!(name, TableName::watermarks());
+        assert_eq!(name.changes_path(), "_system/watermarks");
+    }
+
+    #[test]
     fn names_that_could_escape_collide_or_shadow_are_refused() {
         for name in [
             "flight",
@@ -168,6 +210,7 @@ mod tests {
             "a/b.c",
             "system.x",
             "marts.x",
+            "lakehead.x",
             "a.b_changes",
             "a.b_history",
             "1a.b",

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use change_events::{Entity, KafkaBroker, KafkaSettings, RelayLimits};
+use change_events::{Entity, KafkaSettings, RelayLimits};
 use schemas::{Contract, TableName};
 use serde::{Deserialize, Serialize};
 
+use super::producer::{Producer, default_partitions, default_replication};
 use super::secret::Text;
 
 /// A service's outbox, and how it is published.
@@ -38,6 +39,13 @@ pub(crate) struct Relay {
     poll_interval: Duration,
     #[serde(default = "default_prune_interval", with = "humantime_serde")]
     prune_interval: Duration,
+    /// How often watermarks are published; none are when left out.
+    #[serde(
+        default,
+        with = "humantime_serde",
+        skip_serializing_if = "Option::is_none"
+    )]
+    watermark_interval: Option<Duration>,
     /// librdkafka's own settings of the producer, beside those of `[kafka.properties]`.
     #[serde(default)]
     properties: BTreeMap<String, Text>,
@@ -185,31 +193,26 @@ impl Relay {
         directory: &Path,
         problems: &mut Vec<String>,
     ) -> KafkaSettings {
-        let mut settings = KafkaSettings::new(&kafka.bootstrap_servers);
-        settings.partitions = self.topic_partitions;
-        settings.replication = self.topic_replication;
-        settings.properties.clone_from(&kafka.properties);
-        for (name, text) in &self.properties {
-            let place = format!("relay.properties.\"{name}\"");
-            if let Some(value) = text.resolve_named(&place, name, directory, problems) {
-                settings.properties.insert(name.clone(), value);
-            }
-        }
-        if let Err(why) = KafkaBroker::new(settings.clone()).validate() {
-            problems.push(format!("relay: kafka property {why}"));
-        }
-        settings
+        let producer = Producer {
+            section: "relay",
+            topic_partitions: self.topic_partitions,
+            topic_replication: self.topic_replication,
+            properties: &self.properties,
+        };
+        producer.resolve(kafka, directory, problems)
     }
 
     fn limits(&self, problems: &mut Vec<String>) -> RelayLimits {
         let bounds = [
-            ("topic_partitions", self.topic_partitions < 1),
-            ("topic_replication", self.topic_replication < 1),
             ("batch_rows_max", self.batch_rows_max == 0),
             ("in_flight_rows_max", self.in_flight_rows_max == 0),
             (
                 "in_flight_bytes_max",
                 self.in_flight_bytes_max.as_u64() == 0,
+            ),
+            (
+                "watermark_interval",
+                self.watermark_interval == Some(Duration::ZERO),
             ),
         ];
         let wrong = bounds.iter().filter(|(_, is_wrong)| *is_wrong);
@@ -222,6 +225,7 @@ impl Relay {
             parked_rows_max: self.parked_rows_max,
             poll_interval: self.poll_interval,
             prune_interval: self.prune_interval,
+            watermark_interval: self.watermark_interval,
             ..RelayLimits::default()
         }
     }
@@ -233,14 +237,6 @@ pub(super) fn has_password(url: &str) -> bool {
     let authority = rest.split('/').next().unwrap_or_default();
     let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
     user.contains(':') || url.contains("password=")
-}
-
-fn default_partitions() -> i32 {
-    KafkaSettings::new("").partitions
-}
-
-fn default_replication() -> i32 {
-    KafkaSettings::new("").replication
 }
 
 fn default_batch_rows_max() -> u32 {

@@ -11,6 +11,11 @@ fn the_example_is_the_defaults() {
     let relay = format!("database_url = {{ env = 'DATABASE_URL' }}\n{entity}");
     assert_eq!(config.relay, Some(toml::from_str(&relay).unwrap()));
     config.relay = None;
+    let table = "[[table]]\nname = 'public.booking'\nentity = 'booking'";
+    let url = "postgres://lakehead@127.0.0.1:5432/shop";
+    let capture = format!("service = 'shop'\ndatabase_url = '{url}'\n{table}");
+    assert_eq!(config.capture, Some(toml::from_str(&capture).unwrap()));
+    config.capture = None;
     config.topics.clear();
     config.registry = None;
     config.http = None;
@@ -20,8 +25,11 @@ fn the_example_is_the_defaults() {
         "[kafka]",
         "[registry]",
         "[writer]",
+        "[maintenance]",
         "[http]",
         "[relay]",
+        "[capture]",
+        "[[capture.table]]",
         "[[topic]]",
     ] {
         assert!(EXAMPLE.contains(section), "{section} is missing");

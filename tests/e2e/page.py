@@ -1,7 +1,7 @@
 """A page of the docs as its reader follows it: its files are written, its commands run, its answers compared.
 
 Of a fenced block, the first line says what it is:
-  ```json NAME, ```python NAME   a file of that name; toml too
+  ```json NAME, ```python NAME   a file of that name; toml and sql too, which without a name are only shown
   ```sh dev                      the program that stays, in a first shell
   ```sh                          commands that must succeed; `sh fails`: that must not
   ```text                        what the commands before it print: every line of it, in this order
@@ -63,7 +63,7 @@ class Reader:
         """Does everything that the page says; the number of commands run."""
         commands = 0
         for block, expected in self.steps:
-            if block.kind in ("json", "python", "toml"):
+            if block.kind in ("json", "python", "toml", "sql") and block.words:
                 (self.folder / block.words[0]).write_text(self.said(block.text))
             elif block.kind == "sh" and block.words != ("dev",):
                 self.run(block, self.said(expected.text).splitlines() if expected else [])

@@ -40,7 +40,7 @@ fn draft(from: Option<i64>, to: i64) -> Draft {
         }],
         further: vec![("p/t/0/sequence/s".to_owned(), to)],
         files: Vec::new(),
-        growth: None,
+        rework: None,
     }
 }
 

@@ -57,7 +57,10 @@ async fn put(log: &DeadLettersLog, letters: &[(&str, i32, &[i64])], ingest_time_
     });
     let batches: Vec<_> = batches.collect();
     let file = data_file::encode(log.entropy.uuid(), None, &batches).unwrap();
-    let add = file.upload(log.log().store(), 0).await.unwrap();
+    let add = file
+        .upload(log.log().store(), log.clock.now_us())
+        .await
+        .unwrap();
     let path = add.path.clone();
     log.commit(Vec::new(), vec![add]).await.unwrap().unwrap();
     path

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use regex::Regex;
-use schemas::{AvroSchema, Contract, KeyFormat, Shape, TableName};
+use schemas::{AvroSchema, Contract, KeyFormat, Shape, TableName, WATERMARKS_TOPIC, Watermark};
 
 use super::{Route, RouteError, name};
 use crate::settings::{Format, TopicSettings, UnknownFields};
@@ -42,6 +42,9 @@ impl Entry {
         contracts_from: &Path,
         problems: &mut Vec<String>,
     ) -> Option<Self> {
+        if settings.name.as_deref() == Some(WATERMARKS_TOPIC) {
+            return Self::watermarks(settings, problems);
+        }
         let topics = match topics(settings) {
             Ok(topics) => topics,
             Err(why) => {
@@ -70,6 +73,41 @@ impl Entry {
         }
         entry.check_key(problems);
         Some(entry)
+    }
+
+    /// The topic of watermarks, of which everything is known but its name and where it is read from.
+    fn watermarks(settings: &TopicSettings, problems: &mut Vec<String>) -> Option<Self> {
+        let bare = TopicSettings {
+            start: settings.start,
+            ..TopicSettings::named(WATERMARKS_TOPIC)
+        };
+        if *settings != bare {
+            problems.push(format!(
+                "topic {WATERMARKS_TOPIC:?}: its table and format are Lakehead's own; leave out \
+                 everything but name and start"
+            ));
+            return None;
+        }
+        let contract = match Watermark::contract() {
+            Ok(contract) => contract,
+            Err(error) => {
+                problems.push(format!("topic {WATERMARKS_TOPIC:?}: {error}"));
+                return None;
+            }
+        };
+        Some(Self {
+            topics: Topics::Named(WATERMARKS_TOPIC.to_owned()),
+            settings: TopicSettings {
+                format: Format::Json,
+                shape: Shape::Append,
+                table: Some(TableName::watermarks().to_string()),
+                // A later version may say more.
+                unknown_fields: UnknownFields::Ignore,
+                ..bare
+            },
+            contract: ContractFrom::Entry(Box::new(contract)),
+            writer_schemas: Vec::new(),
+        })
     }
 
     /// The topic, if the entry names one.

@@ -81,6 +81,27 @@ fn an_internal_topic_is_read_only_by_its_name() {
 }
 
 #[test]
+fn of_watermarks_everything_but_the_name_is_known() {
+    let named = TopicSettings::named("lakehead.watermarks");
+    let mut all = routes(&[named.clone(), matching(".*")]);
+    let route = all.route("lakehead.watermarks").unwrap().unwrap();
+    assert_eq!(route.table, TableName::watermarks());
+    assert_eq!((route.format, route.shape), (Format::Json, Shape::Append));
+    let fields = route.contract.unwrap();
+    assert_eq!(fields.fields()[0].name, "entity");
+    let told = problems(&[with_table(named, "shop.marks")]);
+    assert!(
+        told.contains("leave out everything but name and start"),
+        "{told}"
+    );
+    assert!(
+        routes(&[matching(".*")])
+            .route("lakehead.watermarks")
+            .is_none()
+    );
+}
+
+#[test]
 fn every_problem_of_the_list_is_told_at_once() {
     let json = |name: &str| TopicSettings {
         format: Format::Json,

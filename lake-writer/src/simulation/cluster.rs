@@ -94,6 +94,7 @@ impl Cluster {
 
     /// Appends records: rows, deletes, poison, and events that their source publishes again.
     pub(super) fn produce(&mut self, rng: &mut StdRng, count: usize) {
+        let partition_count = i64::try_from(self.partitions.len()).unwrap();
         for _ in 0..count {
             let partition = rng.random_range(0..self.partitions.len());
             let log = &mut self.partitions[partition];
@@ -109,7 +110,9 @@ impl Cluster {
                 continue;
             }
             self.numbers += 1;
-            let (id, n) = (rng.random_range(0..20), self.numbers);
+            // A key is in one partition, as Kafka's partitioners have it.
+            let id = rng.random_range(0..8) * partition_count + i64::try_from(partition).unwrap();
+            let n = self.numbers;
             let key = format!("{{\"id\":{id}}}").into_bytes();
             let (value, lands) = match rng.random_range(0..20) {
                 0 => (

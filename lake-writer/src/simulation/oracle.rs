@@ -13,6 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::delta_log::DeltaLog;
 
 const CHANGES_PATH: &str = "sim/row/changes";
+const CURRENT_PATH: &str = "sim/row/current";
 
 /// How a record ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,40 @@ pub(super) async fn landed(lake: &LakeStore) -> BTreeMap<(i32, i64), Landed> {
     landed
 }
 
+/// A row of the current table: the place of its change, and its number.
+pub(super) type Current = BTreeMap<i64, ((i32, i64), Option<i64>)>;
+
+/// The current table by key. Panics on a key that is there twice.
+pub(super) async fn current(lake: &LakeStore) -> Current {
+    let mut current = Current::new();
+    for batch in batches(lake, CURRENT_PATH).await {
+        let longs = |name: &str| {
+            let column = batch.column_by_name(name).unwrap();
+            column.as_primitive::<Int64Type>().clone()
+        };
+        let (ids, numbers) = (longs("id"), longs("n"));
+        for (row, place) in places(&batch).into_iter().enumerate() {
+            let n = numbers.is_valid(row).then(|| numbers.value(row));
+            let before = current.insert(ids.value(row), (place, n));
+            assert!(before.is_none(), "{} is there twice", ids.value(row));
+        }
+    }
+    current
+}
+
+/// What the current table should be: a key's changes are in one partition, the last one counts.
+pub(super) fn fold(landed: &BTreeMap<(i32, i64), Landed>) -> Current {
+    let mut current = Current::new();
+    for (place, how) in landed {
+        match how {
+            Landed::Row { op, id, .. } if op == "d" => drop(current.remove(id)),
+            Landed::Row { id, n, .. } => drop(current.insert(*id, (*place, *n))),
+            Landed::Dead(_) => {}
+        }
+    }
+    current
+}
+
 fn places(batch: &RecordBatch) -> Vec<(i32, i64)> {
     let partitions = batch
         .column_by_name("_partition")
@@ -107,10 +142,10 @@ async fn batches(lake: &LakeStore, table: &str) -> Vec<RecordBatch> {
     batches
 }
 
-/// Every object of the two tables, with its size in bytes.
+/// Every object of the tables, with its size in bytes.
 pub(super) async fn objects(lake: &LakeStore) -> Vec<(String, u64)> {
     let mut objects = Vec::new();
-    for table in [CHANGES_PATH, DEAD_LETTERS_PATH] {
+    for table in [CHANGES_PATH, CURRENT_PATH, DEAD_LETTERS_PATH] {
         let found: Vec<_> = lake
             .table_store(table)
             .list(None)

@@ -94,7 +94,7 @@ impl<'a> Ledger<'a> {
             steps,
             further,
             files: vec![added],
-            growth: None,
+            rework: None,
         };
         let landed = commit(&self.log, state, &draft, clock, entropy).await;
         landed.map_err(|refusal| super::passage::refused(GAPS_PATH, refusal))?;

@@ -259,7 +259,7 @@ impl Observer {
             steps,
             further,
             files: Vec::new(),
-            growth: None,
+            rework: None,
         };
         let landed = commit(&log, &mut state, &draft, self.clock.as_ref(), &self.entropy).await;
         landed.map(Some).map_err(|refusal| refused(path, refusal))

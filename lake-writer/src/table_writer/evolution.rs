@@ -17,7 +17,7 @@ use tracing::info;
 use super::rewrite::Rewrite;
 use super::{TableParts, TableWriter};
 use crate::action::{Add, Metadata, Remove};
-use crate::commit::{Draft, Growth, Refusal, commit};
+use crate::commit::{Draft, Refusal, Rework, any_expired, commit};
 use crate::error::WriterError;
 use crate::layout::{self, EVENT_DATE};
 
@@ -68,30 +68,33 @@ impl TableWriter {
     /// Gives the table its new contract. False if another program changed its layout first.
     pub(super) async fn grow(&mut self, changes: &Changes) -> Result<bool, WriterError> {
         let schema = ChangeSchema::new(&changes.contract);
-        let mut rewritten = HashMap::new();
+        let mut rewritten: HashMap<String, Vec<Add>> = HashMap::new();
         loop {
             let Some(state) = &self.changes_state else {
                 return Ok(false);
             };
             let (layout, version) = (state.metadata.clone(), state.version);
             let metadata = layout::grown(&layout, &schema, self.parts.shape);
-            let mut growth = Growth {
+            let mut rework = Rework {
+                operation: "ADD COLUMNS",
                 metadata: metadata.map_err(|why| self.table_error(why))?,
                 removed: Vec::new(),
                 after: None,
             };
             let mut files = Vec::new();
             if changes.needs_rewrite() {
-                growth.after = Some(version);
-                let rewrite = self.rewrite(&schema, &growth.metadata, &mut rewritten);
-                (growth.removed, files) = rewrite.await?;
+                let now_us = self.parts.clock.now_us();
+                rewritten.retain(|_, pieces| !any_expired(pieces, now_us));
+                (rework.operation, rework.after) = ("CHANGE COLUMNS", Some(version));
+                let rewrite = self.rewrite(&schema, &rework.metadata, &mut rewritten);
+                (rework.removed, files) = rewrite.await?;
             }
             let draft = Draft {
                 layout,
                 steps: Vec::new(),
                 further: Vec::new(),
                 files,
-                growth: Some(growth),
+                rework: Some(rework),
             };
             let Some(state) = &mut self.changes_state else {
                 return Ok(false);

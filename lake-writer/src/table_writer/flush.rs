@@ -14,7 +14,7 @@ use crate::app_id::NO_ORDINAL;
 use crate::commit::commit;
 use crate::data_file::{self, DataFile};
 use crate::dead_letter;
-use crate::delta_log::write_checkpoint;
+use crate::delta_log::{checkpoint_is_due, has_passed_interval, write_checkpoint};
 use crate::error::WriterError;
 use crate::faults::{self, Planted, Point};
 use crate::patience::Patience;
@@ -160,7 +160,7 @@ impl TableWriter {
             steps,
             further,
             files,
-            growth: None,
+            rework: None,
         };
         outcome.files = draft.files.len();
         let result = commit_planned(&self.changes, state, draft, &self.parts).await;
@@ -278,20 +278,35 @@ impl TableWriter {
     }
 
     /// A checkpoint that fails is no loss: the next one is tried at the next interval.
-    async fn checkpoint_if_due(&self, outcome: &Outcome) {
-        let interval = self.parts.checkpoint_interval;
+    async fn checkpoint_if_due(&mut self, outcome: &Outcome) {
         let path = self.parts.table.changes_path();
-        let changes = outcome.version.map(|version| (version, path.as_str()));
-        let letters = outcome.dead_letters_version;
-        let letters = letters.map(|version| (version, DEAD_LETTERS_PATH));
-        for (version, path) in changes.into_iter().chain(letters) {
-            if version == 0 || version % interval != 0 {
-                continue;
-            }
-            match write_checkpoint(&self.parts.lake, path, version).await {
-                Ok(()) => info!(path, version, "checkpoint written"),
-                Err(error) => warn!(path, version, error, "checkpoint failed"),
-            }
+        if let Some(version) = outcome.version {
+            let before = self.checkpoint_looks.changes.replace(version);
+            self.checkpoint(&self.changes, &path, (before, version))
+                .await;
+        }
+        if let Some(version) = outcome.dead_letters_version {
+            let before = self.checkpoint_looks.dead_letters.replace(version);
+            let log = self.parts.dead_letters.log();
+            self.checkpoint(log, DEAD_LETTERS_PATH, (before, version))
+                .await;
+        }
+    }
+
+    /// Writes a checkpoint, if one is due since the version at which we looked last.
+    async fn checkpoint(&self, log: &DeltaLog, path: &str, (before, version): (Option<u64>, u64)) {
+        let interval = self.parts.checkpoint_interval;
+        if !has_passed_interval(before, version, interval) {
+            return;
+        }
+        let written = match log.hint().await {
+            Ok(last) if !checkpoint_is_due(version, interval, last) => return,
+            Ok(_) => write_checkpoint(&self.parts.lake, path, version).await,
+            Err(error) => Err(error.to_string()),
+        };
+        match written {
+            Ok(()) => info!(path, version, "checkpoint written"),
+            Err(error) => warn!(path, version, error, "checkpoint failed"),
         }
     }
 }

@@ -85,7 +85,8 @@ impl EventEncoder {
         value.push(2);
         put_long(published_ms, &mut value);
         Ok(Record {
-            sequence: event.sequence,
+            number: event.sequence,
+            sequence: event.sequence.into(),
             topic: Arc::clone(&self.topic),
             source: Arc::clone(&self.source),
             event_type: match &event.event_type {

@@ -11,6 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use schemas::WATERMARKS_TOPIC;
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
@@ -57,7 +58,13 @@ impl KafkaBroker {
             .iter()
             .map(|topic| {
                 let replication = TopicReplication::Fixed(self.settings.replication);
-                NewTopic::new(topic, self.settings.partitions, replication)
+                match topic.as_str() {
+                    // The newest of each entity and source is what is asked for.
+                    WATERMARKS_TOPIC => {
+                        NewTopic::new(topic, 1, replication).set("cleanup.policy", "compact")
+                    }
+                    topic => NewTopic::new(topic, self.settings.partitions, replication),
+                }
             })
             .collect();
         let options = AdminOptions::new()
@@ -67,11 +74,7 @@ impl KafkaBroker {
         close_blocking(admin).await;
         for result in results.map_err(publish_error)? {
             match result {
-                Ok(topic) => info!(
-                    topic,
-                    partitions = self.settings.partitions,
-                    "topic created"
-                ),
+                Ok(topic) => info!(topic, "topic created"),
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 // Who may not create topics may still publish to one that is there.
                 Err((topic, code)) => debug!(topic, %code, "topic not created"),
@@ -170,9 +173,9 @@ impl Publisher for KafkaPublisher {
         }
         // The record's own timestamp stays the time of publishing: brokers delete by it, and an
         // owner's commit time may lie far back.
-        let sequence = usize::try_from(record.sequence)
-            .map_err(|_| PublishError::Refused(format!("sequence {sequence} is negative")))?;
-        let kafka_record = BaseRecord::with_opaque_to(&record.topic, sequence)
+        let number = usize::try_from(record.number)
+            .map_err(|_| PublishError::Refused(format!("number {} is negative", record.number)))?;
+        let kafka_record = BaseRecord::with_opaque_to(&record.topic, number)
             .key(record.key.as_slice())
             .payload(record.value.as_slice())
             .headers(headers);

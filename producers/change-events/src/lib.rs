@@ -21,6 +21,9 @@
 //! - **A row that cannot be published stops its key alone.** It is parked, with a reason, and the
 //!   later rows of its key are parked behind it; other keys go on. Put right and marked `retry`,
 //!   the rows are published in their order.
+//! - **What is complete is said with evidence.** With [`RelayLimits::watermark_interval`] the relay
+//!   publishes watermarks: up to when everything the owner committed is in Kafka, where the
+//!   partitions end, and what the events add up to.
 //! - **Nothing is removed before the lake has it.** With a [`LakeProgress`] the relay prunes the
 //!   outbox behind what the lake has committed; without one it keeps every row.
 //!
@@ -54,11 +57,13 @@ pub use kafka_settings::{KafkaSettings, KafkaSettingsError};
 pub use lake_progress::LakeProgress;
 pub use outbox::{Outbox, OutboxConnection, OutboxRow};
 pub use outbox_error::OutboxError;
-pub use outbox_store::{OutboxStore, ParkedKey, ParkedRow, Position, Retry};
+pub use outbox_store::{
+    CountedEvents, Counting, Horizon, OutboxStore, ParkedKey, ParkedRow, Position, Retry,
+};
 pub use postgres_outbox::PostgresOutbox;
 pub use progress::RelayProgress;
 pub use publisher::{Broker, Connected, Notice, PublishError, Publisher, Record};
-pub use record_encoder::{EncodeError, RecordEncoder};
+pub use record_encoder::{EncodeError, RecordEncoder, put_long, put_text};
 pub use relay::Relay;
 pub use relay_error::RelayError;
 pub use relay_limits::RelayLimits;

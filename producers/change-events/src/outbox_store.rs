@@ -5,6 +5,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use schemas::TopicPartition;
+use schemas::canonical::EventSums;
 
 use crate::{OutboxError, OutboxRow};
 
@@ -72,6 +73,14 @@ pub trait OutboxStore: fmt::Debug + Send + Sync {
     /// Rows that were tried and published are not parked any more.
     async fn unpark(&mut self, sequences: &[i64]) -> Result<(), OutboxError>;
 
+    /// How far the owner's clock may be said to be complete, once everything up to a sequence is
+    /// published; `None` while it cannot be told.
+    async fn horizon(&mut self) -> Result<Option<Horizon>, OutboxError>;
+
+    /// Whether every sequence up to this one was drawn by a transaction that has ended:
+    /// [`Self::rows_after`] misses none of them from now on.
+    async fn is_settled(&mut self, sequence: i64) -> Result<bool, OutboxError>;
+
     /// Rows up to `through` of whose offsets the position says nothing, 0 if it knows all.
     async fn complete_after(&mut self) -> Result<i64, OutboxError>;
 
@@ -91,6 +100,68 @@ pub struct Position {
     /// For each topic partition, the offset after the last record acknowledged: at least all of the
     /// rows up to `confirmed` are below. [`Position::UNKNOWN`] where offsets fell back.
     pub offsets: BTreeMap<TopicPartition, i64>,
+    /// What the events up to `confirmed` add up to, if they are counted; of entities that are not
+    /// named, what is there stays.
+    pub counting: Option<Counting>,
+}
+
+/// Events that are counted for watermarks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counting {
+    /// The sequence up to which they are.
+    pub through: i64,
+    /// Those of each entity.
+    pub entities: BTreeMap<String, CountedEvents>,
+}
+
+impl Counting {
+    /// As both databases keep it: entity, sequence after which it begins, events, the sums of their
+    /// ids and of their images, the last watermark's time.
+    pub(crate) fn of_rows(
+        through: i64,
+        rows: Vec<(String, i64, i64, String, String, i64)>,
+    ) -> Result<Self, sqlx::Error> {
+        let sum = |text: String| {
+            text.parse()
+                .map_err(|why: String| sqlx::Error::Decode(why.into()))
+        };
+        let mut entities = BTreeMap::new();
+        for (entity, after, events, ids, images, complete_through_us) in rows {
+            let sums = EventSums {
+                count: u64::try_from(events).unwrap_or(0),
+                ids: sum(ids)?,
+                rows: sum(images)?,
+            };
+            let counted = CountedEvents {
+                after,
+                sums,
+                complete_through_us,
+            };
+            entities.insert(entity, counted);
+        }
+        Ok(Self { through, entities })
+    }
+}
+
+/// The events of one entity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CountedEvents {
+    /// The sequence after which they begin.
+    pub after: i64,
+    /// What they add up to.
+    pub sums: EventSums,
+    /// The time of the last watermark, in microseconds since 1970-01-01 UTC: none goes back.
+    pub complete_through_us: i64,
+}
+
+/// An owner's time and the outbox at that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Horizon {
+    /// The owner's clock, or the start of its oldest transaction that was open and had written, if
+    /// that is earlier: microseconds since 1970-01-01 UTC.
+    pub time_us: i64,
+    /// What was committed up to then has sequences up to this one.
+    pub drawn: i64,
 }
 
 impl Position {
@@ -103,6 +174,7 @@ impl Position {
             confirmed,
             released,
             offsets: BTreeMap::new(),
+            counting: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! An outbox in Postgres, as its relay reads it: by polling, without missing a row.
 
+mod counted;
 mod parked;
 
 use std::fmt;
@@ -11,7 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions, Connection, Row};
 use tracing::log::LevelFilter;
 
-use crate::outbox_store::{OutboxStore, ParkedKey, ParkedRow, Position, Retry};
+use crate::outbox_store::{Horizon, OutboxStore, ParkedKey, ParkedRow, Position, Retry};
 use crate::{Outbox, OutboxError, OutboxRow};
 
 /// What the relay's session needs. A server whose commits do not wait for the disk is told to wait
@@ -218,10 +219,18 @@ impl OutboxStore for PostgresOutbox {
             let place = TopicPartition::new(topic, partition);
             position.offsets.insert(place, next_offset);
         }
+        let counting = counted::read(self.connection().await?).await;
+        position.counting = self.checked("read", counting)?;
         Ok(position)
     }
 
     async fn save(&mut self, position: &Position) -> Result<(), OutboxError> {
+        if let Some(counting) = &position.counting {
+            let query = counted::save(position, counting);
+            let saved = query.execute(self.connection().await?).await;
+            self.checked("confirmed", saved)?;
+            return Ok(());
+        }
         let sql = if position.offsets.is_empty() {
             SAVE
         } else {
@@ -308,6 +317,19 @@ impl OutboxStore for PostgresOutbox {
     async fn unpark(&mut self, sequences: &[i64]) -> Result<(), OutboxError> {
         let unparked = parked::unpark(self.connection().await?, sequences).await;
         self.checked("confirmed", unparked)
+    }
+
+    async fn horizon(&mut self) -> Result<Option<Horizon>, OutboxError> {
+        let horizon = counted::horizon(self.connection().await?).await;
+        self.checked("read", horizon)
+    }
+
+    async fn is_settled(&mut self, sequence: i64) -> Result<bool, OutboxError> {
+        let safe = sqlx::query_scalar(SAFE)
+            .fetch_one(self.connection().await?)
+            .await;
+        let safe: i64 = self.checked("read", safe)?;
+        Ok(safe >= sequence)
     }
 
     async fn complete_after(&mut self) -> Result<i64, OutboxError> {

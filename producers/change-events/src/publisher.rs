@@ -5,13 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use schemas::header;
+use schemas::{Sequence, header};
 
 /// One record as it goes to Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// What the acknowledgement names, and the header `lakehead_sequence`: the outbox sequence.
-    pub sequence: i64,
+    /// By what a connection's notices call the record, not negative: of an outbox the sequence.
+    pub number: i64,
+    /// The event's place in its source: header `lakehead_sequence`.
+    pub sequence: Sequence,
     /// The topic.
     pub topic: Arc<str>,
     /// The service's database: header `ce_source`.
@@ -29,7 +31,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The headers' names and values; `sequence` is the record's sequence in decimal.
+    /// The headers' names and values; `sequence` is the record's sequence as text.
     pub fn headers<'a>(&'a self, sequence: &'a str) -> [(&'static str, &'a str); 6] {
         [
             (header::SPEC_VERSION, "1.0"),
@@ -67,8 +69,8 @@ pub enum PublishError {
 pub enum Notice {
     /// The brokers have the record.
     Delivered {
-        /// The record's sequence.
-        sequence: i64,
+        /// The record's number.
+        number: i64,
         /// The partition where it is.
         partition: i32,
         /// Its offset there.
@@ -77,8 +79,8 @@ pub enum Notice {
     /// The record may or may not be with the brokers. None that was sent after it to its
     /// partition is. The connection is spent.
     Failed {
-        /// The record's sequence.
-        sequence: i64,
+        /// The record's number.
+        number: i64,
         /// The broker's or the client's words.
         why: String,
         /// Whether this very record will never be taken, for example because it is too large.

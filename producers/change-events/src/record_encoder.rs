@@ -13,7 +13,7 @@ use apache_avro::Schema;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 
 use self::field::{Field, FieldSeed};
-pub(crate) use self::value::{put_long, put_text};
+pub use self::value::{put_long, put_text};
 
 /// Why a JSON text is not a record of the schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

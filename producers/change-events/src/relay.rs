@@ -12,11 +12,12 @@ mod pruning;
 mod pump;
 mod retry;
 mod stop;
+mod watermarks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::{Envelope, SchemaRegistry};
+use schemas::{Envelope, SchemaRegistry, WATERMARKS_TOPIC};
 use tokio_util::sync::CancellationToken;
 
 use self::health::Health;
@@ -137,15 +138,20 @@ impl Relay {
         let Some(encoders) = encoders.as_mut() else {
             return Ok(Ended::Cancelled);
         };
-        let topics = self.topics();
+        let mut topics = self.topics();
+        if self.limits.watermark_interval.is_some() {
+            topics.push(WATERMARKS_TOPIC.to_owned());
+        }
         let Some(connected) = self.connect(&topics, cancel, health).await? else {
             return Ok(Ended::Cancelled);
         };
         let Connected {
             publisher,
             cluster,
-            partitions,
+            mut partitions,
         } = connected;
+        // Watermarks have no order that partitions would keep.
+        partitions.remove(WATERMARKS_TOPIC);
         let store = self.store.as_mut();
         check_cluster(store, cluster.as_deref(), &partitions).await?;
         let lent = Lent {
@@ -155,6 +161,8 @@ impl Relay {
             progress: &self.progress,
             pruning,
             partitions,
+            entities: &self.entities,
+            source: &self.source,
         };
         let pump = Pump::new(lent, publisher).await?;
         pump.run(cancel, health).await

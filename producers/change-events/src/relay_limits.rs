@@ -19,6 +19,8 @@ pub struct RelayLimits {
     pub shutdown_time_max: Duration,
     /// How often the lake is asked what may be pruned.
     pub prune_interval: Duration,
+    /// How often watermarks are published; not at all without it. Events are counted only with it.
+    pub watermark_interval: Option<Duration>,
 }
 
 impl Default for RelayLimits {
@@ -31,6 +33,7 @@ impl Default for RelayLimits {
             poll_interval: Duration::from_millis(10),
             shutdown_time_max: Duration::from_secs(10),
             prune_interval: Duration::from_secs(30),
+            watermark_interval: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! An outbox in SQLite, as its relay reads it.
 
+mod counted;
 mod parked;
 
 use std::path::Path;
@@ -14,7 +15,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Sqlite};
 
 use crate::outbox::SQLITE_RELAY_TABLES;
-use crate::outbox_store::{OutboxStore, ParkedKey, ParkedRow, Position, Retry};
+use crate::outbox_store::{Horizon, OutboxStore, ParkedKey, ParkedRow, Position, Retry};
 use crate::{Outbox, OutboxError, OutboxRow};
 
 /// How long the relay waits for the service's own transactions before it gives up.
@@ -163,6 +164,8 @@ impl OutboxStore for SqliteOutbox {
             let place = TopicPartition::new(topic, partition);
             position.offsets.insert(place, next_offset);
         }
+        let counting = counted::read(&mut self.connection).await;
+        position.counting = counting.map_err(failed())?;
         Ok(position)
     }
 
@@ -172,7 +175,7 @@ impl OutboxStore for SqliteOutbox {
                 .bind(position.confirmed)
                 .bind(position.released)
         };
-        if position.offsets.is_empty() {
+        if position.offsets.is_empty() && position.counting.is_none() {
             return self.write(confirm).await.map(|_| ());
         }
         self.write_all(|| {
@@ -182,7 +185,8 @@ impl OutboxStore for SqliteOutbox {
                     .bind(place.partition)
                     .bind(*next_offset)
             });
-            offsets.chain([confirm()]).collect()
+            let counting = position.counting.iter().flat_map(counted::save);
+            offsets.chain(counting).chain([confirm()]).collect()
         })
         .await
     }
@@ -241,6 +245,15 @@ impl OutboxStore for SqliteOutbox {
 
     async fn unpark(&mut self, sequences: &[i64]) -> Result<(), OutboxError> {
         parked::unpark(self, sequences).await
+    }
+
+    async fn horizon(&mut self) -> Result<Option<Horizon>, OutboxError> {
+        counted::horizon(self).await
+    }
+
+    /// Sequences are drawn by the one who writes, and seen when it has committed.
+    async fn is_settled(&mut self, _sequence: i64) -> Result<bool, OutboxError> {
+        Ok(true)
     }
 
     async fn complete_after(&mut self) -> Result<i64, OutboxError> {

@@ -141,8 +141,13 @@ impl SchemaProvider for ServiceSchema {
         if log {
             return Ok(Some(opened.changes()));
         }
-        self.tables.note_current(&opened)?;
-        Ok(Some(opened.current()))
+        let current = self
+            .reading
+            .tolerate(&name, opened.current(&name).map(Some))?;
+        if current.is_some() {
+            self.tables.note_current(&opened)?;
+        }
+        Ok(current)
     }
 
     async fn table_type(&self, table: &str) -> Result<Option<TableType>> {

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use deltalake::{DeltaTable, DeltaTableError};
-use lake_store::{FORMAT_PROPERTY, FORMAT_VERSION, KEY_PROPERTY, LakeStore, SHAPE_PROPERTY};
-use schemas::{Shape, TableName};
+use lake_store::{
+    CHANGES_SINCE_PROPERTY, CONTRACT_PROPERTY, FORMAT_PROPERTY, FORMAT_VERSION, KEY_PROPERTY,
+    LakeStore, SHAPE_PROPERTY,
+};
+use schemas::{Contract, Shape, TableName};
 
 use crate::{QueryError, current};
 
@@ -26,6 +29,8 @@ pub(crate) struct Properties {
     pub(crate) key: Vec<String>,
     /// How change events stand for changes.
     pub(crate) shape: Shape,
+    /// The first date whose changes are all there, if earlier ones have passed their retention.
+    pub(crate) changes_since: Option<String>,
 }
 
 impl Properties {
@@ -86,9 +91,26 @@ impl ChangeTable {
         Arc::clone(&self.changes)
     }
 
-    /// The entity's rows as the changes of this same version leave them.
-    pub(crate) fn current(&self) -> Arc<dyn TableProvider> {
-        Arc::clone(&self.current)
+    /// The entity's rows as the changes of this same version leave them; refused if some of the
+    /// changes that they are made of are gone.
+    pub(crate) fn current(&self, name: &TableName) -> Result<Arc<dyn TableProvider>, QueryError> {
+        self.check_whole(name)?;
+        Ok(Arc::clone(&self.current))
+    }
+
+    /// Refuses a table of updates of which some are gone.
+    pub(crate) fn check_whole(&self, name: &TableName) -> Result<(), QueryError> {
+        match self.properties.changes_since.as_ref() {
+            Some(since) if self.properties.has_updates() => Err(QueryError::Table {
+                table: name.to_string(),
+                why: format!(
+                    "changes before {since} have passed their retention, so its rows cannot be \
+                     computed from those that are left; they are in the Delta table {}",
+                    name.current_path()
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Bytes of memory that finding the latest change of every key may take: known only up to the
@@ -106,6 +128,22 @@ impl ChangeTable {
 
     pub(crate) fn properties(&self) -> &Properties {
         &self.properties
+    }
+
+    /// The entity's contract, with the table's key.
+    pub(crate) fn contract(&self, name: &TableName) -> Result<Contract, QueryError> {
+        let refuse = |why: String| QueryError::Table {
+            table: name.changes_path(),
+            why,
+        };
+        let snapshot = self.delta.snapshot();
+        let snapshot = snapshot.map_err(|error| QueryError::failed(error.to_string()))?;
+        let text = snapshot.metadata().configuration().get(CONTRACT_PROPERTY);
+        let text =
+            text.ok_or_else(|| refuse(format!("it has no table property {CONTRACT_PROPERTY}")))?;
+        let contract: Result<Contract, _> = text.parse();
+        let contract = contract.and_then(|contract| contract.with_key(self.properties.key.clone()));
+        contract.map_err(|error| refuse(format!("its {CONTRACT_PROPERTY}: {error}")))
     }
 
     /// The Delta version.
@@ -184,7 +222,12 @@ fn properties(delta: &DeltaTable) -> Result<Properties, String> {
             .map_err(|error| format!("its {SHAPE_PROPERTY}: {error}"))?,
         None => Shape::default(),
     };
-    Ok(Properties { key, shape })
+    let changes_since = all.get(CHANGES_SINCE_PROPERTY).cloned();
+    Ok(Properties {
+        key,
+        shape,
+        changes_since,
+    })
 }
 
 fn check_columns(properties: &Properties, schema: &SchemaRef) -> Result<(), String> {

@@ -23,7 +23,7 @@ use crate::statement_tables::StatementTables;
 use crate::store_registry::LakeOnly;
 use crate::suggestion::nearest;
 use crate::system::{SYSTEM_SCHEMA, TABLE_NAMES};
-use crate::{Answer, EngineSettings, QueryError, statements};
+use crate::{Answer, EngineSettings, QueryError, Snapshot, statements};
 
 /// Where names without a schema are looked for: no service can have this name and a table.
 const NO_SCHEMA: &str = "public";
@@ -82,9 +82,19 @@ impl Engine {
     /// version throughout.
     pub async fn run(&self, statement: &Statement) -> Result<Answer, QueryError> {
         let tables = StatementTables::new(self.lake.clone());
-        let mut state = self.session(&tables);
+        let state = self.session(&tables);
         let plan = Box::pin(plan(&state, &tables, statement)).await?;
         gate::plan::check(&plan)?;
+        Box::pin(self.execute(state, &tables, plan)).await
+    }
+
+    /// Runs a plan that reads and nothing else.
+    pub(crate) async fn execute(
+        &self,
+        mut state: SessionState,
+        tables: &StatementTables,
+        plan: LogicalPlan,
+    ) -> Result<Answer, QueryError> {
         if tables.fold_bytes_max() > self.hash_bytes_max {
             // A hash table cannot be spilled, a sort can.
             state.config_mut().options_mut().optimizer.prefer_hash_join = false;
@@ -104,7 +114,12 @@ impl Engine {
         }
     }
 
-    fn session(&self, tables: &Arc<StatementTables>) -> SessionState {
+    /// The lake as it is from now on, for several questions.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.clone(), StatementTables::new(self.lake.clone()))
+    }
+
+    pub(crate) fn session(&self, tables: &Arc<StatementTables>) -> SessionState {
         let mut state = SessionStateBuilder::new_from_existing((*self.template).clone())
             .with_catalog_list(LakeCatalogs::new(tables))
             .build();

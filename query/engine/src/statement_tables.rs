@@ -17,8 +17,8 @@ type Opened = Arc<OnceCell<Option<Arc<ChangeTable>>>>;
 #[derive(Debug)]
 pub(crate) struct StatementTables {
     lake: LakeStore,
-    listed: OnceCell<Vec<TableName>>,
-    opened: Mutex<HashMap<TableName, Opened>>,
+    listed: Arc<OnceCell<Vec<TableName>>>,
+    opened: Arc<Mutex<HashMap<TableName, Opened>>>,
     fold_bytes_max: AtomicUsize,
 }
 
@@ -26,8 +26,18 @@ impl StatementTables {
     pub(crate) fn new(lake: LakeStore) -> Arc<Self> {
         Arc::new(Self {
             lake,
-            listed: OnceCell::new(),
-            opened: Mutex::default(),
+            listed: Arc::default(),
+            opened: Arc::default(),
+            fold_bytes_max: AtomicUsize::new(0),
+        })
+    }
+
+    /// The same tables at the same versions, for another statement.
+    pub(crate) fn of_another_statement(&self) -> Arc<Self> {
+        Arc::new(Self {
+            lake: self.lake.clone(),
+            listed: Arc::clone(&self.listed),
+            opened: Arc::clone(&self.opened),
             fold_bytes_max: AtomicUsize::new(0),
         })
     }

@@ -1,5 +1,7 @@
 //! Schema `system`: what the lake holds besides its owners' tables.
 
+mod watermarks;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
@@ -10,7 +12,8 @@ use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
 use futures::{StreamExt, TryStreamExt, stream};
 use lake_store::{
-    DEAD_LETTERS_PATH, GAPS_PATH, STARTS_PATH, dead_letters_schema, gaps_schema, starts_schema,
+    DEAD_LETTERS_PATH, GAPS_PATH, PERIODS_PATH, STARTS_PATH, dead_letters_schema, gaps_schema,
+    periods_schema, starts_schema,
 };
 use schemas::TableName;
 
@@ -22,15 +25,17 @@ use crate::statement_tables::{Reading, StatementTables};
 pub(crate) const SYSTEM_SCHEMA: &str = "system";
 
 /// The schema's tables.
-pub(crate) const TABLE_NAMES: [&str; 4] = [DEAD_LETTERS, GAPS, STARTS, TABLES];
+pub(crate) const TABLE_NAMES: [&str; 6] = [DEAD_LETTERS, GAPS, PERIODS, STARTS, TABLES, WATERMARKS];
 
 /// Tables whose logs are read at the same time.
 const OPENED_AT_ONCE: usize = 16;
 
 const DEAD_LETTERS: &str = "dead_letters";
 const GAPS: &str = "gaps";
+const PERIODS: &str = "periods";
 const STARTS: &str = "starts";
 const TABLES: &str = "tables";
+const WATERMARKS: &str = "watermarks";
 
 /// Tables about the lake itself.
 #[derive(Debug)]
@@ -50,6 +55,15 @@ impl SystemSchema {
         match self.reading.tolerate(path, loaded)? {
             Some(delta) => change_table::provider(&delta).await,
             None => Ok(Arc::new(MemTable::try_new(schema, vec![vec![]])?)),
+        }
+    }
+
+    async fn watermarks(&self) -> Result<Arc<dyn TableProvider>> {
+        let path = TableName::watermarks().changes_path();
+        let loaded = change_table::load(self.tables.lake(), &path).await;
+        match self.reading.tolerate(&path, loaded)? {
+            Some(delta) => watermarks::of(change_table::provider(&delta).await?),
+            None => watermarks::empty(),
         }
     }
 
@@ -83,7 +97,9 @@ impl SchemaProvider for SystemSchema {
             }
             GAPS => self.own(GAPS_PATH, gaps_schema()).await.map(Some),
             STARTS => self.own(STARTS_PATH, starts_schema()).await.map(Some),
+            PERIODS => self.own(PERIODS_PATH, periods_schema()).await.map(Some),
             TABLES => self.tables().await.map(Some),
+            WATERMARKS => self.watermarks().await.map(Some),
             _ => Ok(None),
         }
     }

@@ -4,15 +4,21 @@
 //!
 //! ```text
 //! <root>/<service>/<entity>/changes     every change, appended
+//! <root>/<service>/<entity>/current     one row for every key that there is, in hash buckets
+//! <root>/<service>/<entity>/periods/<period>/r<n>     its rows at the end of a period, revision n
+//! <root>/_system/periods                which of those there are
 //! <root>/_system/dead_letters           records that could not be read
 //! <root>/_system/gaps                   what Kafka no longer had, and was accepted as missing
 //! <root>/_system/starts                 where the copy of each topic partition began
+//! <root>/_system/watermarks             what owners know to be complete: the topic lakehead.watermarks
 //! ```
 
+mod bucket;
 mod dead_letters;
 mod exclusive;
 mod gaps;
 mod location;
+mod periods;
 mod s3;
 mod starts;
 
@@ -26,9 +32,11 @@ use object_store::prefix::PrefixStore;
 use schemas::TableName;
 use url::Url;
 
+pub use bucket::{BUCKET, BUCKETS_PROPERTY, bucket_of, key_hashes};
 pub use dead_letters::dead_letters_schema;
 pub use gaps::gaps_schema;
 pub use location::LakeStoreError;
+pub use periods::periods_schema;
 pub use starts::starts_schema;
 
 /// The path of the table of dead letters below the lake's root.
@@ -40,6 +48,9 @@ pub const GAPS_PATH: &str = "_system/gaps";
 /// The path of the table of starts below the lake's root.
 pub const STARTS_PATH: &str = "_system/starts";
 
+/// The path of the table of period snapshots below the lake's root.
+pub const PERIODS_PATH: &str = "_system/periods";
+
 /// Version of the layout and table properties that this program writes; table property
 /// `lakehead.format`.
 pub const FORMAT_VERSION: &str = "1";
@@ -50,8 +61,15 @@ pub const FORMAT_PROPERTY: &str = "lakehead.format";
 /// The table property that holds the key columns, a JSON array of names.
 pub const KEY_PROPERTY: &str = "lakehead.key";
 
+/// The table property that keeps the entity's contract, an Avro schema.
+pub const CONTRACT_PROPERTY: &str = "lakehead.contract";
+
 /// The table property that names the shape of the topic's change events.
 pub const SHAPE_PROPERTY: &str = "lakehead.shape";
+
+/// The table property of a table of changes whose oldest have passed their retention: the first event
+/// date that is still whole.
+pub const CHANGES_SINCE_PROPERTY: &str = "lakehead.changes_since";
 
 /// An open object store and the place of the lake in it. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -27,22 +27,22 @@ impl Deliveries {
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, sequence: usize) {
-        let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
         self.tell(match result {
             // So it is when the broker had it from an earlier try: published again, its place is known.
             Ok(message) if message.offset() < 0 => Notice::Failed {
-                sequence,
+                number,
                 why: "it was acknowledged without its offset".to_owned(),
                 refused: false,
             },
             Ok(message) => Notice::Delivered {
-                sequence,
+                number,
                 partition: message.partition(),
                 offset: message.offset(),
             },
             Err((error, _)) => Notice::Failed {
-                sequence,
+                number,
                 why: error.to_string(),
                 refused: matches!(
                     error.rdkafka_error_code(),

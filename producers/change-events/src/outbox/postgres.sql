@@ -50,6 +50,20 @@ CREATE TABLE IF NOT EXISTS lakehead.outbox_partition (
     PRIMARY KEY (topic, partition)
 );
 
+-- What the events of each entity add up to, for watermarks.
+CREATE TABLE IF NOT EXISTS lakehead.outbox_counting (
+    id      integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    through bigint NOT NULL
+);
+CREATE TABLE IF NOT EXISTS lakehead.outbox_counted (
+    entity              text PRIMARY KEY,
+    after_sequence      bigint NOT NULL,
+    events              bigint NOT NULL,
+    ids                 text NOT NULL,
+    images              text NOT NULL,
+    complete_through_us bigint NOT NULL
+);
+
 -- Rows that cannot be published, and behind each the later rows of its key.
 CREATE TABLE IF NOT EXISTS lakehead.outbox_parked (
     sequence       bigint PRIMARY KEY,

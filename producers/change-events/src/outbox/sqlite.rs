@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS outbox_source (
 
 /// What the relay writes. `outbox_partition` says what follows the last record acknowledged of
 /// each topic partition; `complete_after`: of rows up to it, published before that was kept, it
-/// says nothing.
+/// says nothing. `outbox_counted`: what an entity's events add up to, for watermarks.
 pub(crate) const RELAY_TABLES: &str = "
 CREATE TABLE IF NOT EXISTS outbox_relay (
     id        INTEGER PRIMARY KEY CHECK (id = 1),
@@ -67,6 +67,18 @@ CREATE TABLE IF NOT EXISTS outbox_retry (
     last INTEGER NOT NULL
 ) STRICT;
 INSERT OR IGNORE INTO outbox_retry (id, last) VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS outbox_counting (
+    id      INTEGER PRIMARY KEY CHECK (id = 1),
+    through INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS outbox_counted (
+    entity              TEXT PRIMARY KEY,
+    after_sequence      INTEGER NOT NULL,
+    events              INTEGER NOT NULL,
+    ids                 TEXT NOT NULL,
+    images              TEXT NOT NULL,
+    complete_through_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 const APPEND: &str = "INSERT INTO outbox (event_id, entity, op, event_time_us, key, before, after) \

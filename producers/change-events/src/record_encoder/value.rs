@@ -134,13 +134,13 @@ impl Visitor<'_> for TextVisitor<'_> {
 }
 
 /// Appends a text as Avro does: its length, then its bytes.
-pub(crate) fn put_text(text: &str, out: &mut Vec<u8>) {
+pub fn put_text(text: &str, out: &mut Vec<u8>) {
     put_length(text.len(), out);
     out.extend_from_slice(text.as_bytes());
 }
 
 /// Appends a whole number as Avro does: zigzag, seven bits a byte.
-pub(crate) fn put_long(number: i64, out: &mut Vec<u8>) {
+pub fn put_long(number: i64, out: &mut Vec<u8>) {
     let mut rest = ((number << 1) ^ (number >> 63)).cast_unsigned();
     while rest >= 0x80 {
         out.push((rest as u8) | 0x80);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::TopicPartition;
+use schemas::{PartitionEnd, TopicPartition};
 
 use crate::Position;
 
@@ -80,6 +80,23 @@ impl Offsets {
         saved
     }
 
+    /// Where each of a topic's partitions ends, 0 where nothing was published; `None` if that is not
+    /// known of one.
+    pub(super) fn ends(&self, topic: &str, partitions: i32) -> Option<Vec<PartitionEnd>> {
+        let known = self.topics.iter().find(|(known, _)| **known == *topic);
+        let known = known.map_or(&[][..], |(_, partitions)| partitions.as_slice());
+        let end = |partition: i32| {
+            let place = usize::try_from(partition).ok()?;
+            let offset = known.get(place).map_or(0, |next| next.offset);
+            (offset != Position::UNKNOWN).then(|| PartitionEnd {
+                topic: topic.to_owned(),
+                partition,
+                offset,
+            })
+        };
+        (0..partitions).map(end).collect()
+    }
+
     fn next(&mut self, topic: &Arc<str>, partition: i32) -> Option<&mut Next> {
         let known = self
             .topics
@@ -114,6 +131,10 @@ mod tests {
         let changed = offsets.take_changed();
         assert_eq!(changed, BTreeMap::from([(at(0), 6), (at(2), 1)]));
         assert_eq!(offsets.saved(), changed);
+        let ends = offsets.ends("cabin.seat", 4).unwrap();
+        let ends: Vec<i64> = ends.iter().map(|end| end.offset).collect();
+        assert_eq!(ends, [6, 0, 1, 0]);
+        assert_eq!(offsets.ends("cabin.meal", 1).unwrap().len(), 1);
         assert!(offsets.take_changed().is_empty());
 
         assert!(!offsets.note(&topic, 0, 3));
@@ -122,5 +143,6 @@ mod tests {
             offsets.take_changed(),
             BTreeMap::from([(at(0), Position::UNKNOWN)])
         );
+        assert_eq!(offsets.ends("cabin.seat", 4), None);
     }
 }

@@ -47,6 +47,11 @@ impl Parking {
         self.rows == 0
     }
 
+    /// Whether rows of an entity are parked.
+    pub(super) fn has(&self, entity: &str) -> bool {
+        self.keys.get(entity).is_some_and(|keys| !keys.is_empty())
+    }
+
     /// Whether a row is parked or must wait for one of its key that is.
     pub(super) fn holds(&self, entity: &str, key_id: &[u8], sequence: i64) -> bool {
         let keys = self.keys.get(entity);

@@ -1,11 +1,13 @@
 //! One connection's work: read, make durable, encode, send, confirm.
 
+mod mark;
 mod park;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use schemas::WATERMARKS_TOPIC;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -15,11 +17,12 @@ use super::offsets::Offsets;
 use super::parking::Parking;
 use super::pruning::Pruning;
 use super::stop::{Ended, Stop, lost};
+use super::watermarks::Watermarks;
 use crate::outbox_store::{OutboxStore, Position};
 use crate::window::Window;
 use crate::{
-    EncodeError, EventEncoder, Notice, OutboxRow, Publisher, Record, RelayError, RelayLimits,
-    RelayProgress,
+    EncodeError, Entity, EventEncoder, Notice, OutboxRow, Publisher, Record, RelayError,
+    RelayLimits, RelayProgress,
 };
 
 /// How often the confirmed position is saved while nothing new is read.
@@ -38,6 +41,8 @@ pub(super) struct Lent<'a> {
     pub(super) pruning: &'a mut Pruning,
     /// The partition count of each topic.
     pub(super) partitions: BTreeMap<String, i32>,
+    pub(super) entities: &'a [Entity],
+    pub(super) source: &'a str,
 }
 
 /// A connection at work.
@@ -51,6 +56,8 @@ pub(super) struct Pump<'a> {
     pub(super) pruning: &'a mut Pruning,
     pub(super) window: Window,
     pub(super) parking: Parking,
+    watermarks: Option<Watermarks>,
+    partitions: BTreeMap<String, i32>,
     offsets: Offsets,
     /// Whether `offsets` say where all confirmed rows are.
     is_complete: bool,
@@ -78,6 +85,9 @@ impl<'a> Pump<'a> {
             let known = position.offsets.keys().filter(|at| *at.topic == **topic);
             known.count() >= usize::try_from(count).unwrap_or(0)
         });
+        let interval = lent.limits.watermark_interval;
+        let watermarks =
+            interval.map(|every| Watermarks::new(lent.entities, lent.source, every, &position));
         Ok(Self {
             store: lent.store,
             encoders: lent.encoders,
@@ -87,8 +97,10 @@ impl<'a> Pump<'a> {
             pruning: lent.pruning,
             window: Window::after(position.confirmed),
             parking,
+            watermarks,
             offsets: Offsets::of(&position),
             is_complete: complete_after == 0 || all_known,
+            partitions: lent.partitions,
             sent: position.confirmed,
             saved: position.confirmed,
             save_at: Instant::now(),
@@ -116,7 +128,7 @@ impl<'a> Pump<'a> {
     ) -> Result<Ended, RelayError> {
         let stop = loop {
             if cancel.is_cancelled() {
-                break self.drain(health).await;
+                break self.finish(health).await;
             }
             if let Err(stop) = self.turn(cancel, health).await {
                 break Err(stop);
@@ -148,14 +160,25 @@ impl<'a> Pump<'a> {
         }
     }
 
+    /// Waits for what is in flight, and says what is complete then.
+    async fn finish(&mut self, health: &mut Health) -> Result<(), Stop> {
+        self.drain(health).await?;
+        self.last_mark(health).await
+    }
+
     /// Sends a batch if there is one and room for it; else waits for something to happen.
     async fn turn(&mut self, cancel: &CancellationToken, health: &mut Health) -> Result<(), Stop> {
+        self.look_ahead().await?;
         if self.has_room() && Instant::now() >= self.read_at {
             let limit = self.limits.batch_rows_max;
             let rows = self.store.rows_after(self.sent, limit).await?;
             if let Some(last) = rows.last() {
                 self.release(last.sequence).await?;
                 self.send_batch(&rows).await?;
+            }
+            if let Some(watermarks) = &mut self.watermarks {
+                let all_sent = rows.last().is_none_or(|last| last.sequence == self.sent);
+                watermarks.read(self.sent, all_sent && rows.len() < limit as usize);
             }
             // A batch that is not full was the outbox's end; resting lets the next one grow, and
             // each batch costs a wait for the disk.
@@ -174,6 +197,7 @@ impl<'a> Pump<'a> {
         if acknowledged > self.saved && is_due {
             self.save(acknowledged, self.sent).await?;
         }
+        self.mark().await?;
         if !self.parking.is_empty() && Instant::now() >= self.retry_at {
             self.retry_at = Instant::now() + RETRY_INTERVAL;
             self.retry(health).await?;
@@ -204,6 +228,10 @@ impl<'a> Pump<'a> {
     pub(super) async fn save(&mut self, confirmed: i64, released: i64) -> Result<(), Stop> {
         let mut position = Position::new(confirmed, released);
         position.offsets = self.offsets.take_changed();
+        position.counting = self.watermarks.as_mut().map(|watermarks| {
+            watermarks.count(confirmed);
+            watermarks.take_changed()
+        });
         self.store.save(&position).await?;
         self.progress.confirm(confirmed);
         self.saved = confirmed;
@@ -262,8 +290,12 @@ impl<'a> Pump<'a> {
         let mut stop = Ok(());
         for notice in notices {
             match notice {
+                Notice::Delivered { number, .. } if self.has_marked(number) => {}
+                Notice::Failed { number, why, .. } if self.has_marked(number) => {
+                    stop = stop.and(Err(Stop::Lost(format!("topic {WATERMARKS_TOPIC}: {why}"))));
+                }
                 Notice::Delivered {
-                    sequence,
+                    number: sequence,
                     partition,
                     offset,
                 } => {
@@ -274,7 +306,7 @@ impl<'a> Pump<'a> {
                 }
                 Notice::Down { why } => health.down("kafka", &why),
                 Notice::Failed {
-                    sequence,
+                    number: sequence,
                     why,
                     refused,
                 } if stop.is_ok() => {
@@ -294,6 +326,12 @@ impl<'a> Pump<'a> {
         stop
     }
 
+    /// Whether the record was a watermark.
+    fn has_marked(&mut self, number: i64) -> bool {
+        let watermarks = self.watermarks.as_mut();
+        watermarks.is_some_and(|watermarks| watermarks.arrived(number))
+    }
+
     pub(super) fn note_offset(&mut self, topic: &Arc<str>, partition: i32, offset: i64) {
         if !self.offsets.note(topic, partition, offset) {
             warn!(
@@ -309,7 +347,11 @@ impl<'a> Pump<'a> {
     /// Waits, for a bounded time, for what is in flight.
     pub(super) async fn drain(&mut self, health: &mut Health) -> Result<(), Stop> {
         let deadline = Instant::now() + self.limits.shutdown_time_max;
-        while !self.window.is_empty() {
+        let is_marking = |watermarks: &Option<Watermarks>| {
+            let watermarks = watermarks.as_ref();
+            watermarks.is_some_and(Watermarks::is_in_flight)
+        };
+        while !self.window.is_empty() || is_marking(&self.watermarks) {
             let mut notices = Vec::new();
             match timeout_at(deadline, self.publisher.notices(&mut notices)).await {
                 Err(_) => break,

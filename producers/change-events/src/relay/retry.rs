@@ -77,7 +77,8 @@ impl Pump<'_> {
                 continue;
             };
             record.source = format!("{}/unparked", record.source).into();
-            record.sequence = number;
+            record.number = number;
+            record.sequence = number.into();
             match self.publisher.send(&record) {
                 Ok(()) => sent.insert(number, (sequence, record.topic)),
                 Err(PublishError::Unavailable(why)) => return Err(Stop::Lost(why)),
@@ -93,22 +94,22 @@ impl Pump<'_> {
             for notice in notices {
                 match notice {
                     Notice::Delivered {
-                        sequence,
+                        number,
                         partition,
                         offset,
                     } => {
-                        if let Some((_, topic)) = sent.remove(&sequence) {
+                        if let Some((_, topic)) = sent.remove(&number) {
                             self.note_offset(&topic, partition, offset);
                             self.progress.count_published(1);
                         }
                     }
                     Notice::Down { .. } => {}
                     Notice::Failed {
-                        sequence,
+                        number,
                         why,
                         refused: true,
                     } => {
-                        if let Some(&(sequence, _)) = sent.get(&sequence) {
+                        if let Some(&(sequence, _)) = sent.get(&number) {
                             self.park_again(retries, sequence, &why).await?;
                         }
                         return Err(Stop::ParkedAgain);

@@ -81,6 +81,11 @@ impl FaultyBroker {
         self.state.lock().unwrap().script.push_back(fault);
     }
 
+    /// All goes well from now on.
+    pub(crate) fn calm(&self) {
+        self.state.lock().unwrap().script.clear();
+    }
+
     /// The topic is deleted and made again.
     pub(crate) fn forget(&self) {
         self.state.lock().unwrap().logs.clear();
@@ -91,7 +96,7 @@ impl FaultyBroker {
         let mut landed: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
         for record in self.landed_records() {
             let partition = landed.entry(partition(&record.key)).or_default();
-            partition.push(record.sequence);
+            partition.push(record.number);
         }
         landed
     }
@@ -103,8 +108,8 @@ impl FaultyBroker {
             let mut last: HashMap<Arc<str>, i64> = HashMap::new();
             for record in log {
                 let last = last.entry(Arc::clone(&record.source)).or_insert(0);
-                if record.sequence > *last {
-                    *last = record.sequence;
+                if record.number > *last {
+                    *last = record.number;
                     landed.push(record);
                 }
             }
@@ -205,21 +210,21 @@ impl FaultyPublisher {
             state.logs.entry(partition).or_default().push(record);
         }
         // The broker answers for the first one first; nothing after it in its partition is stored.
-        if let Some((partition, sequence)) = self
+        if let Some((partition, number)) = self
             .sent
             .iter()
             .find(|(_, record)| self.refuses(record, Refusal::ByTheBroker))
-            .map(|(partition, record)| (*partition, record.sequence))
+            .map(|(partition, record)| (*partition, record.number))
         {
             let stored = self
                 .sent
                 .drain(..)
-                .filter(|(other, record)| *other != partition || record.sequence < sequence);
+                .filter(|(other, record)| *other != partition || record.number < number);
             for (partition, record) in stored {
                 state.logs.entry(partition).or_default().push(record);
             }
             notices.push(Notice::Failed {
-                sequence,
+                number,
                 why: "too large".into(),
                 refused: true,
             });
@@ -237,7 +242,7 @@ impl FaultyPublisher {
                         left -= 1;
                         let log = state.logs.entry(wanted).or_default();
                         notices.push(Notice::Delivered {
-                            sequence: record.sequence,
+                            number: record.number,
                             partition: wanted,
                             offset: i64::try_from(log.len()).unwrap(),
                         });
@@ -248,12 +253,12 @@ impl FaultyPublisher {
             }
             Fault::AckLost | Fault::Refuse => {
                 if let Some((partition, record)) = self.sent.pop_front() {
-                    let sequence = record.sequence;
+                    let number = record.number;
                     if fault == Fault::AckLost {
                         state.logs.entry(partition).or_default().push(record);
                     }
                     notices.push(Notice::Failed {
-                        sequence,
+                        number,
                         why: "on purpose".into(),
                         refused: false,
                     });
@@ -266,7 +271,7 @@ impl FaultyPublisher {
                     why: "on purpose".into(),
                 });
                 notices.push(Notice::Failed {
-                    sequence: 0,
+                    number: 0,
                     why: "timed out".into(),
                     refused: false,
                 });

@@ -19,3 +19,4 @@ mod pruning;
 mod relay;
 mod service;
 mod store;
+mod watermarks;

@@ -25,13 +25,21 @@ pub(crate) fn small_limits() -> RelayLimits {
 
 /// Runs relays, a new one after each kill, until everything is confirmed.
 pub(crate) async fn relay_all(service: &mut Service, broker: &Arc<FaultyBroker>) {
+    relay_all_with(service, broker, &small_limits()).await;
+}
+
+pub(crate) async fn relay_all_with(
+    service: &mut Service,
+    broker: &Arc<FaultyBroker>,
+    limits: &RelayLimits,
+) {
     let end = service.end().await;
     loop {
         let relay = service
             .relay(Arc::clone(broker) as _, "cabin.seat")
             .await
             .unwrap();
-        let relay = relay.with_limits(small_limits());
+        let relay = relay.with_limits(limits.clone());
         let progress = relay.progress();
         let cancel = CancellationToken::new();
         let through = async {
@@ -56,7 +64,7 @@ pub(crate) async fn services(test: &str) -> Vec<Service> {
     [sqlite].into_iter().chain(postgres).collect()
 }
 
-fn in_virtual_time<F: Future>(work: F) -> F::Output {
+pub(crate) fn in_virtual_time<F: Future>(work: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -65,7 +73,7 @@ fn in_virtual_time<F: Future>(work: F) -> F::Output {
         .block_on(work)
 }
 
-fn fault() -> impl Strategy<Value = Fault> {
+pub(crate) fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
         4 => (1_u8..6).prop_map(Fault::Deliver),
         1 => Just(Fault::AckLost),
@@ -148,8 +156,8 @@ fn one_key_stays_in_one_partition_and_an_event_keeps_its_sequence() {
                     *partition_of.entry(record.key.clone()).or_insert(partition),
                     partition
                 );
-                let known = sequence_of.insert(record.event_id, record.sequence);
-                assert!(known.is_none_or(|known| known == record.sequence));
+                let known = sequence_of.insert(record.event_id, record.number);
+                assert!(known.is_none_or(|known| known == record.number));
                 repeats += u32::from(known.is_some());
             }
         }

@@ -222,6 +222,24 @@ async fn a_table_of_another_format_is_refused_by_name() {
     assert_eq!(lake.number("SELECT count(*) FROM crew.pilot").await, 1);
 }
 
+/// Rows whose changes are gone would be missing without a word.
+#[tokio::test]
+async fn the_current_state_is_refused_where_changes_have_passed_their_retention() {
+    let lake = small().await;
+    let since = ("lakehead.changes_since", "2026-01-01");
+    let properties: Vec<_> = usual_properties().into_iter().chain([since]).collect();
+    lake.create_with("crew", "old", &properties).await;
+    let error = lake.error("SELECT * FROM crew.old").await;
+    assert!(
+        error.contains("2026-01-01") && error.contains("crew/old/current"),
+        "{error}"
+    );
+    assert_eq!(
+        lake.number("SELECT count(*) FROM crew.old_changes").await,
+        0
+    );
+}
+
 #[tokio::test]
 async fn a_missing_table_is_named_with_what_was_perhaps_meant() {
     let lake = small().await;

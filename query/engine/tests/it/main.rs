@@ -11,3 +11,4 @@ mod gate;
 mod lake;
 mod limits;
 mod property;
+mod snapshot;

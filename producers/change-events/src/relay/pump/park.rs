@@ -29,6 +29,9 @@ impl Pump<'_> {
             Ok(()) => {
                 let bytes = record.bytes();
                 self.window.admit(row.sequence, Some(record.topic), bytes);
+                if let Some(watermarks) = &mut self.watermarks {
+                    watermarks.send(row);
+                }
                 Ok(None)
             }
             Err(PublishError::Refused(why)) => {

@@ -1,0 +1,125 @@
+//! From the files of a group to files of the target size, with the same rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use columnar::adapt;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use super::CompactionSettings;
+use super::row_order::in_order;
+use super::row_sum::RowSum;
+use crate::data_file::{DataFile, DataFileWriter};
+use crate::entropy::Entropy;
+
+/// Rows that are decoded at a time.
+const BATCH_ROWS: usize = 16_384;
+
+pub(super) struct Rewriter {
+    columns: SchemaRef,
+    partition_values: BTreeMap<String, Option<String>>,
+    target_bytes: usize,
+    sort_bytes_max: usize,
+    entropy: Arc<Entropy>,
+    /// Rows that are not in a file yet.
+    held: Vec<RecordBatch>,
+    held_bytes: usize,
+    open: Option<DataFileWriter>,
+    done: Vec<DataFile>,
+    read: RowSum,
+}
+
+impl Rewriter {
+    pub(super) fn new(
+        columns: SchemaRef,
+        partition_values: BTreeMap<String, Option<String>>,
+        settings: &CompactionSettings,
+        entropy: Arc<Entropy>,
+    ) -> Self {
+        let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        Self {
+            columns,
+            partition_values,
+            target_bytes: bytes(settings.target_bytes),
+            sort_bytes_max: bytes(settings.sort_bytes_max),
+            entropy,
+            held: Vec::new(),
+            held_bytes: 0,
+            open: None,
+            done: Vec::new(),
+            read: RowSum::default(),
+        }
+    }
+
+    /// Takes in a file's rows, in the columns that the table has by now.
+    pub(super) fn append(&mut self, file: Bytes) -> Result<(), String> {
+        for batch in reader(file)? {
+            let batch = batch.map_err(text)?;
+            let batch = adapt(&batch, &self.columns).map_err(text)?;
+            self.read.add(&batch).map_err(text)?;
+            self.held_bytes += batch.get_array_memory_size();
+            self.held.push(batch);
+            if self.held_bytes >= self.sort_bytes_max {
+                self.write_held()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the last file; the files, and how many rows they have.
+    pub(super) fn finish(mut self) -> Result<(Vec<DataFile>, u64), String> {
+        self.write_held()?;
+        if let Some(writer) = self.open.take() {
+            self.done.push(writer.finish().map_err(text)?);
+        }
+        let mut written = RowSum::default();
+        for file in &self.done {
+            for batch in reader(file.to_bytes())? {
+                written.add(&batch.map_err(text)?).map_err(text)?;
+            }
+        }
+        if written != self.read {
+            return Err(format!(
+                "the compacted files hold other rows than the files that were read ({written:?}, \
+                 not {:?}); nothing is committed. This is a bug, please report it",
+                self.read
+            ));
+        }
+        Ok((self.done, written.rows()))
+    }
+
+    fn write_held(&mut self) -> Result<(), String> {
+        let held = std::mem::take(&mut self.held);
+        self.held_bytes = 0;
+        for batch in in_order(held).map_err(text)? {
+            let batch = batch.map_err(text)?;
+            let mut writer = match self.open.take() {
+                Some(writer) => writer,
+                None => DataFileWriter::in_partition(
+                    self.entropy.uuid(),
+                    self.partition_values.clone(),
+                    Arc::clone(&self.columns),
+                )
+                .map_err(text)?,
+            };
+            writer.write(&batch).map_err(text)?;
+            match writer.encoded_bytes() >= self.target_bytes {
+                true => self.done.push(writer.finish().map_err(text)?),
+                false => self.open = Some(writer),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reader(file: Bytes) -> Result<ParquetRecordBatchReader, String> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(text)?;
+    builder.with_batch_size(BATCH_ROWS).build().map_err(text)
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

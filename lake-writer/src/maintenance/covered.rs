@@ -1,0 +1,109 @@
+//! How far a derived table has come: the progress of the changes that its rows are made of.
+
+use std::collections::HashMap;
+
+use super::log_order::LogOrder;
+use crate::app_id::{self, AppIds, Place};
+use crate::delta_log::TableState;
+
+/// Where a partition's changes end that are covered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct End {
+    generation: i32,
+    next_offset: i64,
+}
+
+/// The changes that a derived table covers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Covered {
+    version: Option<u64>,
+    ends: HashMap<i32, End>,
+    has_generations: bool,
+}
+
+impl Covered {
+    /// What the `txn`s of the table at this path say.
+    pub(crate) fn by(state: &TableState, path: &str) -> Self {
+        let version = state.txns.get(&app_id::changes_version(path));
+        let mut covered = Self {
+            version: version.and_then(|version| u64::try_from(*version).ok()),
+            ..Self::default()
+        };
+        for (app_id, number) in &state.txns {
+            match AppIds::place_of(app_id) {
+                Some(Place::Progress(partition)) => {
+                    let end = covered.ends.entry(partition).or_default();
+                    end.next_offset = end.next_offset.max(*number);
+                }
+                Some(Place::Generation(partition)) => {
+                    let generation = i32::try_from(*number).unwrap_or(i32::MAX);
+                    let end = covered.ends.entry(partition).or_default();
+                    end.generation = end.generation.max(generation);
+                    covered.has_generations |= generation > 0;
+                }
+                None => {}
+            }
+        }
+        covered
+    }
+
+    /// The version of the table of changes that is covered; `None`: nothing is.
+    pub(crate) fn version(&self) -> Option<u64> {
+        self.version
+    }
+
+    /// Whether offsets ever began anew.
+    pub(crate) fn has_generations(&self) -> bool {
+        self.has_generations
+    }
+
+    /// Whether a change is of an earlier generation than its partition has here.
+    pub(crate) fn is_of_the_past(&self, partition: i32, generation: i32) -> bool {
+        self.has_generations
+            && self
+                .ends
+                .get(&partition)
+                .is_some_and(|end| generation < end.generation)
+    }
+
+    /// Whether a change is before the end of its partition.
+    pub(crate) fn reaches(&self, change: LogOrder) -> bool {
+        let end = self.ends.get(&change.partition);
+        end.is_some_and(|end| {
+            (change.generation, change.offset) < (end.generation, end.next_offset)
+        })
+    }
+
+    /// Whether a change is among those covered for sure: it is of the generation that its partition
+    /// has here. Of an earlier one it may have come late.
+    pub(crate) fn has_settled(&self, change: LogOrder) -> bool {
+        self.reaches(change) && !self.is_of_the_past(change.partition, change.generation)
+    }
+
+    /// Whether a change is among those covered. Only where no offsets ever began anew.
+    pub(crate) fn has(&self, partition: i32, offset: i64) -> bool {
+        let end = self.ends.get(&partition);
+        end.is_some_and(|end| offset < end.next_offset)
+    }
+}
+
+/// The offsets and generations of a table of changes.
+pub(crate) fn progress(changes: &TableState) -> Vec<(String, i64)> {
+    let places = changes.txns.iter();
+    let places = places.filter(|(app_id, _)| AppIds::place_of(app_id).is_some());
+    let mut progress: Vec<(String, i64)> = places
+        .map(|(app_id, number)| (app_id.clone(), *number))
+        .collect();
+    progress.sort();
+    progress
+}
+
+/// The `txn`s that make the derived table at this path cover what the table of changes has at this
+/// state, less those that it has already.
+pub(crate) fn moves(changes: &TableState, derived: &TableState, path: &str) -> Vec<(String, i64)> {
+    let version = i64::try_from(changes.version).unwrap_or(i64::MAX);
+    let mut moves = progress(changes);
+    moves.push((app_id::changes_version(path), version));
+    moves.retain(|(app_id, number)| derived.txns.get(app_id) != Some(number));
+    moves
+}

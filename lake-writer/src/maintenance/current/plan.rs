@@ -1,0 +1,189 @@
+//! What a refresh reads and what it writes anew.
+
+use std::collections::BTreeMap;
+
+use lake_store::{BUCKET, CHANGES_SINCE_PROPERTY};
+
+use super::{Current, Mode, Work};
+use crate::action::Add;
+use crate::maintenance::buckets::Buckets;
+use crate::maintenance::covered::{Covered, moves};
+use crate::maintenance::current_layout::{CurrentLayout, Fit};
+use crate::maintenance::error::FoldError;
+use crate::maintenance::fold::buckets_for;
+use crate::maintenance::new_changes::{self, NewChanges};
+use crate::maintenance::tail::Wanted;
+
+/// A table whose buckets are so many times as large as they should be gets more of them.
+const OUTGROWN: u64 = 4;
+
+/// Bytes that a file takes whatever it holds.
+const FILE_BYTES_MIN: u64 = 16 << 10;
+
+/// What is read and what stays.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) changes: NewChanges,
+    /// The buckets that the table has.
+    pub(super) base: Buckets,
+    /// Files that no bucket goes on from.
+    pub(super) dropped: Vec<Add>,
+    /// How many buckets there are to be; `None`: by the size of what is folded.
+    pub(super) buckets: Option<u32>,
+    /// From all changes.
+    pub(super) from_all: bool,
+}
+
+impl Current {
+    /// What is to be done; nothing if the table covers all changes.
+    pub(super) async fn plan(
+        &self,
+        work: &mut Work,
+        mode: Mode,
+    ) -> Result<Option<Plan>, FoldError> {
+        let newest = work.changes.version;
+        let known = CurrentLayout::of_table(&work.current.metadata);
+        let (known, buckets) = match (known, work.covered.version()) {
+            (known, Some(covered)) if mode == Mode::Refresh && covered <= newest => {
+                known.map_err(FoldError::Layout)?
+            }
+            (_, Some(covered)) if mode == Mode::Refresh => {
+                return Err(FoldError::Layout(format!(
+                    "it covers version {covered} of the changes, which are at version {newest}: they are not \
+                     the ones that it was made of; `lakehead rebuild {}` computes it anew",
+                    self.table
+                )));
+            }
+            _ => return self.plan_from_all(work).await.map(Some),
+        };
+        let fit = known.fit(&work.layout);
+        let Some(changes) = self.new_changes(work).await? else {
+            return self.plan_from_all(work).await.map(Some);
+        };
+        if fit == Fit::Other {
+            return self.plan_from_all(work).await.map(Some);
+        }
+        let moved = moves(&work.changes, &work.current, &self.current.path);
+        if changes.files.is_empty() && moved.len() <= 1 && fit == Fit::Same {
+            return Ok(None);
+        }
+        let base = by_bucket(self.current_files(work).await?).map_err(FoldError::Layout)?;
+        let outgrown = self.outgrown(&base, buckets);
+        Ok(Some(Plan {
+            changes,
+            base: Buckets {
+                files: base,
+                count: buckets,
+                rewrites: outgrown.is_some() || fit == Fit::Widened,
+            },
+            dropped: Vec::new(),
+            buckets: Some(outgrown.unwrap_or(buckets)),
+            from_all: false,
+        }))
+    }
+
+    /// The table computed from all changes. It is thrown away for that, unless some of the changes that
+    /// it is made of have passed their retention: then its rows stay, and what they have taken in for
+    /// sure is not folded again. (A delete may be among what is gone, while an earlier change of its
+    /// key is still there, for owners' clocks do not always go forward.)
+    pub(super) async fn plan_from_all(&self, work: &mut Work) -> Result<Plan, FoldError> {
+        let mut changes = new_changes::all(&self.changes.log, &mut work.changes).await?;
+        let files = self.current_files(work).await?;
+        let Some(since) = work
+            .changes
+            .metadata
+            .configuration
+            .get(CHANGES_SINCE_PROPERTY)
+        else {
+            work.covered = Covered::default();
+            return Ok(Plan {
+                changes,
+                base: Buckets::default(),
+                dropped: files,
+                buckets: None,
+                from_all: true,
+            });
+        };
+        let known = CurrentLayout::of_table(&work.current.metadata);
+        let known = known.and_then(|(known, buckets)| match known.fit(&work.layout) {
+            Fit::Other => Err("its key is another one".to_owned()),
+            _ => Ok(buckets),
+        });
+        let base = known.and_then(|buckets| match work.covered.version() {
+            Some(_) => Ok((by_bucket(files)?, buckets)),
+            None => Err("it covers no changes".to_owned()),
+        });
+        let (files, count) = base.map_err(|why| {
+            FoldError::Layout(format!(
+                "{why}; but changes before {since} have passed their retention, so it cannot be \
+                 computed from those that are left: restore an earlier version of it"
+            ))
+        })?;
+        changes.wanted = Wanted::Unsettled;
+        Ok(Plan {
+            changes,
+            base: Buckets {
+                files,
+                count,
+                rewrites: true,
+            },
+            dropped: Vec::new(),
+            buckets: Some(count),
+            from_all: true,
+        })
+    }
+
+    /// What the table does not cover; `None` if that cannot be told any more.
+    async fn new_changes(&self, work: &mut Work) -> Result<Option<NewChanges>, FoldError> {
+        let (log, newest) = (&self.changes.log, work.changes.version);
+        let Some(covered) = work.covered.version() else {
+            return Ok(None);
+        };
+        match new_changes::since(log, covered, newest).await? {
+            Some(changes) => Ok(Some(changes)),
+            // Entries are gone, so rows are told from those covered by their offsets.
+            None if !Covered::by(&work.changes, &self.current.path).has_generations() => {
+                new_changes::not_covered(log, &mut work.changes, &work.covered)
+                    .await
+                    .map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn current_files(&self, work: &Work) -> Result<Vec<Add>, FoldError> {
+        let files = self.current.log.files_at(work.current.version).await?;
+        files.ok_or(FoldError::Refused(crate::commit::Refusal::Overtaken))
+    }
+
+    /// How many buckets the table should have, if that is more than it has.
+    fn outgrown(&self, base: &BTreeMap<u32, Add>, buckets: u32) -> Option<u32> {
+        let sizes = base
+            .values()
+            .map(|file| u64::try_from(file.size).unwrap_or(0));
+        let bytes: u64 = sizes.map(|size| size.saturating_sub(FILE_BYTES_MIN)).sum();
+        let wanted = self.means.settings.bucket_bytes.as_u64();
+        let should = buckets_for(bytes, wanted);
+        let is_outgrown = bytes / u64::from(buckets.max(1)) > OUTGROWN.saturating_mul(wanted);
+        (is_outgrown && should > buckets).then_some(should)
+    }
+}
+
+fn by_bucket(files: Vec<Add>) -> Result<BTreeMap<u32, Add>, String> {
+    let mut base = BTreeMap::new();
+    for file in files {
+        let bucket = file.partition_values.get(BUCKET).cloned().flatten();
+        let bucket = bucket.and_then(|bucket| bucket.parse::<u32>().ok());
+        match bucket.filter(|bucket| !base.contains_key(bucket)) {
+            Some(bucket) => base.insert(bucket, file),
+            None => {
+                return Err(format!(
+                    "{} is not the one file of a bucket: another program wrote to the table; \
+                     `lakehead rebuild` computes it anew",
+                    file.path
+                ));
+            }
+        };
+    }
+    Ok(base)
+}

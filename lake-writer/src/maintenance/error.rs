@@ -1,0 +1,145 @@
+//! Why a table could not be taken care of.
+
+use arrow::error::ArrowError;
+use lake_store::LakeStoreError;
+use parquet::errors::ParquetError;
+use schemas::TableName;
+
+use crate::commit::Refusal;
+use crate::delta_log::DeltaLogError;
+
+/// An error of the care for one table. Nothing is half done: what was uploaded is in no table, and
+/// the next round begins with what is there.
+#[derive(Debug, thiserror::Error)]
+pub enum MaintenanceError {
+    /// The lake's store does not do as asked.
+    #[error("table {table}: the store does not answer: {why}; it is tried again in the next round")]
+    Store {
+        /// The table.
+        table: String,
+        /// The store's words.
+        why: String,
+    },
+    /// A table is not as it must be.
+    #[error("table {table}: {why}")]
+    Table {
+        /// The table.
+        table: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// There is nothing that could be derived.
+    #[error("table {table}: {why}")]
+    NotDerived {
+        /// The table.
+        table: TableName,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A setting makes no sense, or would put readers or writers at risk.
+    #[error("{0}")]
+    Setting(String),
+    /// Another process took care of the table at the same time, and was first.
+    #[error("table {table}: another process was first; it is looked at again in the next round")]
+    Overtaken {
+        /// The table.
+        table: String,
+    },
+    /// The lake cannot be listed.
+    #[error(transparent)]
+    Lake(#[from] LakeStoreError),
+    /// A part of the program ended without saying why, or computed what cannot be: a bug.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl MaintenanceError {
+    pub(crate) fn of_store(table: &str, error: &object_store::Error) -> Self {
+        Self::Store {
+            table: table.to_owned(),
+            why: error.to_string(),
+        }
+    }
+
+    pub(crate) fn of_table(table: &str, why: impl Into<String>) -> Self {
+        Self::Table {
+            table: table.to_owned(),
+            why: why.into(),
+        }
+    }
+
+    pub(crate) fn of_log(table: &str, error: &DeltaLogError) -> Self {
+        match error {
+            DeltaLogError::Store(error) => Self::of_store(table, error),
+            DeltaLogError::Corrupt { .. } => Self::of_table(table, error.to_string()),
+        }
+    }
+}
+
+/// Why rows could not be read, folded or encoded; whoever knows the table names it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FoldError {
+    #[error("{0}")]
+    Log(#[from] DeltaLogError),
+    #[error("{0}")]
+    Store(#[from] object_store::Error),
+    #[error("{path}: {why}")]
+    File { path: String, why: String },
+    #[error("{0}")]
+    Rows(#[from] ArrowError),
+    #[error("{0}")]
+    Encoding(#[from] ParquetError),
+    #[error("{0}")]
+    Layout(String),
+    #[error("{0:?}")]
+    Refused(Refusal),
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl FoldError {
+    /// The error of a table at this path.
+    pub(crate) fn of(self, table: &str) -> MaintenanceError {
+        match self {
+            Self::Store(error) => MaintenanceError::of_store(table, &error),
+            Self::Log(error) => MaintenanceError::of_log(table, &error),
+            Self::Refused(Refusal::Fenced(_) | Refusal::Overtaken) => MaintenanceError::Overtaken {
+                table: table.to_owned(),
+            },
+            Self::Refused(Refusal::LayoutChanged) => MaintenanceError::of_table(
+                table,
+                "another program changed its columns or its protocol; if that stays so, move \
+                 the table's folder away, and it is made again",
+            ),
+            Self::Refused(Refusal::NotEncodable(why)) | Self::Internal(why) => {
+                MaintenanceError::Internal(why)
+            }
+            other => MaintenanceError::of_table(table, other.to_string()),
+        }
+    }
+
+    /// Names the file that an error of reading is about.
+    pub(crate) fn in_file(self, path: &str) -> Self {
+        match self {
+            Self::Rows(_) | Self::Encoding(_) => Self::File {
+                path: path.to_owned(),
+                why: self.to_string(),
+            },
+            other => other,
+        }
+    }
+
+    /// Whether a file that a log named is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Store(object_store::Error::NotFound { .. }))
+    }
+}
+
+impl From<Refusal> for FoldError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unreadable(why) => Self::Layout(why),
+            other => Self::Refused(other),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Log clean-up: deletes old commit entries and checkpoints.
+//!
+//! A version that was the newest at some moment of the retention stays readable: entries go only
+//! behind a checkpoint that is older than the retention itself. Before the first goes, that
+//! checkpoint is read and compared with what the entries say: protocol, metadata, the `txn` of every
+//! application and the list of data files. Progress lives in `txn`s, so losing one would land
+//! records twice.
+//!
+//! Checkpoints go first, then entries one by one, the oldest first. Thus while a version's entry is there its successors
+//! are too, which is what a writer relies on that was asleep (`DeltaLog::refresh`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use lake_store::LakeStore;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+use tracing::info;
+
+use super::error::MaintenanceError;
+use super::maintained_table::MaintainedTable;
+use crate::clock::Clock;
+use crate::delta_log::{Inventory, checkpoint_path, checkpoint_version, entry_path, entry_version};
+use crate::entropy::Entropy;
+use crate::faults::{self, Point};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// `[maintenance.log]`: how long versions stay readable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogCleanupSettings {
+    /// Whether entries are deleted at all.
+    pub enabled: bool,
+    /// How long a version can be read after it was followed by another. At least a day. No process
+    /// may be held up for longer in the middle of a commit.
+    #[serde(with = "humantime_serde")]
+    pub retention: Duration,
+}
+
+impl Default for LogCleanupSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            retention: 30 * DAY,
+        }
+    }
+}
+
+impl LogCleanupSettings {
+    /// Adds what is wrong to `problems`, each with its place in the file.
+    pub fn validate(&self, problems: &mut Vec<String>) {
+        if !(DAY..=3650 * DAY).contains(&self.retention) {
+            problems
+                .push("maintenance.log.retention must be between 1 day and 10 years".to_owned());
+        }
+    }
+}
+
+/// What a clean-up deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogCleanupReport {
+    /// Commit entries that were deleted.
+    pub entries: u64,
+    /// Checkpoints that were deleted.
+    pub checkpoints: u64,
+    /// The oldest version that can be read from now on.
+    pub oldest_version: Option<u64>,
+}
+
+/// The clean-up of one table's log.
+#[derive(Debug)]
+pub struct LogCleanup {
+    table: MaintainedTable,
+    settings: LogCleanupSettings,
+}
+
+/// What lies in a log, with the time at which it was written in microseconds since
+/// 1970-01-01T00:00Z, by version.
+#[derive(Debug, Default)]
+struct Listed {
+    entries: BTreeMap<u64, i64>,
+    checkpoints: BTreeMap<u64, i64>,
+}
+
+impl LogCleanup {
+    /// The clean-up of the log of the table at `path` below the lake's root.
+    pub fn new(
+        lake: &LakeStore,
+        path: &str,
+        settings: LogCleanupSettings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<Entropy>,
+    ) -> Self {
+        Self {
+            table: MaintainedTable::new(lake, path.to_owned(), clock, entropy),
+            settings,
+        }
+    }
+
+    /// Deletes what no retained version needs.
+    ///
+    /// Safe to be dropped at any point, and to run beside writers, readers and other clean-ups.
+    pub async fn run(&self) -> Result<LogCleanupReport, MaintenanceError> {
+        self.table.check_mutable()?;
+        let mut problems = Vec::new();
+        self.settings.validate(&mut problems);
+        if !problems.is_empty() {
+            return Err(MaintenanceError::Setting(problems.join("; ")));
+        }
+        let listed = self.list().await?;
+        let retention_us = i64::try_from(self.settings.retention.as_micros()).unwrap_or(i64::MAX);
+        let cutoff_us = self.table.clock.now_us().saturating_sub(retention_us);
+        let Some(oldest) = listed.oldest_kept(cutoff_us) else {
+            return Ok(LogCleanupReport::default());
+        };
+        self.verify(&listed, oldest).await?;
+        let report = self.delete(&listed, oldest).await?;
+        info!(
+            table = self.table.path,
+            entries = report.entries,
+            checkpoints = report.checkpoints,
+            oldest_version = oldest,
+            "log cleaned up"
+        );
+        Ok(report)
+    }
+
+    async fn list(&self) -> Result<Listed, MaintenanceError> {
+        let mut listed = Listed::default();
+        let log = Path::from("_delta_log");
+        let mut listing = self.table.log.store().list(Some(&log));
+        while let Some(object) = listing.next().await {
+            let object = object.map_err(|error| self.table.store_error(error))?;
+            let written_us = object.last_modified.timestamp_micros();
+            let file = object.location.filename().unwrap_or_default();
+            if let Some(version) = entry_version(file) {
+                listed.entries.insert(version, written_us);
+            } else if let Some(version) = checkpoint_version(file) {
+                listed.checkpoints.insert(version, written_us);
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Makes sure that the checkpoint says what the entries up to it say, and that readers are not
+    /// sent to one that goes.
+    async fn verify(&self, listed: &Listed, oldest: u64) -> Result<(), MaintenanceError> {
+        let hint = self.table.log.hint().await;
+        let hint = hint.map_err(|error| MaintenanceError::of_log(&self.table.path, &error))?;
+        if let Some((version, _)) = hint.filter(|(version, _)| *version < oldest) {
+            return Err(self.table.error(format!(
+                "_last_checkpoint names version {version}, though there is a checkpoint of {oldest}: \
+                 the log is left as it is until the next checkpoint is written"
+            )));
+        }
+        let before = listed.checkpoints.range(..oldest).next_back();
+        let before = before.map(|(version, _)| *version);
+        let (said, replayed) = (
+            self.inventory(Some(oldest), oldest).await?,
+            self.inventory(before, oldest).await?,
+        );
+        if replayed.is_none() && said.is_some() {
+            // A clean-up was killed: what is left behind its checkpoint has no beginning any more,
+            // so that nobody can read it.
+            return Ok(());
+        }
+        match difference(&said, &replayed, oldest) {
+            None => Ok(()),
+            Some(what) => Err(self.table.error(format!(
+                "the checkpoint of version {oldest} does not say the same {what} as the log's entries; \
+                 nothing is deleted, for one of them is damaged"
+            ))),
+        }
+    }
+
+    async fn inventory(
+        &self,
+        checkpoint: Option<u64>,
+        to: u64,
+    ) -> Result<Option<Inventory>, MaintenanceError> {
+        let found = self.table.log.inventory_from(checkpoint, to).await;
+        found.map_err(|error| MaintenanceError::of_log(&self.table.path, &error))
+    }
+
+    async fn delete(
+        &self,
+        listed: &Listed,
+        oldest: u64,
+    ) -> Result<LogCleanupReport, MaintenanceError> {
+        let mut report = LogCleanupReport {
+            oldest_version: Some(oldest),
+            ..LogCleanupReport::default()
+        };
+        for version in listed
+            .checkpoints
+            .range(..oldest)
+            .map(|(version, _)| *version)
+        {
+            report.checkpoints += self.delete_one(&checkpoint_path(version)).await?;
+        }
+        for version in listed.entries.range(..oldest).map(|(version, _)| *version) {
+            report.entries += self.delete_one(&entry_path(version)).await?;
+            faults::point(Point::LogCleanupDuring);
+        }
+        Ok(report)
+    }
+
+    /// Whether it was there.
+    async fn delete_one(&self, path: &Path) -> Result<u64, MaintenanceError> {
+        match self.table.log.store().delete(path).await {
+            Ok(()) => Ok(1),
+            Err(object_store::Error::NotFound { .. }) => Ok(0),
+            Err(error) => Err(self.table.store_error(error)),
+        }
+    }
+}
+
+impl Listed {
+    /// The checkpoint behind which everything may go: at or before the version that was the newest
+    /// at the cutoff. Nothing if there is nothing to delete behind it.
+    fn oldest_kept(&self, cutoff_us: i64) -> Option<u64> {
+        // The first entry written after the cutoff ends the search, whatever comes later: clocks
+        // that differ keep too much and never too little.
+        let old = self.entries.iter();
+        let old = old.take_while(|(_, written_us)| **written_us <= cutoff_us);
+        let (newest_old, _) = old.last()?;
+        let mut checkpoints = self.checkpoints.range(..=newest_old);
+        let (oldest, _) = checkpoints.next_back()?;
+        let is_of_use = self.entries.range(..oldest).next().is_some();
+        (is_of_use || checkpoints.next().is_some()).then_some(*oldest)
+    }
+}
+
+/// What two accounts of a version differ in.
+fn difference(
+    said: &Option<Inventory>,
+    replayed: &Option<Inventory>,
+    version: u64,
+) -> Option<&'static str> {
+    let (Some(said), Some(replayed)) = (said, replayed) else {
+        return Some("table");
+    };
+    let differences = [
+        (replayed.state.version != version, "version"),
+        (said.state.protocol != replayed.state.protocol, "protocol"),
+        (said.state.metadata != replayed.state.metadata, "metadata"),
+        (said.state.txns != replayed.state.txns, "progress (txn)"),
+        (
+            !said.files.keys().eq(replayed.files.keys()),
+            "list of data files",
+        ),
+    ];
+    let differs = differences.into_iter().find(|(differs, _)| *differs);
+    differs.map(|(_, what)| what)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! A table under care: its log, its fence, and how replacements of its files end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lake_store::LakeStore;
+
+use super::error::MaintenanceError;
+use crate::action::{Add, Remove};
+use crate::app_id;
+use crate::clock::Clock;
+use crate::commit::{Base, Draft, Refusal, Rework, Step, replace};
+use crate::delta_log::{DeltaLog, Inventory};
+use crate::entropy::Entropy;
+
+/// The folder of an entity's period snapshots, which are never touched.
+const PERIODS: &str = "periods";
+
+/// How an attempt to replace files ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Landed {
+    /// It is this version.
+    Version(u64),
+    /// Somebody else changed what it was to change. Nothing of it is in the table.
+    Yielded(String),
+}
+
+/// Why files take the place of others; the operation in the table's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// The same rows in other files.
+    Optimize,
+    /// Rows are deleted.
+    Delete,
+    /// Only a property of the table changes.
+    SetProperties,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Optimize => "OPTIMIZE",
+            Self::Delete => "DELETE",
+            Self::SetProperties => "SET TBLPROPERTIES",
+        }
+    }
+}
+
+/// What takes the place of which files.
+pub(super) struct Swap {
+    pub(super) operation: Operation,
+    pub(super) removed: Vec<Add>,
+    pub(super) added: Vec<Add>,
+    /// The table's properties from now on, if they change.
+    pub(super) properties: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug)]
+pub(super) struct MaintainedTable {
+    /// The table's path below the lake's root.
+    pub(super) path: String,
+    pub(super) log: DeltaLog,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<Entropy>,
+}
+
+impl MaintainedTable {
+    pub(super) fn new(
+        lake: &LakeStore,
+        path: String,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<Entropy>,
+    ) -> Self {
+        Self {
+            log: DeltaLog::new(lake.table_store(&path)),
+            path,
+            clock,
+            entropy,
+        }
+    }
+
+    /// Everything that the newest version says; `None` if there is no table.
+    pub(super) async fn inventory(&self) -> Result<Option<Inventory>, MaintenanceError> {
+        let found = self.log.inventory().await;
+        found.map_err(|error| MaintenanceError::of_log(&self.path, &error))
+    }
+
+    /// Refuses tables whose files must stay for ever.
+    pub(super) fn check_mutable(&self) -> Result<(), MaintenanceError> {
+        match self.path.split('/').nth(2) {
+            Some(PERIODS) => {
+                let why = "a period snapshot is immutable and is never cleaned up";
+                Err(self.error(why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Commits that files leave and others take their place, unless somebody else came first.
+    pub(super) async fn swap(
+        &self,
+        base: &mut Base,
+        swap: Swap,
+    ) -> Result<Landed, MaintenanceError> {
+        let now_us = self.clock.now_us();
+        let data_change = swap.operation == Operation::Delete;
+        let removed = swap.removed.into_iter().map(|file| Remove {
+            path: file.path,
+            deletion_timestamp: Some(now_us / 1000),
+            data_change,
+            extended_file_metadata: true,
+            partition_values: file.partition_values,
+            size: Some(file.size),
+        });
+        let files = swap.added.into_iter().map(|file| Add {
+            data_change,
+            ..file
+        });
+        // Keeps those apart who maintain a table.
+        let app_id = app_id::maintenance(&self.path);
+        let from = base.state.txns.get(&app_id).copied();
+        let layout = base.state.metadata.clone();
+        let mut metadata = layout.clone();
+        if let Some(properties) = swap.properties {
+            metadata.configuration = properties;
+        }
+        let draft = Draft {
+            steps: vec![Step {
+                app_id,
+                from,
+                to: from.unwrap_or(0) + 1,
+            }],
+            further: Vec::new(),
+            files: files.collect(),
+            rework: Some(Rework {
+                operation: swap.operation.name(),
+                metadata,
+                removed: removed.collect(),
+                after: None,
+            }),
+            layout,
+        };
+        let (clock, entropy) = (self.clock.as_ref(), self.entropy.as_ref());
+        match replace(&self.log, base, &draft, clock, entropy).await {
+            Ok(version) => Ok(Landed::Version(version)),
+            Err(Refusal::Fenced(_)) => Ok(Landed::Yielded(
+                "somebody else maintains the table".to_owned(),
+            )),
+            Err(Refusal::LayoutChanged) => Ok(Landed::Yielded(
+                "the table's columns or properties were changed meanwhile".to_owned(),
+            )),
+            Err(Refusal::Overtaken) => Ok(Landed::Yielded(
+                "files were removed from the table meanwhile".to_owned(),
+            )),
+            Err(Refusal::Unreadable(why)) => Err(self.error(why)),
+            Err(Refusal::NotEncodable(why)) => Err(MaintenanceError::Internal(why)),
+        }
+    }
+
+    pub(super) fn error(&self, why: impl Into<String>) -> MaintenanceError {
+        MaintenanceError::of_table(&self.path, why)
+    }
+
+    pub(super) fn store_error(&self, source: object_store::Error) -> MaintenanceError {
+        MaintenanceError::of_store(&self.path, &source)
+    }
+}

@@ -1,0 +1,203 @@
+//! All tables of a lake, one after the other, again and again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lake_store::LakeStore;
+use schemas::TableName;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use super::current::{Current, Means, Mode, Refreshed};
+use super::error::MaintenanceError;
+use super::housekeeping::{Housekeeping, Housekept, OWN_TABLES};
+use super::period::Period;
+use super::periods::Periods;
+use super::register::Register;
+use super::settings::MaintenanceSettings;
+use super::snapshot::Snapshot;
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::faults;
+
+/// Takes care of a lake's tables.
+#[derive(Debug)]
+pub struct Maintainer {
+    means: Means,
+    /// Those that were met, with what is known of them: it grows with the number of tables and of
+    /// their topic partitions, not with their files.
+    tables: HashMap<TableName, Cared>,
+    register: Register,
+    /// The files and logs of the lake's own tables.
+    own: Vec<Housekeeping>,
+}
+
+/// One entity's tables.
+#[derive(Debug)]
+struct Cared {
+    current: Current,
+    periods: Periods,
+    /// The files and logs of its changes and of its current table.
+    house: [Housekeeping; 2],
+}
+
+/// What one round over the tables came to.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// What was brought up to date.
+    pub refreshed: Vec<Refreshed>,
+    /// Period snapshots that were made.
+    pub snapshots: Vec<Snapshot>,
+    /// Tables whose files or logs were tidied up.
+    pub housekept: Vec<Housekept>,
+    /// What another process was at, at the same time, and was first. The next round looks again.
+    pub overtaken: Vec<TableName>,
+    /// What could not be, and why.
+    pub failed: Vec<MaintenanceError>,
+}
+
+impl Maintainer {
+    /// Reads nothing yet. Must run on a multi-threaded tokio runtime.
+    pub fn new(
+        lake: LakeStore,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<Entropy>,
+        settings: MaintenanceSettings,
+    ) -> Self {
+        let means = Means {
+            lake: lake.map_store(faults::wrap),
+            clock,
+            entropy,
+            settings,
+        };
+        Self {
+            register: Register::new(&means.lake),
+            own: OWN_TABLES
+                .map(|path| Housekeeping::of_table(path.to_owned()))
+                .into(),
+            means,
+            tables: HashMap::new(),
+        }
+    }
+
+    /// Rounds over all tables, or over `only` these, until `stop` becomes true. A stop ends what is
+    /// being done at once: nothing of it is in a table then, or all of it.
+    pub async fn run(&mut self, only: &[TableName], mut stop: watch::Receiver<bool>) {
+        loop {
+            let next = Instant::now() + self.means.settings.interval;
+            let round = async {
+                // What failed is logged, and tried again in the next round.
+                self.round(only).await;
+                sleep_until(next).await;
+            };
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = round => {}
+            }
+        }
+    }
+
+    /// Brings all tables up to date, or `only` these.
+    pub async fn round(&mut self, only: &[TableName]) -> Round {
+        let mut round = Round::default();
+        self.register.forget();
+        let tables = match only {
+            [] => self.means.lake.tables().await,
+            only => Ok(only.to_vec()),
+        };
+        let tables = tables.unwrap_or_else(|error| {
+            warn!(%error, "the lake cannot be listed");
+            round.failed.push(error.into());
+            Vec::new()
+        });
+        if only.is_empty() {
+            self.tables.retain(|table, _| tables.contains(table));
+        }
+        for table in tables {
+            match self.derive(&table, &mut round).await {
+                Ok(()) => {}
+                Err(MaintenanceError::Overtaken { .. }) => round.overtaken.push(table.clone()),
+                Err(error) => {
+                    warn!(%table, %error, "the table's derived tables are not up to date");
+                    round.failed.push(error);
+                }
+            }
+            let means = self.means.clone();
+            let (cared, _) = self.table(&table);
+            keep_house(&mut cared.house, &means, &mut round).await;
+        }
+        if only.is_empty() {
+            keep_house(&mut self.own, &self.means, &mut round).await;
+        }
+        round
+    }
+
+    async fn derive(
+        &mut self,
+        table: &TableName,
+        round: &mut Round,
+    ) -> Result<(), MaintenanceError> {
+        let (cared, register) = self.table(table);
+        let refreshed = cared.current.refresh(Mode::Refresh).await?;
+        round.refreshed.extend(refreshed);
+        round.snapshots.extend(cared.periods.round(register).await?);
+        Ok(())
+    }
+
+    /// Throws a table's current state away and computes it from all changes. Its readers see the one
+    /// or the other.
+    ///
+    /// # Errors
+    /// There is no such table, or none that is derived; or it cannot be read or written.
+    pub async fn rebuild(&mut self, table: &TableName) -> Result<Refreshed, MaintenanceError> {
+        let (cared, _) = self.table(table);
+        let rebuilt = cared.current.refresh(Mode::Rebuild).await?;
+        rebuilt.ok_or_else(|| MaintenanceError::NotDerived {
+            table: table.clone(),
+            why: "there are no changes of a keyed entity by this name; `lakehead status` and \
+                  `system.tables` show those there are",
+        })
+    }
+
+    /// Computes a period's snapshot from all changes. It becomes the next revision if it differs from
+    /// the newest there is, or if there is none.
+    ///
+    /// # Errors
+    /// As [`Self::rebuild`], or the period is not over.
+    pub async fn rebuild_period(
+        &mut self,
+        table: &TableName,
+        period: Period,
+    ) -> Result<Vec<Snapshot>, MaintenanceError> {
+        self.register.forget();
+        let (cared, register) = self.table(table);
+        cared.periods.rebuild(period, register).await
+    }
+
+    fn table(&mut self, table: &TableName) -> (&mut Cared, &mut Register) {
+        let means = &self.means;
+        let cared = self.tables.entry(table.clone()).or_insert_with(|| Cared {
+            current: Current::new(table.clone(), means.clone()),
+            periods: Periods::new(table.clone(), means.clone()),
+            house: [
+                Housekeeping::of_changes(table),
+                Housekeeping::of_table(table.current_path()),
+            ],
+        });
+        (cared, &mut self.register)
+    }
+}
+
+async fn keep_house(house: &mut [Housekeeping], means: &Means, round: &mut Round) {
+    for one in house {
+        let known = round.failed.len();
+        round
+            .housekept
+            .extend(one.round(means, &mut round.failed).await);
+        for error in round.failed.iter().skip(known) {
+            warn!(%error, "the table's files or log are not tidied up");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The table of period snapshots, `_system/periods`: what there is, and how far late changes were
+//! looked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use lake_store::{LakeStore, PERIODS_PATH, periods_schema};
+use schemas::TableName;
+
+use super::current::Means;
+use super::error::FoldError;
+use super::kept_table::KeptTable;
+use super::period::Period;
+use super::snapshot::Snapshot;
+use crate::action;
+use crate::commit::{Draft, Step, commit};
+use crate::data_file;
+use crate::delta_log::{DeltaLog, TableState};
+use crate::layout;
+
+/// The newest revision of a period's snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Made {
+    pub(crate) revision: i64,
+    pub(crate) until_us: i64,
+    /// Which changes its rows are.
+    pub(crate) fingerprint: i64,
+}
+
+/// What is known of one entity's period snapshots.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) made: BTreeMap<Period, Made>,
+    /// The version of the changes up to which late ones were looked for.
+    pub(crate) looked_at: Option<u64>,
+}
+
+/// The table, which is looked at once for all entities of a round.
+#[derive(Debug)]
+pub(crate) struct Register {
+    table: KeptTable,
+    /// What the newest look found; `None` if there is to be another.
+    seen: Option<Option<TableState>>,
+}
+
+impl Register {
+    pub(crate) fn new(lake: &LakeStore) -> Self {
+        let log = DeltaLog::new(lake.table_store(PERIODS_PATH));
+        Self {
+            table: KeptTable::new(PERIODS_PATH.to_owned(), log),
+            seen: None,
+        }
+    }
+
+    /// Who asks next, looks again.
+    pub(crate) fn forget(&mut self) {
+        self.seen = None;
+    }
+
+    /// What there is of one entity.
+    pub(crate) async fn of(&mut self, table: &TableName) -> Result<Known, FoldError> {
+        if self.seen.is_none() {
+            self.seen = Some(self.table.newest().await?);
+        }
+        let Some(Some(state)) = &self.seen else {
+            return Ok(Known::default());
+        };
+        let mut known = Known::default();
+        let prefix = format!("{}/", place(table));
+        for (app_id, number) in &state.txns {
+            let Some(name) = app_id.strip_prefix(&prefix) else {
+                continue;
+            };
+            if name == LOOKED_AT {
+                known.looked_at = u64::try_from(*number).ok();
+            }
+            let Ok(period) = name.parse::<Period>() else {
+                continue;
+            };
+            let of = |what: &str| state.txns.get(&format!("{app_id}/{what}")).copied();
+            let made = Made {
+                revision: *number,
+                until_us: of(UNTIL).unwrap_or(0),
+                fingerprint: of(FINGERPRINT).unwrap_or(0),
+            };
+            known.made.insert(period, made);
+        }
+        Ok(known)
+    }
+
+    /// Registers a snapshot: one row, whoever tries it how often.
+    pub(crate) async fn add(
+        &mut self,
+        snapshot: &Snapshot,
+        means: &Means,
+    ) -> Result<(), FoldError> {
+        let mut state = self.open(means).await?;
+        let app_id = format!("{}/{}", place(&snapshot.table), snapshot.period);
+        let file = data_file::encode(means.entropy.uuid(), None, &[row(snapshot)?])?;
+        let file = file
+            .upload(self.table.log.store(), means.clock.now_us())
+            .await?;
+        let draft = Draft {
+            layout: state.metadata.clone(),
+            further: vec![
+                (format!("{app_id}/{FINGERPRINT}"), snapshot.fingerprint),
+                (format!("{app_id}/{UNTIL}"), snapshot.until_us),
+            ],
+            steps: vec![Step {
+                from: (snapshot.revision > 1).then_some(snapshot.revision - 1),
+                to: snapshot.revision,
+                app_id,
+            }],
+            files: vec![file],
+            rework: None,
+        };
+        self.commit(&mut state, &draft, means).await
+    }
+
+    /// Notes up to which version of the changes late ones were looked for.
+    pub(crate) async fn looked_at(
+        &mut self,
+        table: &TableName,
+        version: u64,
+        means: &Means,
+    ) -> Result<(), FoldError> {
+        let mut state = self.open(means).await?;
+        let number = i64::try_from(version).unwrap_or(i64::MAX);
+        let draft = Draft {
+            layout: state.metadata.clone(),
+            steps: Vec::new(),
+            further: vec![(format!("{}/{LOOKED_AT}", place(table)), number)],
+            files: Vec::new(),
+            rework: None,
+        };
+        self.commit(&mut state, &draft, means).await
+    }
+
+    async fn commit(
+        &mut self,
+        state: &mut TableState,
+        draft: &Draft,
+        means: &Means,
+    ) -> Result<(), FoldError> {
+        let (clock, entropy) = (means.clock.as_ref(), &means.entropy);
+        self.forget();
+        commit(&self.table.log, state, draft, clock, entropy).await?;
+        self.table.is_now(state.clone());
+        Ok(())
+    }
+
+    async fn open(&mut self, means: &Means) -> Result<TableState, FoldError> {
+        let (id, now_us) = (means.entropy.uuid(), means.clock.now_us());
+        let metadata = layout::system_metadata(&periods_schema(), id, now_us);
+        let metadata = metadata.map_err(FoldError::Layout)?;
+        if self.table.newest().await?.is_none() {
+            let entry = action::creation(metadata.clone(), now_us);
+            let entry = entry.map_err(|error| FoldError::Internal(error.to_string()))?;
+            // Whose entry it is does not matter; whether it landed is seen by looking.
+            self.table.log.put(0, entry).await;
+        }
+        match self.table.newest().await? {
+            Some(state) if layout::same_columns(&metadata, &state.metadata) => Ok(state),
+            _ => Err(FoldError::Layout(format!(
+                "{PERIODS_PATH} is not as this program's version has it; move it away, and the \
+                 snapshots are registered again"
+            ))),
+        }
+    }
+}
+
+const LOOKED_AT: &str = "changes_version";
+const UNTIL: &str = "until";
+const FINGERPRINT: &str = "fingerprint";
+
+/// What the application ids of a table's snapshots begin with.
+fn place(table: &TableName) -> String {
+    format!("lakehead/periods/{table}")
+}
+
+fn row(snapshot: &Snapshot) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let text = |text: String| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+    let long = |number: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![number])) };
+    let time = |time_us: i64| -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from(vec![time_us]).with_timezone("UTC"))
+    };
+    let columns = vec![
+        text(snapshot.table.to_string()),
+        text(snapshot.period.to_string()),
+        long(snapshot.revision),
+        time(snapshot.until_us),
+        text(snapshot.time_zone.clone()),
+        text(snapshot.path()),
+        long(i64::try_from(snapshot.changes_version).unwrap_or(i64::MAX)),
+        long(i64::try_from(snapshot.rows).unwrap_or(i64::MAX)),
+        time(snapshot.made_at_us),
+    ];
+    RecordBatch::try_new(periods_schema(), columns)
+}

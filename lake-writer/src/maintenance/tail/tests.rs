@@ -1,0 +1,168 @@
+//! The latest change of every key, whatever order files come in and however little memory there is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
+use arrow::datatypes::{DataType, Int64Type};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use schemas::{Contract, Shape};
+
+use super::*;
+use crate::data_file::DataFileWriter;
+
+fn layout() -> CurrentLayout {
+    let contract: Contract = r#"{"type":"record","name":"R","lakehead.key":["id"],"fields":[
+        {"name":"id","type":"long"},{"name":"n","type":["null","long"]}]}"#
+        .parse()
+        .unwrap();
+    CurrentLayout::of(contract, Shape::Upsert).unwrap()
+}
+
+/// (id, offset, op): the value of the row is its offset.
+type Row = (i64, i64, &'static str);
+
+async fn file(rows: &[Row]) -> Bytes {
+    let contract: Contract = r#"{"type":"record","name":"R","lakehead.key":["id"],"fields":[
+        {"name":"id","type":"long"},{"name":"n","type":["null","long"]}]}"#
+        .parse()
+        .unwrap();
+    let schema = columnar::ChangeSchema::new(&contract).table_schema();
+    let columns: Vec<_> = schema
+        .fields()
+        .iter()
+        .filter(|field| field.name() != "_event_date")
+        .cloned()
+        .collect();
+    let schema = Arc::new(arrow::datatypes::Schema::new(columns));
+    let longs = |long: fn(&Row) -> i64| {
+        Arc::new(
+            rows.iter()
+                .map(|row| Some(long(row)))
+                .collect::<Int64Array>(),
+        ) as arrow::array::ArrayRef
+    };
+    let column = |name: &str, of: &DataType| -> arrow::array::ArrayRef {
+        match name {
+            "id" => longs(|row| row.0),
+            "n" | "_offset" => longs(|row| row.1),
+            "_op" => Arc::new(rows.iter().map(|row| Some(row.2)).collect::<StringArray>()),
+            "_topic" => Arc::new(rows.iter().map(|_| Some("t")).collect::<StringArray>()),
+            "_partition" | "_generation" => Arc::new(Int32Array::from(vec![0; rows.len()])),
+            "_event_time" | "_ingest_time" => {
+                arrow::compute::cast(&longs(|row| row.1), of).unwrap()
+            }
+            _ => new_null_array(of, rows.len()),
+        }
+    };
+    let arrays = schema
+        .fields()
+        .iter()
+        .map(|field| column(field.name(), field.data_type()));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).unwrap();
+    let mut writer = DataFileWriter::new(uuid::Uuid::nil(), Some(0), schema).unwrap();
+    writer.write(&batch).unwrap();
+    let store: Arc<dyn object_store::ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+    let add = writer.finish().unwrap().upload(&store, 0).await.unwrap();
+    use object_store::ObjectStoreExt;
+    store
+        .get(&add.path.as_str().into())
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap()
+}
+
+fn found(tail: &Tail) -> BTreeMap<i64, Option<i64>> {
+    let mut found = BTreeMap::new();
+    for entry in tail.entries() {
+        if entry.is_delete {
+            // The first column of a key is a byte that tells nulls and eight of a long.
+            let key: [u8; 8] = tail.key(entry)[1..].try_into().unwrap();
+            found.insert(i64::from_be_bytes(key) ^ i64::MIN, None);
+            continue;
+        }
+        let (batch, row) = entry.place();
+        let value = |name: &str| {
+            tail.batches()[batch]
+                .column_by_name(name)
+                .unwrap()
+                .as_primitive::<Int64Type>()
+                .value(row)
+        };
+        assert_eq!(
+            (value("_offset"), value("n")),
+            (entry.order.offset, entry.order.offset)
+        );
+        found.insert(value("id"), Some(value("n")));
+    }
+    found
+}
+
+fn tail(slice: Slice, bytes_max: usize) -> Tail {
+    Tail::new(&layout(), slice, bytes_max, 1 << 10).unwrap()
+}
+
+#[tokio::test]
+async fn the_latest_counts_in_whatever_order_files_come() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let rows: Vec<Row> = (0..600)
+        .map(|offset| {
+            (
+                rng.random_range(0..90),
+                offset,
+                if rng.random_bool(0.3) { "d" } else { "u" },
+            )
+        })
+        .collect();
+    let mut expected = BTreeMap::new();
+    for (id, offset, op) in &rows {
+        expected.insert(*id, (*op != "d").then_some(*offset));
+    }
+    let mut files = Vec::new();
+    for part in rows.chunks(7) {
+        files.push(file(part).await);
+    }
+    let covered = Covered::default();
+    for order in 0..3 {
+        match order {
+            0 => files.reverse(),
+            1 => files.sort_by_key(|file| file.len() * 7 % 13),
+            _ => {}
+        }
+        let (mut slices, mut all, mut passes) = (vec![Slice::ALL], BTreeMap::new(), 0);
+        while let Some(slice) = slices.pop() {
+            let mut tail = tail(slice, 14 << 10);
+            for file in &files {
+                tail.take(file.clone(), Wanted::All, &covered).unwrap();
+            }
+            slices.extend(tail.take_left());
+            for (id, value) in found(&tail) {
+                assert!(all.insert(id, value).is_none(), "{id} is in two slices");
+            }
+            passes += 1;
+        }
+        assert_eq!(all, expected);
+        assert!(passes > 1, "it all went into so little memory");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_do_not_count_are_let_go() {
+    let covered = Covered::default();
+    // Every file updates all keys, and the oldest come first: the worst of orders.
+    let mut tail = tail(Slice::ALL, 64 << 10);
+    for round in 0..200 {
+        let rows: Vec<Row> = (0..50).map(|id| (id, round * 50 + id, "u")).collect();
+        tail.take(file(&rows).await, Wanted::All, &covered).unwrap();
+    }
+    assert_eq!(tail.take_left(), []);
+    assert_eq!(
+        (tail.entries().len(), tail.live_rows(), tail.changes()),
+        (50, 50, 10_000)
+    );
+    assert!(tail.rows < 5_000, "{} rows are held", tail.rows);
+    assert_eq!(found(&tail).get(&7), Some(&Some(199 * 50 + 7)));
+}

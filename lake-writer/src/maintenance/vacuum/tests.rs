@@ -1,0 +1,179 @@
+//! What goes and what stays.
+
+use object_store::ObjectStoreExt;
+
+use super::*;
+use crate::maintenance::fixture::{DAY, Fixture, Requests, days};
+
+/// A table with two versions of its rows: small files, and what they were compacted to.
+async fn compacted() -> Fixture {
+    let mut table = Fixture::new(Fixture::in_memory(), 1).await;
+    for _ in 0..3 {
+        table.append(&[(0, 10)], DAY).await;
+        table.append(&[(1, 10)], DAY + 1).await;
+    }
+    table.compaction(&table.lake).run().await.unwrap();
+    table
+}
+
+async fn put(table: &Fixture, path: &str) {
+    let path = Path::from(path);
+    table.log.store().put(&path, "x".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn files_go_when_they_left_the_table_longer_ago_than_the_retention() {
+    let table = compacted().await;
+    let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
+    assert_eq!(vacuum.run().await.unwrap(), VacuumReport::default());
+    table.clock.advance(days(6));
+    assert_eq!(vacuum.run().await.unwrap(), VacuumReport::default());
+    assert_eq!(table.stored().await.len(), 8);
+    table.clock.advance(days(2));
+    let report = vacuum.run().await.unwrap();
+    assert_eq!((report.files, report.paths.len()), (6, 6));
+    assert_eq!(table.stored().await.len(), 2);
+    assert_eq!(table.read_rows().await, table.rows);
+    assert_eq!(vacuum.run().await.unwrap(), VacuumReport::default());
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_go() {
+    let table = compacted().await;
+    table.clock.advance(days(8));
+    let settings = VacuumSettings {
+        dry_run: true,
+        ..VacuumSettings::default()
+    };
+    let told = table.vacuum(&table.lake, settings).run().await.unwrap();
+    assert_eq!((told.files, table.stored().await.len()), (6, 8));
+    let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
+    assert_eq!(vacuum.run().await.unwrap(), told);
+}
+
+#[tokio::test]
+async fn what_no_commit_refers_to_goes_by_its_age() {
+    let table = compacted().await;
+    let name = table.entropy.uuid();
+    put(
+        &table,
+        &format!("_event_date=2013-01-01/part-{name}.zstd.parquet"),
+    )
+    .await;
+    let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
+    table.clock.advance(days(6));
+    let report = vacuum.run().await.unwrap();
+    assert_eq!((report.files, report.young_files), (0, 1));
+    table.clock.advance(days(2));
+    assert_eq!(vacuum.run().await.unwrap().files, 7);
+}
+
+#[tokio::test]
+async fn nothing_is_touched_that_is_not_ours() {
+    let table = compacted().await;
+    let name = table.entropy.uuid();
+    let foreign = [
+        "_event_date=2013-01-01/part-00000-abc.snappy.parquet".to_owned(),
+        format!("notes/part-{name}.zstd.parquet"),
+        format!("part-{name}.zstd.parquet.bak"),
+        format!("_delta_log/part-{name}.zstd.parquet"),
+        "_event_date=2013-01-01/readme.txt".to_owned(),
+    ];
+    for path in &foreign {
+        put(&table, path).await;
+    }
+    table.clock.advance(days(4000));
+    let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
+    assert_eq!(vacuum.run().await.unwrap().files, 6);
+    for path in &foreign {
+        table
+            .log
+            .store()
+            .head(&Path::from(path.as_str()))
+            .await
+            .unwrap();
+    }
+    assert_eq!(table.read_rows().await, table.rows);
+}
+
+#[tokio::test]
+async fn a_longer_retention_has_the_log_keep_tombstones_as_long() {
+    let table = compacted().await;
+    let settings = VacuumSettings {
+        retention: days(30),
+        ..VacuumSettings::default()
+    };
+    let vacuum = table.vacuum(&table.lake, settings);
+    vacuum.run().await.unwrap();
+    let state = table.log.load().await.unwrap().unwrap();
+    let kept = state.metadata.configuration.get(TOMBSTONES_KEPT);
+    assert_eq!(kept.unwrap(), "interval 2592000 seconds");
+    assert!(state.same_layout(&table.state.metadata));
+    table.clock.advance(days(29));
+    assert_eq!(vacuum.run().await.unwrap(), VacuumReport::default());
+    table.clock.advance(days(2));
+    assert_eq!(vacuum.run().await.unwrap().files, 6);
+}
+
+#[tokio::test]
+async fn period_snapshots_and_short_retentions_are_refused() {
+    let table = compacted().await;
+    let (clock, entropy) = (Arc::clone(&table.clock), Arc::clone(&table.entropy));
+    let path = "s/e/periods/2013-01/r1";
+    let vacuum = Vacuum::new(&table.lake, path, VacuumSettings::default(), clock, entropy);
+    let error = vacuum.run().await.unwrap_err().to_string();
+    assert!(
+        error.contains(path) && error.contains("immutable"),
+        "{error}"
+    );
+    let short = VacuumSettings {
+        retention: Duration::from_secs(3600),
+        ..VacuumSettings::default()
+    };
+    let error = table.vacuum(&table.lake, short).run().await.unwrap_err();
+    assert!(matches!(error, MaintenanceError::Setting(_)), "{error}");
+}
+
+#[test]
+fn killed_at_any_request_it_takes_only_garbage() {
+    let mut killed = 0;
+    for requests in 0.. {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).build().unwrap();
+        let done = runtime.block_on(async {
+            let table = compacted().await;
+            table.clock.advance(days(8));
+            let allowed = Requests::new(requests);
+            let vacuum = table.vacuum(&table.hanging(&allowed), VacuumSettings::default());
+            let done = tokio::select! {
+                run = vacuum.run() => run.is_ok(),
+                () = allowed.hung() => false,
+            };
+            assert_eq!(table.read_rows().await, table.rows, "after {requests}");
+            let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
+            vacuum.run().await.unwrap();
+            assert_eq!(table.stored().await.len(), 2, "after {requests}");
+            done
+        });
+        if done {
+            break;
+        }
+        killed += 1;
+    }
+    assert!(killed > 10, "{killed}");
+}
+
+/// A reader that began before the compaction ends after it, and after a vacuum within the retention.
+#[tokio::test]
+async fn readers_of_retained_versions_keep_their_files() {
+    let mut table = Fixture::new(Fixture::in_memory(), 1).await;
+    for _ in 0..3 {
+        table.append(&[(0, 10)], DAY).await;
+    }
+    let (version, rows) = (table.state.version, table.rows.clone());
+    table.compaction(&table.lake).run().await.unwrap();
+    table.clock.advance(days(6));
+    let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
+    vacuum.run().await.unwrap();
+    assert_eq!(table.read_rows_at(version).await, rows);
+}

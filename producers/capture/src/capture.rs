@@ -1,0 +1,273 @@
+//! From an owner's tables to Kafka: the life of a capture.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use change_events::{Broker, Connected};
+use schemas::SchemaRegistry;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::Answer;
+use crate::copy::{Copy, Parts};
+use crate::health::Health;
+use crate::outlet::Outlet;
+use crate::owned_table::{LookUpError, OwnedTable};
+use crate::pg_type::Types;
+use crate::publication::{self, PublicationError};
+use crate::relations::Relations;
+use crate::session::{Session, SessionError, WalStream};
+use crate::slot::{self, SlotError};
+use crate::slot_watch::SlotWatch;
+use crate::state::State;
+use crate::stop::Stop;
+use crate::stream::Stream;
+use crate::table_copy;
+use crate::table_plan::{Publishing, TablePlan};
+use crate::transaction::TransactionEncoder;
+use crate::{CaptureError, CaptureProgress, CaptureSettings, Lsn};
+
+/// Publishes the changes of a service's tables. See the crate's documentation for what it guarantees.
+#[derive(Debug)]
+pub struct Capture {
+    settings: CaptureSettings,
+    state: State,
+    broker: Arc<dyn Broker>,
+    registry: Arc<dyn SchemaRegistry>,
+    progress: Arc<CaptureProgress>,
+}
+
+impl Capture {
+    /// Takes the capture's directory; nothing is connected yet.
+    pub fn open(
+        settings: CaptureSettings,
+        broker: Arc<dyn Broker>,
+        registry: Arc<dyn SchemaRegistry>,
+    ) -> Result<Self, CaptureError> {
+        let mut problems = Vec::new();
+        settings.validate(&mut problems);
+        if !problems.is_empty() {
+            return Err(CaptureError::Settings(problems.join("; ")));
+        }
+        let state = State::open(&settings.directory)?;
+        let progress = Arc::new(CaptureProgress::default());
+        progress.confirm(state.progress.confirmed);
+        Ok(Self {
+            settings,
+            state,
+            broker,
+            registry,
+            progress,
+        })
+    }
+
+    /// The capture's counters; they stay readable while it runs.
+    pub fn progress(&self) -> Arc<CaptureProgress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// The place in the log behind everything that is committed now. Does not wait for a server that is
+    /// away.
+    pub async fn committed(&self) -> Result<Lsn, CaptureError> {
+        let ask = async {
+            let mut session = Session::open(&self.settings).await?;
+            let rows = session.query("SELECT pg_current_wal_lsn()").await?;
+            let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+            Answer::new(row, "pg_current_wal_lsn").number(0)
+        };
+        ask.await
+            .map_err(|error: SessionError| CaptureError::Postgres {
+                server: self.settings.server.to_string(),
+                why: error.to_string(),
+            })
+    }
+
+    /// Captures until `cancel`: then what is in flight is waited for (bounded by
+    /// [`crate::CaptureLimits::shutdown_time_max`]) and confirmed.
+    ///
+    /// Postgres, Kafka or the registry being away is waited for, however long it takes, and said once
+    /// per change. An error is something that waiting does not mend; everything up to
+    /// [`CaptureProgress::confirmed`] is published then.
+    pub async fn run(mut self, cancel: CancellationToken) -> Result<(), CaptureError> {
+        let mut health = Health::new(&self.settings.slot);
+        loop {
+            let stop = self.connection(&cancel, &mut health).await;
+            self.progress.stream(false);
+            match stop {
+                Stop::Cancelled => return Ok(()),
+                Stop::Error(error) => return Err(error),
+                Stop::Lost { what, why } => health.down(what, &why),
+            }
+            if health.rest(&cancel).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Works until a connection is lost or the capture ends.
+    async fn connection(&mut self, cancel: &CancellationToken, health: &mut Health) -> Stop {
+        let prepared = tokio::select! {
+            prepared = self.prepare() => prepared,
+            () = cancel.cancelled() => return Stop::Cancelled,
+        };
+        let (session, owned, types, connected) = match prepared {
+            Ok(prepared) => prepared,
+            Err(stop) => return stop,
+        };
+        let confirmed = self.state.progress.confirmed;
+        let progress = Arc::clone(&self.progress);
+        let limits = self.settings.limits.clone();
+        let mut outlet = Outlet::new(connected.publisher, confirmed, &limits, &progress);
+        let stop = self
+            .publish(session, owned, types, &mut outlet, cancel, health)
+            .await;
+        outlet.close().await;
+        match stop {
+            Ok(stop) | Err(stop) => stop,
+        }
+    }
+
+    /// Connects, and makes sure that everything is there and what it was.
+    async fn prepare(&mut self) -> Result<(Session, Vec<OwnedTable>, Types, Connected), Stop> {
+        let settings = &self.settings;
+        let server = &settings.server;
+        let mut session = Session::open(settings)
+            .await
+            .map_err(|error| Stop::of_session(server, error))?;
+        let slot_stop = |error| match error {
+            SlotError::Session(error) => Stop::of_session(server, error),
+            SlotError::Slot(error) => Stop::Error(error),
+        };
+        slot::check_system(&mut session, settings, &mut self.state)
+            .await
+            .map_err(slot_stop)?;
+        let (mut types, mut owned) = (Types::default(), Vec::new());
+        for table in &settings.tables {
+            let found = OwnedTable::look_up(&mut session, table, &mut types).await;
+            owned.push(found.map_err(|error| match error {
+                LookUpError::Session(error) => Stop::of_session(server, error),
+                LookUpError::Table(error) => Stop::Error(error),
+            })?);
+        }
+        publication::ensure(&mut session, settings, &self.state.progress.copies)
+            .await
+            .map_err(|error| match error {
+                PublicationError::Session(error) => Stop::of_session(server, error),
+                PublicationError::Publication(error) => Stop::Error(error),
+            })?;
+        slot::ensure(&mut session, settings, &mut self.state)
+            .await
+            .map_err(slot_stop)?;
+        table_copy::enroll(&mut self.state.progress.copies, &owned)?;
+        let mut topics: Vec<String> = settings
+            .tables
+            .iter()
+            .map(crate::CapturedTable::topic)
+            .collect();
+        topics.push(TransactionEncoder::topic(&settings.service));
+        let connected = self.broker.connect(&topics).await?;
+        self.check_cluster(connected.cluster.as_deref(), &connected.partitions)
+            .await?;
+        Ok((session, owned, types, connected))
+    }
+
+    /// Refuses another cluster, and topics whose keys would change partition; remembers both.
+    async fn check_cluster(
+        &mut self,
+        cluster: Option<&str>,
+        partitions: &BTreeMap<String, i32>,
+    ) -> Result<(), Stop> {
+        let progress = &mut self.state.progress;
+        if let (Some(known), Some(found)) = (&progress.cluster, cluster)
+            && known != found
+        {
+            return Err(Stop::Error(CaptureError::ClusterChanged {
+                known: known.clone(),
+                found: found.to_owned(),
+            }));
+        }
+        for (topic, found) in partitions {
+            let known = *progress.partitions.entry(topic.clone()).or_insert(*found);
+            if known != *found {
+                return Err(Stop::Error(CaptureError::PartitionsChanged {
+                    topic: topic.clone(),
+                    known,
+                    found: *found,
+                }));
+            }
+        }
+        if progress.cluster.is_none() {
+            progress.cluster = cluster.map(str::to_owned);
+        }
+        Ok(self.state.save().await?)
+    }
+
+    /// Copies what is not copied yet, then streams.
+    async fn publish(
+        &mut self,
+        session: Session,
+        owned: Vec<OwnedTable>,
+        types: Types,
+        outlet: &mut Outlet<'_>,
+        cancel: &CancellationToken,
+        health: &mut Health,
+    ) -> Result<Stop, Stop> {
+        let source: Arc<str> = self.state.progress.source.as_str().into();
+        let publishing = Publishing {
+            server: &self.settings.server,
+            source: &source,
+            registry: &*self.registry,
+        };
+        let transactions =
+            TransactionEncoder::prepare(&self.settings.service, &source, &*self.registry).await?;
+        // From here on the log that Postgres keeps for us grows.
+        let _watch = SlotWatch::start(&self.settings, &self.progress);
+        let mut plans = Vec::new();
+        for table in &owned {
+            let copy = self.state.progress.copies.get(&table.settings.topic());
+            if !copy.is_some_and(|copy| copy.is_done) {
+                let columns = table.columns.clone();
+                let plan =
+                    TablePlan::prepare(&table.settings, columns, &table.key, &types, publishing);
+                plans.push(plan.await?);
+            }
+        }
+        let mut copy = Copy {
+            settings: &self.settings,
+            state: &mut self.state,
+            outlet,
+            progress: &self.progress,
+            health,
+            cancel,
+        };
+        tokio::select! {
+            copied = copy.run(&plans) => copied?,
+            // What is on its way is published again at the next start.
+            () = cancel.cancelled() => return Ok(Stop::Cancelled),
+        }
+        let owned = owned.into_iter().map(|table| {
+            let copy = self.state.progress.copies.get(&table.settings.topic());
+            let parts = copy.map(|copy| copy.parts.as_slice()).unwrap_or_default();
+            let parts = Parts::new(parts);
+            (table, parts)
+        });
+        let relations = Relations::new(publishing, session, types, owned.collect());
+        let wal = WalStream::open(&self.settings, self.state.progress.confirmed)
+            .await
+            .map_err(|error| Stop::of_session(&self.settings.server, error))?;
+        self.progress.stream(true);
+        let stream = Stream {
+            settings: &self.settings,
+            state: &mut self.state,
+            outlet,
+            progress: &self.progress,
+            health,
+            relations,
+            transactions,
+            wal,
+            open: None,
+            confirm_at: Instant::now() + self.settings.limits.confirm_interval,
+        };
+        Ok(stream.run(cancel).await)
+    }
+}

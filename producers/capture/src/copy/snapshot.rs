@@ -1,0 +1,101 @@
+//! A moment of the owner's database, and the rows of its tables then.
+
+use crate::answer::Answer;
+use crate::publication::qualified;
+use crate::session::{Row, Session, SessionError};
+use crate::stop::Stop;
+use crate::table_plan::TablePlan;
+use crate::{CaptureSettings, Lsn, PostgresServer};
+
+/// A transaction at an exported snapshot.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    session: Session,
+    server: PostgresServer,
+    /// What was committed before it is in the snapshot, and nothing else.
+    pub(super) lsn: Lsn,
+    /// The time of the snapshot's transaction.
+    pub(super) time_us: i64,
+}
+
+impl Snapshot {
+    /// Makes a temporary slot, which waits for the transactions that run now, and takes its snapshot.
+    pub(super) async fn open(settings: &CaptureSettings) -> Result<Self, Stop> {
+        let server = &settings.server;
+        Self::take(settings)
+            .await
+            .map_err(|error| Stop::of_session(server, error))
+    }
+
+    async fn take(settings: &CaptureSettings) -> Result<Self, SessionError> {
+        let mut exporter = Session::open(settings).await?;
+        let mut session = Session::open(settings).await?;
+        let created = format!(
+            "CREATE_REPLICATION_SLOT {}_copy_{} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT",
+            settings.slot,
+            std::process::id()
+        );
+        let rows = exporter.query(&created).await?;
+        let answer = Answer::new(
+            rows.first().map(Vec::as_slice).unwrap_or_default(),
+            "CREATE_REPLICATION_SLOT",
+        );
+        let (lsn, name) = (answer.number(1)?, answer.text(2)?);
+        session
+            .query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await?;
+        session
+            .query(&format!(
+                "SET TRANSACTION SNAPSHOT {}",
+                crate::answer::literal(name)
+            ))
+            .await?;
+        let rows = session
+            .query("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+            .await?;
+        let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
+        let time_us = Answer::new(answer, "the time").number(0)?;
+        // The snapshot is ours now; the exporter's session ends, and its slot with it.
+        drop(exporter);
+        Ok(Self {
+            session,
+            server: settings.server.clone(),
+            lsn,
+            time_us,
+        })
+    }
+
+    /// Starts to read a table's rows by rising key, behind `after`.
+    pub(super) async fn select(
+        &mut self,
+        plan: &TablePlan,
+        after: Option<&[String]>,
+    ) -> Result<(), Stop> {
+        let condition = match after {
+            Some(after) => format!("WHERE {}", plan.key_order.behind(after)),
+            None => String::new(),
+        };
+        let (list, table) = (plan.select_list(), qualified(&plan.settings));
+        let order = plan.key_order.expressions();
+        self.query(&format!(
+            "DECLARE rows NO SCROLL CURSOR FOR SELECT {list} FROM ONLY {table} {condition} ORDER BY {order}"
+        ))
+        .await?;
+        Ok(())
+    }
+
+    /// The next rows; fewer than `limit` are the last.
+    pub(super) async fn fetch(&mut self, limit: usize) -> Result<Vec<Row>, Stop> {
+        self.query(&format!("FETCH {limit} FROM rows")).await
+    }
+
+    pub(super) async fn close_cursor(&mut self) -> Result<(), Stop> {
+        self.query("CLOSE rows").await?;
+        Ok(())
+    }
+
+    async fn query(&mut self, sql: &str) -> Result<Vec<Row>, Stop> {
+        let answer = self.session.query(sql).await;
+        answer.map_err(|error| Stop::of_session(&self.server, error))
+    }
+}

@@ -1,0 +1,120 @@
+//! Kafka, as the copy and the stream use it: what is sent, and what of it is acknowledged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use change_events::{Notice, PublishError, Publisher, Record};
+use tokio::time::{Instant, timeout_at};
+
+use crate::health::Health;
+use crate::stop::Stop;
+use crate::window::{InFlight, Window};
+use crate::{CaptureError, CaptureLimits, CaptureProgress, Lsn};
+
+/// A connection to Kafka and the records in flight on it.
+#[derive(Debug)]
+pub(crate) struct Outlet<'a> {
+    publisher: Box<dyn Publisher>,
+    pub(crate) window: Window,
+    limits: &'a CaptureLimits,
+    progress: &'a CaptureProgress,
+    notices: Vec<Notice>,
+}
+
+impl<'a> Outlet<'a> {
+    pub(crate) fn new(
+        publisher: Box<dyn Publisher>,
+        confirmed: Lsn,
+        limits: &'a CaptureLimits,
+        progress: &'a CaptureProgress,
+    ) -> Self {
+        Self {
+            publisher,
+            window: Window::after(confirmed),
+            limits,
+            progress,
+            notices: Vec::new(),
+        }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.window.rows() < self.limits.in_flight_rows_max
+            && self.window.bytes() < self.limits.in_flight_bytes_max
+    }
+
+    /// Hands a record over.
+    pub(crate) fn send(&mut self, mut record: Record) -> Result<(), Stop> {
+        let lsn = Lsn(record.sequence.major.unsigned_abs());
+        let in_flight = InFlight::new(Arc::clone(&record.topic), lsn, record.bytes());
+        record.number = self.window.admit(in_flight);
+        self.publisher.send(&record).map_err(|error| match error {
+            PublishError::Unavailable(why) => Stop::lost_kafka(why),
+            PublishError::Refused(why) => Stop::Error(CaptureError::RecordRefused {
+                topic: record.topic.to_string(),
+                lsn,
+                why,
+            }),
+        })
+    }
+
+    /// Waits for news of records and takes note of it. May be dropped while it waits.
+    pub(crate) async fn hear(&mut self, health: &mut Health) -> Result<(), Stop> {
+        self.publisher.notices(&mut self.notices).await?;
+        let mut delivered = 0;
+        let mut stop = Ok(());
+        for notice in self.notices.drain(..) {
+            match notice {
+                Notice::Delivered { number, .. } => {
+                    self.window.deliver(number);
+                    delivered += 1;
+                }
+                Notice::Down { why } => health.down("kafka", &why),
+                Notice::Failed {
+                    number,
+                    why,
+                    refused,
+                } if stop.is_ok() => {
+                    stop = Err(match self.window.get(number).filter(|_| refused) {
+                        Some(record) => Stop::Error(CaptureError::RecordRefused {
+                            topic: record.topic.to_string(),
+                            lsn: record.lsn,
+                            why,
+                        }),
+                        None => Stop::lost_kafka(why),
+                    });
+                }
+                Notice::Failed { .. } => {}
+            }
+        }
+        if delivered > 0 {
+            self.progress.count_published(delivered);
+            health.up();
+        }
+        stop
+    }
+
+    /// Waits until everything that was sent is acknowledged.
+    pub(crate) async fn flush(&mut self, health: &mut Health) -> Result<(), Stop> {
+        while !self.window.is_empty() {
+            self.hear(health).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for a bounded time.
+    pub(crate) async fn drain(
+        &mut self,
+        health: &mut Health,
+        time_max: Duration,
+    ) -> Result<(), Stop> {
+        let deadline = Instant::now() + time_max;
+        match timeout_at(deadline, self.flush(health)).await {
+            Ok(flushed) => flushed,
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        self.publisher.close().await;
+    }
+}

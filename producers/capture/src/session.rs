@@ -1,0 +1,256 @@
+//! Sessions with Postgres, and the stream of its log. Nothing else names the crate that speaks the
+//! protocol.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pgwire_replication::{
+    Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent,
+};
+
+use crate::server::SslMode;
+use crate::{CaptureSettings, Lsn};
+
+/// Fixes how Postgres writes values, and ends no session that waits for Kafka.
+const OPTIONS: &str = "-c datestyle=ISO,YMD -c intervalstyle=iso_8601 -c timezone=UTC \
+    -c extra_float_digits=3 -c bytea_output=hex -c xmlbinary=base64 -c lc_monetary=C \
+    -c search_path=pg_catalog -c statement_timeout=0 -c lock_timeout=0 \
+    -c idle_in_transaction_session_timeout=0";
+
+/// How often the confirmed position is told to the server.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the server hears of us on a stream where nothing happens.
+const WAKEUP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Messages that wait to be encoded. Their number bounds memory together with the size of a row.
+const MESSAGES_MAX: usize = 256;
+
+/// From Postgres' epoch, 2000-01-01, back to 1970, in microseconds.
+const EPOCH_US: i64 = 946_684_800_000_000;
+
+/// One row of an answer: the columns' texts.
+pub(crate) type Row = Vec<Option<Bytes>>;
+
+/// Why Postgres did not answer as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SessionError {
+    /// It is away, or about to be. Try again.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It does not let us in, or we do not trust it.
+    #[error("{0}")]
+    Refused(String),
+    /// It understood and says no.
+    #[error("{text}")]
+    Server {
+        /// Its SQLSTATE.
+        code: String,
+        text: String,
+    },
+}
+
+/// A session of a role that may replicate. Texts are written as [`OPTIONS`] says.
+pub(crate) struct Session {
+    client: ReplicationClient,
+}
+
+impl Session {
+    /// Connects.
+    pub(crate) async fn open(settings: &CaptureSettings) -> Result<Self, SessionError> {
+        Self::connect(wire_settings(settings)).await
+    }
+
+    async fn connect(settings: ReplicationConfig) -> Result<Self, SessionError> {
+        let client = ReplicationClient::connect_gated(settings).await?;
+        let mut session = Self { client };
+        // It connects in the background: the first question shows how that went.
+        session.query("SELECT 1").await?;
+        Ok(session)
+    }
+
+    /// Runs a statement, of SQL or of the replication protocol.
+    pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<Row>, SessionError> {
+        Ok(self.client.simple_query(sql).await?)
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+/// What happens in the log, transaction by transaction in the order of their commits.
+#[derive(Debug)]
+pub(crate) enum WalEvent {
+    Begin {
+        /// Where the commit is.
+        commit_lsn: Lsn,
+        xid: u32,
+        commit_time_us: i64,
+    },
+    /// A message of pgoutput.
+    Message { lsn: Lsn, bytes: Bytes },
+    Commit {
+        /// Behind the commit: what is confirmed when everything before it is published.
+        end_lsn: Lsn,
+    },
+    /// Nothing that was committed before this place is still to come.
+    Idle { wal_end: Lsn },
+}
+
+/// A slot that is being read.
+pub(crate) struct WalStream {
+    client: ReplicationClient,
+}
+
+impl WalStream {
+    /// Starts to read the slot's publication: what was committed from `confirmed` on, although the slot
+    /// may not have been told how far that is.
+    pub(crate) async fn open(
+        settings: &CaptureSettings,
+        confirmed: Lsn,
+    ) -> Result<Self, SessionError> {
+        let settings = wire_settings(settings).with_start_lsn(WireLsn::from_u64(confirmed.0));
+        let Session { mut client } = Session::connect(settings).await?;
+        client.start().await?;
+        client.wait_started().await?;
+        Ok(Self { client })
+    }
+
+    /// Waits for what comes next. May be dropped while it waits without losing an event.
+    pub(crate) async fn next(&mut self) -> Result<WalEvent, SessionError> {
+        loop {
+            let event = self.client.recv().await?;
+            let event = event
+                .ok_or_else(|| SessionError::Unavailable("Postgres ended the stream".to_owned()))?;
+            return Ok(match event {
+                ReplicationEvent::Begin {
+                    final_lsn,
+                    xid,
+                    commit_time_micros,
+                } => WalEvent::Begin {
+                    commit_lsn: Lsn(final_lsn.as_u64()),
+                    xid,
+                    commit_time_us: commit_time_micros.saturating_add(EPOCH_US),
+                },
+                ReplicationEvent::XLogData {
+                    wal_start, data, ..
+                } => WalEvent::Message {
+                    lsn: Lsn(wal_start.as_u64()),
+                    bytes: data,
+                },
+                ReplicationEvent::Commit { end_lsn, .. } => WalEvent::Commit {
+                    end_lsn: Lsn(end_lsn.as_u64()),
+                },
+                ReplicationEvent::KeepAlive { wal_end, .. } => WalEvent::Idle {
+                    wal_end: Lsn(wal_end.as_u64()),
+                },
+                ReplicationEvent::Message { .. } | ReplicationEvent::StoppedAt { .. } => continue,
+            });
+        }
+    }
+
+    /// Lets the server forget what is before `lsn`. It is told by the connection's own timer, also
+    /// while nobody waits for the next event.
+    pub(crate) fn confirm(&self, lsn: Lsn) {
+        self.client.update_applied_lsn(WireLsn::from_u64(lsn.0));
+    }
+
+    /// Tells the last confirmed position and ends the session.
+    pub(crate) async fn close(mut self) {
+        // An error ends it just as well; the slot keeps what was told before.
+        self.client.shutdown().await.ok();
+    }
+}
+
+impl std::fmt::Debug for WalStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WalStream").finish_non_exhaustive()
+    }
+}
+
+fn wire_settings(settings: &CaptureSettings) -> ReplicationConfig {
+    use pgwire_replication::SslMode as Wire;
+    let server = &settings.server;
+    let mut settings = ReplicationConfig::new(
+        &server.host,
+        &server.user,
+        &server.password,
+        &server.database,
+        &settings.slot,
+        settings.publication.as_str(),
+    )
+    .with_port(server.port)
+    .with_options(OPTIONS)
+    .with_application_name("lakehead-capture")
+    .with_status_interval(STATUS_INTERVAL)
+    .with_wakeup_interval(WAKEUP_INTERVAL)
+    .with_buffer_size(MESSAGES_MAX);
+    settings.tls.mode = match server.ssl_mode {
+        SslMode::Disable => Wire::Disable,
+        SslMode::Prefer => Wire::Prefer,
+        SslMode::Require => Wire::Require,
+        SslMode::VerifyCa => Wire::VerifyCa,
+        SslMode::VerifyFull => Wire::VerifyFull,
+    };
+    settings.tls.ca_pem_path.clone_from(&server.ssl_root_cert);
+    settings
+        .tls
+        .client_cert_pem_path
+        .clone_from(&server.ssl_cert);
+    settings.tls.client_key_pem_path.clone_from(&server.ssl_key);
+    settings
+}
+
+impl From<PgWireError> for SessionError {
+    fn from(error: PgWireError) -> Self {
+        let text = error.to_string();
+        match error {
+            PgWireError::Server(text) => server_error(text),
+            PgWireError::Auth(_) | PgWireError::Tls(_) | PgWireError::MessageTooLarge { .. } => {
+                Self::Refused(text)
+            }
+            _ => Self::Unavailable(text),
+        }
+    }
+}
+
+/// The server's words; its SQLSTATE is in them.
+fn server_error(text: String) -> SessionError {
+    let code = text
+        .split_once("SQLSTATE ")
+        .and_then(|(_, rest)| rest.get(..5))
+        .unwrap_or_default()
+        .to_owned();
+    match code.get(..2) {
+        // It starts, stops, has no connection to spare, or was told to end the session.
+        Some("08" | "53" | "57") => SessionError::Unavailable(text),
+        Some("28" | "3D") => SessionError::Refused(text),
+        _ => SessionError::Server { code, text },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_apart_by_their_state() {
+        let of = |text: &str| SessionError::from(PgWireError::Server(text.to_owned()));
+        let text = "the database system is starting up (SQLSTATE 57P03)";
+        assert_eq!(of(text), SessionError::Unavailable(text.to_owned()));
+        let text = "no pg_hba.conf entry (SQLSTATE 28000)";
+        assert_eq!(of(text), SessionError::Refused(text.to_owned()));
+        let text = "replication slot \"s\" does not exist (SQLSTATE 42704)";
+        let code = "42704".to_owned();
+        assert_eq!(
+            of(text),
+            SessionError::Server {
+                code,
+                text: text.to_owned()
+            }
+        );
+    }
+}

@@ -1,0 +1,275 @@
+//! The replication slot: whose it is, and whether it still has everything.
+
+use tracing::{info, warn};
+
+use crate::answer::{Answer, literal, text};
+use crate::faults::{Point, point};
+use crate::session::{Session, SessionError};
+use crate::state::{Progress, State};
+use crate::{CaptureError, CaptureSettings, Lsn};
+
+/// What is wrong with a slot, or with the connection.
+#[derive(Debug)]
+pub(crate) enum SlotError {
+    Session(SessionError),
+    Slot(CaptureError),
+}
+
+impl From<SessionError> for SlotError {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+impl From<CaptureError> for SlotError {
+    fn from(error: CaptureError) -> Self {
+        Self::Slot(error)
+    }
+}
+
+/// A slot as Postgres has it.
+struct Slot {
+    plugin: Option<String>,
+    database: Option<String>,
+    is_lost: bool,
+    confirmed: Lsn,
+}
+
+/// Makes sure that the slot has every change since what was captured; creates it at the very first run.
+pub(crate) async fn ensure(
+    session: &mut Session,
+    settings: &CaptureSettings,
+    state: &mut State,
+) -> Result<(), SlotError> {
+    check_bound(session, settings).await?;
+    let refuse = |why: String| {
+        SlotError::Slot(CaptureError::Slot {
+            slot: settings.slot.clone(),
+            why,
+        })
+    };
+    let slot = find(session, &settings.slot).await?;
+    let progress = &mut state.progress;
+    match slot {
+        None if progress.slot_created => Err(refuse(format!(
+            "it is gone, and with it what was committed after {}. {}",
+            progress.confirmed,
+            copy_again(settings, false)
+        ))),
+        None => {
+            // The intent first: a slot that is there without it is somebody else's.
+            state.save().await?;
+            let created = format!(
+                "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput NOEXPORT_SNAPSHOT",
+                settings.slot
+            );
+            let rows = session.query(&created).await?;
+            let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
+            let confirmed = Answer::new(answer, "CREATE_REPLICATION_SLOT").number(1)?;
+            info!(slot = %settings.slot, lsn = %confirmed, "replication slot created");
+            point(Point::SlotCreated);
+            created_at(state, confirmed).await
+        }
+        Some(slot) => {
+            if slot.plugin.as_deref() != Some("pgoutput")
+                || slot.database.as_deref() != Some(&settings.server.database)
+            {
+                return Err(refuse(format!(
+                    "it is of plugin {:?} and database {:?}, not of pgoutput and {:?}; name another slot",
+                    slot.plugin, slot.database, settings.server.database
+                )));
+            }
+            if slot.is_lost {
+                return Err(refuse(format!(
+                    "postgres has removed log that it needs (max_slot_wal_keep_size), so what was committed \
+                     after {} is gone. {}",
+                    progress.confirmed,
+                    copy_again(settings, true)
+                )));
+            }
+            if progress.system_identifier.is_none() {
+                return Err(refuse(format!(
+                    "it is there, but directory {} knows nothing of it; give the directory back that it was \
+                     captured with, or SELECT pg_drop_replication_slot('{}'); to start anew",
+                    state.directory().display(),
+                    settings.slot
+                )));
+            }
+            if progress.slot_created && slot.confirmed > progress.confirmed {
+                return Err(refuse(format!(
+                    "it stands at {}, but this capture confirmed no more than {}: it was moved or made \
+                     again, and what was committed in between is unknown. {}",
+                    slot.confirmed,
+                    progress.confirmed,
+                    copy_again(settings, true)
+                )));
+            }
+            match progress.slot_created {
+                true => Ok(()),
+                false => created_at(state, slot.confirmed).await,
+            }
+        }
+    }
+}
+
+/// The slot that the intent of an earlier moment speaks of is there.
+async fn created_at(state: &mut State, confirmed: Lsn) -> Result<(), SlotError> {
+    state.progress.slot_created = true;
+    state.progress.confirmed = confirmed;
+    Ok(state.save().await?)
+}
+
+fn copy_again(settings: &CaptureSettings, exists: bool) -> String {
+    let drop = match exists {
+        true => format!("SELECT pg_drop_replication_slot('{}'); and ", settings.slot),
+        false => String::new(),
+    };
+    format!(
+        "Rows that were deleted meanwhile are in the lake and no longer in the table, so nothing is done \
+         by itself. To copy every table again: {drop}remove {}",
+        settings.directory.display()
+    )
+}
+
+async fn find(session: &mut Session, name: &str) -> Result<Option<Slot>, SessionError> {
+    let rows = session
+        .query(&format!(
+            "SELECT plugin, database, wal_status = 'lost', confirmed_flush_lsn \
+             FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
+            literal(name)
+        ))
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let answer = Answer::new(row, "a row of pg_replication_slots");
+    Ok(Some(Slot {
+        plugin: text(row, 0).map(str::to_owned),
+        database: text(row, 1).map(str::to_owned),
+        is_lost: text(row, 2) == Some("t"),
+        confirmed: answer.option(3)?.unwrap_or_default(),
+    }))
+}
+
+/// Makes sure that the server is the system, and its log the history, that was captured.
+pub(crate) async fn check_system(
+    session: &mut Session,
+    settings: &CaptureSettings,
+    state: &mut State,
+) -> Result<(), SlotError> {
+    let other = |why: String| {
+        SlotError::Slot(CaptureError::OtherSystem {
+            server: settings.server.to_string(),
+            why,
+        })
+    };
+    let rows = session.query("IDENTIFY_SYSTEM").await?;
+    let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
+    let answer = Answer::new(answer, "IDENTIFY_SYSTEM");
+    let (system, timeline, wal_end) =
+        (answer.text(0)?, answer.number(1)?, answer.number::<Lsn>(2)?);
+    let progress = &mut state.progress;
+    let Some(known) = progress.system_identifier.clone() else {
+        if find(session, &settings.slot).await?.is_none() {
+            let database = &settings.server.database;
+            *progress = Progress::begin(system, timeline, database, &settings.slot);
+        }
+        return Ok(());
+    };
+    let now = (
+        system,
+        settings.server.database.as_str(),
+        settings.slot.as_str(),
+    );
+    let then = (
+        known.as_str(),
+        progress.database.as_str(),
+        progress.slot.as_str(),
+    );
+    if now != then {
+        return Err(other(format!(
+            "its system identifier, database and slot are {now:?}, and directory {} is of {then:?}; LSNs mean \
+             nothing there. Give this database a directory and slot of its own",
+            settings.directory.display()
+        )));
+    }
+    if timeline == progress.timeline {
+        if wal_end < progress.confirmed {
+            return Err(other(format!(
+                "its log ends at {wal_end}, before {}, up to which changes are published: it was put back to \
+                 an earlier state, and the lake has changes that it does not know. {}",
+                progress.confirmed,
+                copy_again(settings, true)
+            )));
+        }
+        return Ok(());
+    }
+    let rows = session
+        .query(&format!("TIMELINE_HISTORY {timeline}"))
+        .await?;
+    let history = rows
+        .first()
+        .and_then(|row| text(row, 1))
+        .unwrap_or_default();
+    match left_at(history, progress.timeline) {
+        Some(left) if left >= progress.confirmed => {
+            warn!(from = progress.timeline, to = timeline, %left, "postgres was failed over or restored; it has \
+                everything that was confirmed");
+            progress.timeline = timeline;
+            Ok(())
+        }
+        Some(left) => Err(other(format!(
+            "it is on timeline {timeline}, which left timeline {} at {left}, before {}, up to which changes are \
+             published: the lake has changes that this server does not know. {}",
+            progress.timeline,
+            progress.confirmed,
+            copy_again(settings, true)
+        ))),
+        None => Err(other(format!(
+            "it is on timeline {timeline}, whose history does not have timeline {}. {}",
+            progress.timeline,
+            copy_again(settings, true)
+        ))),
+    }
+}
+
+/// Where a history left a timeline: lines of its number, the LSN and the reason.
+fn left_at(history: &str, timeline: u32) -> Option<Lsn> {
+    history.lines().find_map(|line| {
+        let mut parts = line.split_whitespace();
+        let is_it = parts.next()?.parse() == Ok(timeline);
+        parts.next().filter(|_| is_it)?.parse().ok()
+    })
+}
+
+/// Without a bound, a capture that stands still fills the owner's disk.
+async fn check_bound(session: &mut Session, settings: &CaptureSettings) -> Result<(), SlotError> {
+    let rows = session
+        .query("SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size'")
+        .await?;
+    if rows.first().and_then(|row| text(row, 0)) != Some("-1") || settings.slot_unbounded {
+        return Ok(());
+    }
+    Err(SlotError::Slot(CaptureError::Postgres {
+        server: settings.server.to_string(),
+        why: "max_slot_wal_keep_size sets no bound to the log that a slot keeps, so a capture that stands \
+              still would fill the disk; set one (ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT \
+              pg_reload_conf();), or accept it with slot_unbounded = true"
+            .to_owned(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_says_where_it_left_a_timeline() {
+        let history =
+            "1\t0/3000158\tno recovery target specified\n2\t0/5000000\tbefore 2000-01-01\n";
+        assert_eq!(left_at(history, 1), Some(Lsn(0x300_0158)));
+        assert_eq!(left_at(history, 2), Some(Lsn(0x500_0000)));
+        assert_eq!(left_at(history, 3), None);
+        assert_eq!(left_at("", 1), None);
+    }
+}

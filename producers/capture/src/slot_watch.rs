@@ -1,0 +1,107 @@
+//! Looks at the slot from the side: how much log Postgres keeps for it, and how near its bound is.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tracing::{debug, info, warn};
+
+use crate::answer::{Answer, literal};
+use crate::session::{Session, SessionError};
+use crate::{CaptureProgress, CaptureSettings};
+
+/// Shares of the bound, in percent, at which it is told how near it is.
+const ALERTS: [u64; 2] = [50, 80];
+
+/// Watches the slot until it is dropped.
+#[derive(Debug)]
+pub(crate) struct SlotWatch {
+    task: JoinHandle<()>,
+}
+
+impl SlotWatch {
+    pub(crate) fn start(settings: &CaptureSettings, progress: &Arc<CaptureProgress>) -> Self {
+        let (settings, progress) = (settings.clone(), Arc::clone(progress));
+        let task = tokio::spawn(async move {
+            let mut told = 0;
+            loop {
+                if let Err(error) = watch(&settings, &progress, &mut told).await {
+                    debug!(%error, "the slot cannot be looked at");
+                }
+                tokio::time::sleep(settings.limits.watch_interval).await;
+            }
+        });
+        Self { task }
+    }
+}
+
+impl Drop for SlotWatch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Looks again and again in one session.
+async fn watch(
+    settings: &CaptureSettings,
+    progress: &CaptureProgress,
+    told: &mut u64,
+) -> Result<(), SessionError> {
+    let mut session = Session::open(settings).await?;
+    let question = format!(
+        "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)::bigint, \
+         safe_wal_size FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
+        literal(&settings.slot)
+    );
+    loop {
+        let rows = session.query(&question).await?;
+        if let Some(row) = rows.first() {
+            let answer = Answer::new(row, "a row of pg_replication_slots");
+            let retained = answer.option::<i64>(0)?.unwrap_or_default();
+            let retained = u64::try_from(retained).unwrap_or_default();
+            progress.retain(retained);
+            if let Some(safe) = answer.option::<i64>(1)? {
+                alert(
+                    settings,
+                    retained,
+                    u64::try_from(safe).unwrap_or_default(),
+                    told,
+                );
+            }
+        }
+        tokio::time::sleep(settings.limits.watch_interval).await;
+    }
+}
+
+/// Tells once that the slot keeps more than a share of its bound, and once that it no longer does.
+fn alert(settings: &CaptureSettings, retained: u64, safe: u64, told: &mut u64) {
+    let share = share(retained, safe);
+    let alert = ALERTS
+        .into_iter()
+        .rfind(|alert| share >= *alert)
+        .unwrap_or_default();
+    if alert > *told {
+        warn!(slot = %settings.slot, retained_bytes = retained, left_bytes = safe,
+            "the slot keeps {share} percent of the log it may; beyond that Postgres drops what is not captured");
+    } else if alert == 0 && *told > 0 {
+        info!(slot = %settings.slot, retained_bytes = retained, "the slot is far from its bound again");
+    }
+    *told = alert;
+}
+
+/// What is kept, in percent of what may be.
+fn share(retained: u64, safe: u64) -> u64 {
+    let all = retained.saturating_add(safe).max(1);
+    retained.saturating_mul(100) / all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_is_of_kept_and_left() {
+        assert_eq!(share(0, 0), 0);
+        assert_eq!(share(50, 50), 50);
+        assert_eq!(share(10, 0), 100);
+    }
+}

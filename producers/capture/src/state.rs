@@ -1,0 +1,165 @@
+//! What is remembered from run to run: whose log it is, where it was published to, how far.
+//!
+//! One JSON file in the capture's directory, replaced as a whole and fsynced. A process has the
+//! directory for itself.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::table_copy::TableCopies;
+use crate::{CaptureError, Lsn};
+
+const FILE: &str = "capture.json";
+const LOCK: &str = "capture.lock";
+
+/// The file's contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Progress {
+    /// The database system's own number; none before the first run.
+    pub(crate) system_identifier: Option<String>,
+    pub(crate) timeline: u32,
+    /// `ce_source`: the system, the timeline of the first run, the database and the slot.
+    pub(crate) source: String,
+    pub(crate) database: String,
+    pub(crate) slot: String,
+    /// The slot is known to be there. Until then it is about to be created.
+    pub(crate) slot_created: bool,
+    /// The furthest position that the slot may have been told. Saved before it is told.
+    pub(crate) confirmed: Lsn,
+    /// Kafka's cluster, and the partition counts of its topics.
+    pub(crate) cluster: Option<String>,
+    pub(crate) partitions: BTreeMap<String, i32>,
+    pub(crate) copies: TableCopies,
+}
+
+/// The file, held.
+#[derive(Debug)]
+pub(crate) struct State {
+    directory: PathBuf,
+    lock: Arc<File>,
+    pub(crate) progress: Progress,
+}
+
+impl Progress {
+    /// A first run's, about to create the slot.
+    pub(crate) fn begin(system: &str, timeline: u32, database: &str, slot: &str) -> Self {
+        Self {
+            system_identifier: Some(system.to_owned()),
+            timeline,
+            source: format!("postgres://{system}/{database}?slot={slot}&timeline={timeline}"),
+            database: database.to_owned(),
+            slot: slot.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+impl State {
+    /// Takes the directory; it is made if it is not there.
+    pub(crate) fn open(directory: &Path) -> Result<Self, CaptureError> {
+        std::fs::create_dir_all(directory).map_err(|error| wrong(directory, error))?;
+        let path = directory.join(LOCK);
+        let lock = File::create(&path).map_err(|error| wrong(&path, error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(wrong(directory, "another capture runs with it"));
+            }
+            Err(TryLockError::Error(error)) => return Err(wrong(&path, error)),
+        }
+        let path = directory.join(FILE);
+        let progress = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| wrong(&path, error))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Progress::default(),
+            Err(error) => return Err(wrong(&path, error)),
+        };
+        Ok(Self {
+            directory: directory.to_owned(),
+            lock: Arc::new(lock),
+            progress,
+        })
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes the progress outlive a loss of power.
+    pub(crate) async fn save(&self) -> Result<(), CaptureError> {
+        let path = self.directory.join(FILE);
+        let bytes =
+            serde_json::to_vec_pretty(&self.progress).map_err(|error| wrong(&path, error))?;
+        self.replace(path, bytes).await
+    }
+
+    /// Replaces a file of the directory as a whole, durably.
+    pub(crate) async fn replace(&self, path: PathBuf, bytes: Vec<u8>) -> Result<(), CaptureError> {
+        // Whoever stops waiting does not stop the work: the directory is held until it is done.
+        let lock = Arc::clone(&self.lock);
+        let work = tokio::task::spawn_blocking(move || {
+            let replaced = replace_blocking(&path, &bytes);
+            drop(lock);
+            replaced.map_err(|error| wrong(&path, error))
+        });
+        work.await.map_err(|error| wrong(&self.directory, error))?
+    }
+}
+
+fn replace_blocking(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    // The new name is in the directory, which is a file of its own.
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn wrong(path: &Path, why: impl std::fmt::Display) -> CaptureError {
+    CaptureError::Directory {
+        path: path.display().to_string(),
+        why: why.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table_copy::{CopiedPart, TableCopy};
+
+    #[tokio::test]
+    async fn what_is_saved_is_there_again_and_is_held_by_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut state = State::open(directory.path()).unwrap();
+        let error = State::open(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("another capture"), "{error}");
+        state.progress.confirmed = Lsn(77);
+        let part = CopiedPart {
+            lsn: Lsn(5),
+            to: Some(vec!["1".into()]),
+        };
+        let copy = TableCopy {
+            oid: 7,
+            is_done: false,
+            rows: 1,
+            parts: vec![part],
+        };
+        state.progress.copies.insert("shop.seat".into(), copy);
+        state.save().await.unwrap();
+        let saved = state.progress.clone();
+        drop(state);
+        assert_eq!(State::open(directory.path()).unwrap().progress, saved);
+        std::fs::write(directory.path().join(FILE), b"{").unwrap();
+        let error = State::open(directory.path()).unwrap_err();
+        assert!(error.to_string().contains(FILE), "{error}");
+    }
+}

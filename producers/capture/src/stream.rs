@@ -1,0 +1,336 @@
+//! From the slot to Kafka: transactions in the order of their commits, change by change.
+//!
+//! Postgres sends a transaction when it is committed, from its own disk where it is large; each change
+//! is published as it comes, so that a transaction takes no more memory than what is in flight. What is
+//! confirmed is the end of the last transaction whose every record is acknowledged, and all before it.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use change_events::Record;
+use schemas::Op;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::copy::row_error;
+use crate::faults::{Point, point};
+use crate::health::Health;
+use crate::outlet::Outlet;
+use crate::pgoutput::{self, Message, OldRow, Tuple, Value};
+use crate::relations::{Relations, StreamedTable};
+use crate::session::{WalEvent, WalStream};
+use crate::settings::OnTruncate;
+use crate::state::State;
+use crate::stop::Stop;
+use crate::table_plan::{Change, Origin, Place};
+use crate::transaction::{Transaction, TransactionEncoder};
+use crate::{CaptureError, CaptureProgress, CaptureSettings, Lsn};
+
+/// A slot being read, until something ends it.
+#[derive(Debug)]
+pub(crate) struct Stream<'a, 'o> {
+    pub(crate) settings: &'a CaptureSettings,
+    pub(crate) state: &'a mut State,
+    pub(crate) outlet: &'a mut Outlet<'o>,
+    pub(crate) progress: &'a CaptureProgress,
+    pub(crate) health: &'a mut Health,
+    pub(crate) relations: Relations<'a>,
+    pub(crate) transactions: TransactionEncoder,
+    pub(crate) wal: WalStream,
+    /// The transaction whose changes come now.
+    pub(crate) open: Option<Transaction>,
+    /// When what is acknowledged is confirmed next.
+    pub(crate) confirm_at: Instant,
+}
+
+impl Stream<'_, '_> {
+    /// Reads until cancelled, or until something fails. What was acknowledged is confirmed at the end.
+    pub(crate) async fn run(mut self, cancel: &CancellationToken) -> Stop {
+        self.health.up();
+        let stop = loop {
+            if let Err(stop) = self.turn(cancel).await {
+                break stop;
+            }
+        };
+        // What stops the capture must not keep back what was sent before it.
+        if !matches!(stop, Stop::Lost { what: "kafka", .. }) {
+            let time_max = self.settings.limits.shutdown_time_max;
+            if let Err(error) = self.outlet.drain(self.health, time_max).await {
+                debug!(?error, "what was in flight at the end is left unconfirmed");
+            }
+        }
+        if let Err(error) = self.confirm().await {
+            debug!(?error, "the last position is left unconfirmed");
+        }
+        self.wal.close().await;
+        stop
+    }
+
+    /// Takes one event, news of records, or the time to confirm.
+    async fn turn(&mut self, cancel: &CancellationToken) -> Result<(), Stop> {
+        let (has_room, is_open) = (self.outlet.has_room(), !self.outlet.window.is_empty());
+        let event = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(Stop::Cancelled),
+            () = sleep_until(self.confirm_at) => None,
+            heard = self.outlet.hear(self.health), if is_open => {
+                heard?;
+                None
+            }
+            event = self.wal.next(), if has_room => Some(event),
+        };
+        if let Some(event) = event {
+            let event = event.map_err(|error| Stop::of_session(&self.settings.server, error))?;
+            self.take(event).await?;
+        }
+        if Instant::now() >= self.confirm_at {
+            self.confirm().await?;
+        }
+        Ok(())
+    }
+
+    /// Saves the position, then tells Postgres: what the slot was told is never ahead of what we know.
+    async fn confirm(&mut self) -> Result<(), Stop> {
+        self.confirm_at = Instant::now() + self.settings.limits.confirm_interval;
+        let confirmed = self.outlet.window.confirmed();
+        let progress = &mut self.state.progress;
+        if confirmed <= progress.confirmed {
+            return Ok(());
+        }
+        progress.confirmed = confirmed;
+        for copy in progress.copies.values_mut() {
+            copy.settle(confirmed);
+        }
+        self.state.save().await?;
+        point(Point::PositionSaved);
+        self.wal.confirm(confirmed);
+        self.progress.confirm(confirmed);
+        Ok(())
+    }
+
+    async fn take(&mut self, event: WalEvent) -> Result<(), Stop> {
+        match event {
+            WalEvent::Begin {
+                commit_lsn,
+                xid,
+                commit_time_us,
+            } => {
+                self.open = Some(Transaction::begin(commit_lsn, xid, commit_time_us));
+                Ok(())
+            }
+            WalEvent::Message { lsn, bytes } => self.message(lsn, &bytes).await,
+            WalEvent::Commit { end_lsn } => self.commit(end_lsn),
+            WalEvent::Idle { wal_end } => {
+                if self.open.is_none() {
+                    self.outlet.window.idle(wal_end);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(&mut self, end_lsn: Lsn) -> Result<(), Stop> {
+        if let Some(transaction) = self.open.take()
+            && transaction.events() > 0
+        {
+            self.outlet.send(self.transactions.end(&transaction))?;
+            point(Point::TransactionPublished);
+        }
+        self.outlet.window.end_transaction(end_lsn);
+        Ok(())
+    }
+
+    async fn message(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), Stop> {
+        let message = pgoutput::decode(bytes).map_err(|error| protocol(lsn, error.to_string()))?;
+        match message {
+            Message::Relation(relation) => {
+                let transaction = self.open.as_ref();
+                let commit_lsn = transaction.map_or(lsn, |transaction| transaction.commit_lsn);
+                self.relations.learn(&relation, commit_lsn).await
+            }
+            Message::Insert { relation, new } => self.change(lsn, relation, Row::inserted(&new)),
+            Message::Update { relation, old, new } => {
+                self.change(lsn, relation, Row::updated(old.as_ref(), &new))
+            }
+            Message::Delete { relation, old } => self.change(lsn, relation, Row::deleted(&old)),
+            Message::Truncate { relations } => self.truncate(lsn, &relations),
+            Message::Other => Ok(()),
+        }
+    }
+
+    fn truncate(&mut self, lsn: Lsn, relations: &[u32]) -> Result<(), Stop> {
+        for relation in relations {
+            let Some(table) = self.relations.get(*relation).flatten() else {
+                continue;
+            };
+            let table = table.name.clone();
+            if self.settings.on_truncate == OnTruncate::Stop {
+                return Err(CaptureError::Truncated { table, lsn }.into());
+            }
+            warn!(table, %lsn, "the table was truncated; the lake keeps its rows");
+        }
+        Ok(())
+    }
+
+    /// Publishes a change: two events if it changed the key, none if the table is not captured or the
+    /// change is in its first copy.
+    fn change(&mut self, lsn: Lsn, relation: u32, row: Row<'_>) -> Result<(), Stop> {
+        let table = self.relations.get(relation).map(Option::<&_>::cloned);
+        let table =
+            table.ok_or_else(|| protocol(lsn, format!("relation {relation} was not told")))?;
+        let transaction = self.open.as_ref();
+        let commit_lsn = transaction.map(|transaction| transaction.commit_lsn);
+        let commit_lsn = commit_lsn
+            .ok_or_else(|| protocol(lsn, "a change outside of a transaction".to_owned()))?;
+        if let Some(table) = table {
+            match (row.before, row.after) {
+                (Some(before), Some(after)) if table.plan.key_differs(before, after) => {
+                    let delete = row.event(Op::Delete, Some(before), None);
+                    let create = row.event(Op::Create, None, Some(after));
+                    self.event(lsn, commit_lsn, &table, delete, false)?;
+                    self.event(lsn, commit_lsn, &table, create, true)?;
+                }
+                (before, after) => {
+                    // The key alone is not the row that was updated.
+                    let before = match row.op {
+                        Op::Update => row.whole_before,
+                        _ => before,
+                    };
+                    let event = row.event(row.op, before, after);
+                    self.event(lsn, commit_lsn, &table, event, false)?;
+                }
+            }
+        }
+        if let Some(transaction) = &mut self.open {
+            transaction.count_change();
+        }
+        Ok(())
+    }
+
+    /// Publishes one event; the first one of its transaction behind the transaction's begin.
+    fn event(
+        &mut self,
+        lsn: Lsn,
+        commit_lsn: Lsn,
+        table: &Arc<StreamedTable>,
+        change: Change<'_>,
+        second: bool,
+    ) -> Result<(), Stop> {
+        let plan = &table.plan;
+        if table.parts.reach(commit_lsn) {
+            let key = plan.key_texts(change).unwrap_or_default();
+            if table.parts.have(&key, commit_lsn, &plan.key_order) {
+                return Ok(());
+            }
+        }
+        let Some(transaction) = &mut self.open else {
+            return Ok(());
+        };
+        if transaction.events() == 0 {
+            self.outlet.send(self.transactions.begin(transaction))?;
+        }
+        let (total_order, data_collection_order) = transaction.count_event(&table.name);
+        let sequence = transaction.sequence(second);
+        let origin = Origin {
+            lsn: lsn.signed(),
+            commit_time_us: transaction.commit_time_us,
+            transaction: Some(Place {
+                xid: transaction.xid,
+                id: &transaction.id,
+                total_order,
+                data_collection_order,
+            }),
+            sequence,
+            published_ms: now_ms(),
+        };
+        let encoded = plan.encode(change, origin);
+        let (key, value) = encoded.map_err(|error| row_error(plan, change.keyed(), lsn, error))?;
+        self.outlet.send(Record {
+            number: 0,
+            sequence,
+            topic: Arc::clone(&plan.topic),
+            source: Arc::clone(&plan.source),
+            event_type: Arc::clone(&plan.event_type),
+            event_id: sequence.to_string(),
+            time: transaction.time.clone(),
+            key,
+            value,
+        })?;
+        point(Point::TransactionOpen);
+        Ok(())
+    }
+}
+
+/// What a message says of a row.
+#[derive(Clone, Copy, Debug)]
+struct Row<'a> {
+    op: Op,
+    before: Option<&'a [Value<'a>]>,
+    after: Option<&'a [Value<'a>]>,
+    /// The row before, if all of it was logged.
+    whole_before: Option<&'a [Value<'a>]>,
+}
+
+impl<'a> Row<'a> {
+    fn inserted(new: &'a Tuple<'a>) -> Self {
+        Self {
+            op: Op::Create,
+            before: None,
+            after: Some(new),
+            whole_before: None,
+        }
+    }
+
+    fn updated(old: Option<&'a OldRow<'a>>, new: &'a Tuple<'a>) -> Self {
+        Self {
+            op: Op::Update,
+            after: Some(new),
+            ..Self::before(old)
+        }
+    }
+
+    fn deleted(old: &'a OldRow<'a>) -> Self {
+        Self {
+            op: Op::Delete,
+            ..Self::before(Some(old))
+        }
+    }
+
+    fn before(old: Option<&'a OldRow<'a>>) -> Self {
+        Self {
+            op: Op::Delete,
+            before: old.map(|old| old.values.as_slice()),
+            after: None,
+            whole_before: old
+                .filter(|old| old.is_whole)
+                .map(|old| old.values.as_slice()),
+        }
+    }
+
+    fn event(
+        &self,
+        op: Op,
+        before: Option<&'a [Value<'a>]>,
+        after: Option<&'a [Value<'a>]>,
+    ) -> Change<'a> {
+        Change {
+            op,
+            before,
+            after,
+            whole_before: self.whole_before,
+        }
+    }
+}
+
+/// Our clock, milliseconds since 1970.
+fn now_ms() -> i64 {
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn protocol(lsn: Lsn, why: String) -> Stop {
+    Stop::Error(CaptureError::Protocol { lsn, why })
+}

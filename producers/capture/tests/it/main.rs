@@ -1,0 +1,24 @@
+//! The capture from the outside: real Postgres, real Kafka, a registry.
+//!
+//! `LAKEHEAD_TEST_POSTGRES` is the URL of a superuser, `LAKEHEAD_TEST_KAFKA` the brokers' address
+//! (`tests/stack/parts.py run kafka postgres -- …` gives both). Without them the tests are skipped,
+//! loudly; with `CI=true` that is a failure.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where it fails; clippy knows tests, not what they call"
+)]
+
+mod copy;
+mod owner;
+mod refusals;
+mod restarts;
+mod road;
+mod schemas;
+mod stream;
+mod tables;
+mod transactions;
+mod types;
+mod view;

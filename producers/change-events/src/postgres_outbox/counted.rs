@@ -1,0 +1,111 @@
+//! What is kept of counted events, and how far the owner's clock is complete.
+
+use schemas::canonical::EventSums;
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::query::Query;
+use sqlx::{Postgres, Row};
+use tracing::warn;
+
+use crate::outbox_store::{CountedEvents, Counting, Horizon, Position};
+
+/// Position and counted events in one statement: both are there after a crash, or neither.
+const SAVE: &str = "WITH offsets AS (INSERT INTO lakehead.outbox_partition AS known \
+    (topic, partition, next_offset) SELECT * FROM unnest($3::text[], $4::int[], $5::bigint[]) \
+    ON CONFLICT (topic, partition) DO UPDATE \
+    SET next_offset = greatest(known.next_offset, excluded.next_offset)), \
+    counted AS (INSERT INTO lakehead.outbox_counted AS known SELECT * FROM unnest(\
+    $7::text[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::bigint[]) \
+    ON CONFLICT (entity) DO UPDATE SET after_sequence = excluded.after_sequence, \
+    events = excluded.events, ids = excluded.ids, images = excluded.images, \
+    complete_through_us = greatest(known.complete_through_us, excluded.complete_through_us)), \
+    counting AS (INSERT INTO lakehead.outbox_counting AS known (through) VALUES ($6) \
+    ON CONFLICT (id) DO UPDATE SET through = greatest(known.through, excluded.through)) \
+    UPDATE lakehead.outbox_relay \
+    SET confirmed = greatest(confirmed, $1), released = greatest(released, $2)";
+
+const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// The start of the oldest transaction that is open and has written; whether the starts of some are
+/// hidden from this user; whether there is a prepared one, of which nobody knows when it began.
+const OPEN: &str = "SELECT (extract(epoch FROM min(xact_start)) * 1000000)::bigint, \
+    coalesce(bool_or(xact_start IS NULL), false), \
+    coalesce(bool_or(query = '<insufficient privilege>'), false), \
+    EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database()) \
+    FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL \
+    AND pid <> pg_backend_pid()";
+
+const DRAWN: &str = "SELECT lakehead.outbox_drawn()";
+
+pub(super) async fn read(connection: &mut PgConnection) -> Result<Option<Counting>, sqlx::Error> {
+    let through = sqlx::query_scalar("SELECT through FROM lakehead.outbox_counting")
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(through) = through else {
+        return Ok(None);
+    };
+    let rows = sqlx::query_as(
+        "SELECT entity, after_sequence, events, ids, images, complete_through_us \
+         FROM lakehead.outbox_counted",
+    )
+    .fetch_all(connection)
+    .await?;
+    Counting::of_rows(through, rows).map(Some)
+}
+
+/// Saves a position with what is counted.
+pub(super) fn save(
+    position: &Position,
+    counting: &Counting,
+) -> Query<'static, Postgres, PgArguments> {
+    let places = || position.offsets.keys();
+    let topics: Vec<String> = places().map(|place| place.topic.to_string()).collect();
+    let partitions: Vec<i32> = places().map(|place| place.partition).collect();
+    let offsets: Vec<i64> = position.offsets.values().copied().collect();
+    let counted = || counting.entities.values();
+    let numbers = |of: fn(&CountedEvents) -> i64| counted().map(of).collect::<Vec<i64>>();
+    let sums = |of: fn(&EventSums) -> String| {
+        let texts = counted().map(|counted| of(&counted.sums));
+        texts.collect::<Vec<String>>()
+    };
+    sqlx::query(SAVE)
+        .bind(position.confirmed)
+        .bind(position.released)
+        .bind(topics)
+        .bind(partitions)
+        .bind(offsets)
+        .bind(counting.through)
+        .bind(counting.entities.keys().cloned().collect::<Vec<String>>())
+        .bind(numbers(|counted| counted.after))
+        .bind(numbers(|counted| {
+            i64::try_from(counted.sums.count).unwrap_or(i64::MAX)
+        }))
+        .bind(sums(|sums| sums.ids.to_string()))
+        .bind(sums(|sums| sums.rows.to_string()))
+        .bind(numbers(|counted| counted.complete_through_us))
+}
+
+/// The order is the point. What was committed up to the clock's time had drawn its sequence before,
+/// so it is not above the last one drawn, which is asked for afterwards. Whoever had begun to write
+/// by then is seen in between.
+pub(super) async fn horizon(connection: &mut PgConnection) -> Result<Option<Horizon>, sqlx::Error> {
+    let clock: i64 = sqlx::query_scalar(CLOCK)
+        .fetch_one(&mut *connection)
+        .await?;
+    let open = sqlx::query(OPEN).fetch_one(&mut *connection).await?;
+    let oldest: Option<i64> = open.try_get(0)?;
+    let (unknown, hidden, prepared) = (open.try_get(1)?, open.try_get(2)?, open.try_get(3)?);
+    if hidden {
+        warn!(
+            "the relay's user may not see when others' transactions began, so no watermark can be \
+             published while they write; GRANT pg_read_all_stats to it"
+        );
+    }
+    if unknown || hidden || prepared {
+        return Ok(None);
+    }
+    let drawn = sqlx::query_scalar(DRAWN).fetch_one(connection).await?;
+    Ok(Some(Horizon {
+        time_us: oldest.map_or(clock, |oldest| oldest.min(clock)),
+        drawn,
+    }))
+}

@@ -1,0 +1,304 @@
+//! What is counted of each entity's events, and when a watermark may be published.
+//!
+//! The owner's clock is asked first, then the outbox ([`OutboxStore::horizon`]). Once no transaction
+//! can add a sequence below what it answered, the outbox is read past it; once all that was read is
+//! acknowledged, everything that the owner committed up to that time is in Kafka.
+//!
+//! [`OutboxStore::horizon`]: crate::OutboxStore::horizon
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat};
+use schemas::canonical::{self, EventSums, JsonRow, RowWriter};
+use schemas::{Counted, Op, PartitionEnd, TableName, WATERMARKS_TOPIC, Watermark};
+use tokio::time::Instant;
+
+use crate::outbox_store::{CountedEvents, Counting, Horizon, Position};
+use crate::{Entity, OutboxRow, Record};
+
+/// How soon it is looked again while a horizon is not settled, or cannot be told.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The type of the record's event.
+const EVENT_TYPE: &str = "lakehead.watermark";
+
+/// What a relay counts, and the horizon that it is on its way to.
+#[derive(Debug)]
+pub(super) struct Watermarks {
+    source: Arc<str>,
+    topic: Arc<str>,
+    interval: Duration,
+    entities: BTreeMap<String, OfEntity>,
+    /// Events that are sent and not yet acknowledged.
+    sent: VecDeque<(i64, String, EventSums)>,
+    through: i64,
+    ahead: Option<Ahead>,
+    /// When the horizon is asked for, or looked at.
+    look_at: Instant,
+    /// Watermarks that are sent and not yet acknowledged.
+    in_flight: Vec<i64>,
+    writer: RowWriter,
+}
+
+#[derive(Debug)]
+struct OfEntity {
+    table: TableName,
+    topic: String,
+    row: JsonRow,
+    counted: CountedEvents,
+    is_changed: bool,
+    /// The events since the last watermark of this connection.
+    interval: Counted,
+}
+
+/// A horizon on its way.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    horizon: Horizon,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Transactions that were open may still add rows below it.
+    Open,
+    /// None may; the rows below it are there, and not all are read.
+    Settled,
+    /// They are read: with the acknowledgement of this sequence it is reached.
+    Read(i64),
+}
+
+impl Watermarks {
+    /// Goes on counting where the position says. If it does not say, or events were published since
+    /// without being counted, the count begins anew.
+    pub(super) fn new(
+        entities: &[Entity],
+        source: &str,
+        interval: Duration,
+        position: &Position,
+    ) -> Self {
+        let confirmed = position.confirmed;
+        let known = position.counting.as_ref();
+        let of_entity = |entity: &Entity| {
+            let name = entity.table.to_string();
+            let before = known.and_then(|known| known.entities.get(&name));
+            let whole = known.is_some_and(|known| known.through == confirmed);
+            let counted = match before {
+                Some(before) if whole => *before,
+                before => CountedEvents {
+                    after: confirmed,
+                    sums: EventSums::default(),
+                    complete_through_us: before.map_or(0, |before| before.complete_through_us),
+                },
+            };
+            let of_entity = OfEntity {
+                table: entity.table.clone(),
+                topic: entity.topic.clone(),
+                row: JsonRow::new(&entity.contract),
+                counted,
+                is_changed: true,
+                interval: Counted {
+                    after: confirmed,
+                    sums: EventSums::default(),
+                },
+            };
+            (name, of_entity)
+        };
+        Self {
+            source: source.into(),
+            topic: WATERMARKS_TOPIC.into(),
+            interval,
+            entities: entities.iter().map(of_entity).collect(),
+            sent: VecDeque::new(),
+            through: confirmed,
+            ahead: None,
+            look_at: Instant::now() + interval,
+            in_flight: Vec::new(),
+            writer: RowWriter::default(),
+        }
+    }
+
+    /// Takes in an event that was sent.
+    pub(super) fn send(&mut self, row: &OutboxRow) {
+        let Some(of_entity) = self.entities.get(&row.entity) else {
+            return;
+        };
+        let image = match (row.op(), &row.after) {
+            (Some(Op::Delete), _) | (_, None) => {
+                self.writer.clear();
+                self.writer.null();
+                self.writer.hash()
+            }
+            // What is no row of the contract counts as its text: a lake that has made a row of it
+            // is shown to differ.
+            (_, Some(after)) => of_entity
+                .row
+                .hash(after, &mut self.writer)
+                .unwrap_or_else(|_| canonical::hash(after.as_bytes())),
+        };
+        let mut sums = EventSums::default();
+        sums.add(&row.event_id, image);
+        self.sent
+            .push_back((row.sequence, row.entity.clone(), sums));
+    }
+
+    /// Counts the events up to a sequence, which are acknowledged.
+    pub(super) fn count(&mut self, through: i64) {
+        while let Some((_, entity, sums)) = self
+            .sent
+            .pop_front_if(|(sequence, ..)| *sequence <= through)
+        {
+            if let Some(of_entity) = self.entities.get_mut(&entity) {
+                of_entity.counted.sums.join(&sums);
+                of_entity.interval.sums.join(&sums);
+                of_entity.is_changed = true;
+            }
+        }
+        self.through = through;
+    }
+
+    /// What is to be saved with the position; it counts as saved from now on.
+    pub(super) fn take_changed(&mut self) -> Counting {
+        let changed = self.entities.iter_mut().filter_map(|(name, of_entity)| {
+            let was_changed = std::mem::take(&mut of_entity.is_changed);
+            was_changed.then(|| (name.clone(), of_entity.counted))
+        });
+        Counting {
+            entities: changed.collect(),
+            through: self.through,
+        }
+    }
+
+    /// Whether a horizon is to be asked for now.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.ahead.is_none() && now >= self.look_at
+    }
+
+    /// Goes for a horizon; without one it is asked for again soon.
+    pub(super) fn go_for(&mut self, horizon: Option<Horizon>, now: Instant) {
+        self.ahead = horizon.map(|horizon| Ahead {
+            horizon,
+            stage: Stage::Open,
+        });
+        let wait = match horizon {
+            Some(_) => Duration::ZERO,
+            None => LOOK_INTERVAL,
+        };
+        self.look_at = now + wait;
+    }
+
+    /// The sequence of which it is to be asked now whether it is settled.
+    pub(super) fn unsettled(&self, now: Instant) -> Option<i64> {
+        let ahead = self.ahead.filter(|ahead| ahead.stage == Stage::Open)?;
+        (now >= self.look_at).then_some(ahead.horizon.drawn)
+    }
+
+    pub(super) fn settle(&mut self, is_settled: bool, now: Instant) {
+        match &mut self.ahead {
+            Some(ahead) if is_settled => ahead.stage = Stage::Settled,
+            _ => self.look_at = now + LOOK_INTERVAL,
+        }
+    }
+
+    /// Notes how far the outbox is read, and whether that was to its end.
+    pub(super) fn read(&mut self, through: i64, to_its_end: bool) {
+        if let Some(ahead) = &mut self.ahead
+            && ahead.stage == Stage::Settled
+            && (to_its_end || through >= ahead.horizon.drawn)
+        {
+            ahead.stage = Stage::Read(through);
+        }
+    }
+
+    /// The time up to which everything is in Kafka, once it is.
+    pub(super) fn reached(&mut self, acknowledged: i64, now: Instant) -> Option<i64> {
+        let ahead = self.ahead?;
+        let reached = matches!(ahead.stage, Stage::Read(last) if last <= acknowledged);
+        if !reached {
+            return None;
+        }
+        self.ahead = None;
+        self.look_at = now + self.interval;
+        Some(ahead.horizon.time_us)
+    }
+
+    /// The watermarks of a time, of the entities of which `ends` answers where they end; they count
+    /// as published from now on.
+    pub(super) fn at(
+        &mut self,
+        time_us: i64,
+        ends: impl Fn(&str, &str) -> Option<Vec<PartitionEnd>>,
+    ) -> Vec<Record> {
+        let mut records = Vec::new();
+        for (name, of_entity) in &mut self.entities {
+            if time_us <= of_entity.counted.complete_through_us {
+                continue;
+            }
+            let Some(ends) = ends(name, &of_entity.topic) else {
+                continue;
+            };
+            of_entity.counted.complete_through_us = time_us;
+            of_entity.is_changed = true;
+            let next = Counted {
+                after: self.through,
+                sums: EventSums::default(),
+            };
+            let watermark = Watermark {
+                entity: of_entity.table.clone(),
+                source: self.source.to_string(),
+                complete_through_us: time_us,
+                through: self.through,
+                ends,
+                canonical_version: canonical::VERSION,
+                total: Counted {
+                    after: of_entity.counted.after,
+                    sums: of_entity.counted.sums,
+                },
+                interval: std::mem::replace(&mut of_entity.interval, next),
+            };
+            self.in_flight.push(time_us);
+            records.push(record(&watermark, &self.topic));
+        }
+        records
+    }
+
+    /// Whether this is the number of a watermark in flight, which it is no more.
+    pub(super) fn arrived(&mut self, number: i64) -> bool {
+        let found = self.in_flight.iter().position(|time| *time == number);
+        if let Some(place) = found {
+            self.in_flight.swap_remove(place);
+        }
+        found.is_some()
+    }
+
+    pub(super) fn is_in_flight(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+}
+
+/// A watermark as an event of a source of its own, which rises with the owner's time.
+fn record(watermark: &Watermark, topic: &Arc<str>) -> Record {
+    let Watermark {
+        entity,
+        source,
+        complete_through_us,
+        ..
+    } = watermark;
+    let time = DateTime::from_timestamp_micros(*complete_through_us).unwrap_or_default();
+    Record {
+        number: *complete_through_us,
+        sequence: (*complete_through_us).into(),
+        topic: Arc::clone(topic),
+        source: format!("{source}/watermarks/{entity}").into(),
+        event_type: EVENT_TYPE.into(),
+        event_id: format!("{source}/watermarks/{entity}/{complete_through_us}"),
+        time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
+        key: watermark.key().into_bytes(),
+        value: watermark.to_json().into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

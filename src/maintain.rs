@@ -1,0 +1,221 @@
+//! `lakehead maintain`: the care of the lake's tables, as a process or beside a writer.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytesize::ByteSize;
+use clap::Args;
+use lake_store::LakeStore;
+use lake_writer::{
+    Entropy, Housekept, Maintainer, MaintenanceSettings, Period, Round, Snapshot, SystemClock,
+};
+use schemas::TableName;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::status::write;
+use crate::stop;
+
+/// Keep derived tables up to date, and files and logs few
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lakehead maintain --config lakehead.toml                            until it is stopped
+  lakehead maintain --config lakehead.toml --once                     one round over all tables
+  lakehead maintain --config lakehead.toml --once --table shop.order
+
+Every keyed entity has a table SERVICE/ENTITY/current in the lake, a plain Delta table with one row
+for every key that there is. A round brings those up to date whose changes have grown. Once in
+`housekeeping_interval` it also makes large files of small ones and deletes what no retained version
+of a table needs. Kafka is not needed; a writer may run or not, and so may other `lakehead maintain`.
+Killed at any moment, the next round goes on. `[maintenance] enabled = true` does the same inside
+`lakehead write`; docs/maintenance.md says more.
+
+Exit codes: 0 stopped, or one round done; 1 failed, 2 usage or configuration, 3 the lake cannot be
+reached, 5 one round done, but not for every table, 130 stopped at once.")]
+pub(crate) struct MaintainArgs {
+    /// The configuration file of the writer
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// End after one round over the tables
+    #[arg(long)]
+    once: bool,
+
+    /// Only this table; may be given several times
+    #[arg(long = "table", value_name = "TABLE")]
+    tables: Vec<TableName>,
+}
+
+/// Compute a derived table anew from all changes
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lakehead rebuild --config lakehead.toml shop.order                     the current table
+  lakehead rebuild --config lakehead.toml shop.order --period 2026-q1    a quarter's end
+
+The table's current state is thrown away and computed again, in one version: readers see the one or
+the other, and who reads an older version keeps it. It is equal in content to what was there, unless
+another program had changed that. Writers and `lakehead maintain` may run meanwhile.
+
+A period's snapshot is never changed: if it is equal to what is computed, nothing happens; if not, or
+if there is none, the next revision is made.
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 the lake cannot be reached.")]
+pub(crate) struct RebuildArgs {
+    /// The configuration file of the writer
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// The entity, service.entity
+    #[arg(value_name = "TABLE")]
+    table: TableName,
+
+    /// The snapshot of a period: a month (2026-01), a quarter (2026-q1) or a year (2026)
+    #[arg(long, value_name = "PERIOD")]
+    period: Option<Period>,
+}
+
+/// Runs until a signal, or one round.
+pub(crate) async fn run(args: MaintainArgs) -> Result<(), Failure> {
+    let stop = stop::on_signal()?;
+    let mut maintainer = open(&args.config).await?;
+    if !args.once {
+        maintainer.run(&args.tables, stop).await;
+        return Ok(());
+    }
+    let round = once(&mut maintainer, &args.tables, stop).await?;
+    for done in &round.refreshed {
+        write(&format!(
+            "{}: current is at version {}, as of version {} of the changes\n",
+            done.table, done.version, done.changes_version
+        ))?;
+    }
+    round.snapshots.iter().try_for_each(tell_snapshot)?;
+    round.housekept.iter().try_for_each(tell_housekept)?;
+    complete(&round)
+}
+
+fn tell_snapshot(made: &Snapshot) -> Result<(), Failure> {
+    let (table, path, rows) = (&made.table, made.path(), made.rows);
+    write(&format!(
+        "{table}: {} is {path}, {rows} rows, as of version {} of the changes\n",
+        made.period, made.changes_version
+    ))
+}
+
+fn tell_housekept(done: &Housekept) -> Result<(), Failure> {
+    let (compaction, cleaned) = (&done.compaction, &done.log_cleanup);
+    let mut told = Vec::new();
+    if compaction.commits > 0 {
+        let (from, to) = (compaction.files_removed, compaction.files_added);
+        told.push(format!("{from} files became {to}"));
+    }
+    if !done.retention.dates.is_empty() {
+        let dates = done.retention.dates.join(", ");
+        told.push(format!("past their retention: {dates}"));
+    }
+    if done.vacuum.files > 0 {
+        let (files, bytes) = (done.vacuum.files, ByteSize::b(done.vacuum.bytes));
+        told.push(format!("{files} files deleted ({bytes})"));
+    }
+    if cleaned.entries + cleaned.checkpoints > 0 {
+        let (entries, checkpoints) = (cleaned.entries, cleaned.checkpoints);
+        told.push(format!(
+            "{entries} log entries and {checkpoints} checkpoints deleted"
+        ));
+    }
+    write(&format!("{}: {}\n", done.path, told.join("; ")))
+}
+
+/// One round, unless it is stopped.
+async fn once(
+    maintainer: &mut Maintainer,
+    tables: &[TableName],
+    mut stop: watch::Receiver<bool>,
+) -> Result<Round, Failure> {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => Err(Failure::interrupted()),
+        round = maintainer.round(tables) => Ok(round),
+    }
+}
+
+fn complete(round: &Round) -> Result<(), Failure> {
+    match (round.failed.len(), round.overtaken.len()) {
+        (0, 0) => Ok(()),
+        (failed, overtaken) => Err(Failure::partly(format!(
+            "not all is done: {failed} errors, the log says which; another process was at: \
+             {overtaken} tables; run it again"
+        ))),
+    }
+}
+
+/// Computes one table anew.
+pub(crate) async fn rebuild(args: RebuildArgs) -> Result<(), Failure> {
+    let mut maintainer = open(&args.config).await?;
+    if let Some(period) = args.period {
+        let made = maintainer.rebuild_period(&args.table, period).await?;
+        if made.is_empty() {
+            return write(&format!(
+                "{}: {period} is equal to what is there\n",
+                args.table
+            ));
+        }
+        return made.iter().try_for_each(tell_snapshot);
+    }
+    let done = maintainer.rebuild(&args.table).await?;
+    write(&format!(
+        "{}: current is at version {}, computed from {} changes (their version {})\n",
+        done.table, done.version, done.changes, done.changes_version
+    ))
+}
+
+/// The care beside a writer's work.
+pub(crate) struct Beside(Maintainer);
+
+impl Beside {
+    pub(crate) fn new(lake: &LakeStore, settings: &MaintenanceSettings) -> Self {
+        Self(of(lake.clone(), settings.clone()))
+    }
+
+    /// Rounds while a writer runs.
+    pub(crate) async fn during(
+        mut self,
+        write: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Failure> {
+        let (enough, following) = watch::channel(false);
+        let care = tokio::spawn(async move { self.0.run(&[], following).await });
+        let written = write.await;
+        enough.send_replace(true);
+        care.await.map_err(Failure::failed)?;
+        written
+    }
+
+    /// One round when a writer has copied everything.
+    pub(crate) async fn after(
+        mut self,
+        write: impl Future<Output = Result<(), Failure>>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), Failure> {
+        write.await?;
+        // Stopped before the end: what is left is for the next time.
+        if *stop.borrow() {
+            return Ok(());
+        }
+        complete(&once(&mut self.0, &[], stop).await?)
+    }
+}
+
+async fn open(file: &Path) -> Result<Maintainer, Failure> {
+    let (place, settings) = Config::read(file)?.maintenance(file)?;
+    let lake = place.open(false)?;
+    lake.check().await?;
+    Ok(of(lake, settings))
+}
+
+fn of(lake: LakeStore, settings: MaintenanceSettings) -> Maintainer {
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(Entropy::from_os()));
+    Maintainer::new(lake, clock, entropy, settings)
+}
