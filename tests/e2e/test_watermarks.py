@@ -20,6 +20,8 @@ from kafka_topic import Record, Topic
 from program import wait_until
 from road import Road
 
+# The topic has one name for all of a cluster.
+pytestmark = pytest.mark.xdist_group("watermarks")
 NAME = "lakehead.watermarks"
 HELD_SECONDS = float(os.environ.get("LAKEHEAD_TEST_HELD_SECONDS", 5))
 
