@@ -301,6 +301,11 @@ impl RecordLog for KafkaLog {
     }
 
     async fn unassign(&mut self) -> Result<(), WriterError> {
+        // librdkafka forgets that it is stopping a fetcher: an assignment that is taken back before the
+        // one ahead of it has ended stops it twice, and the process aborts. Its thread does one thing
+        // after another, so it has ended when a pause is answered, as a resume before an assignment is.
+        let assigned = self.consumer.assignment().map_err(refused)?;
+        self.consumer.pause(&assigned).map_err(refused)?;
         self.consumer.unassign().map_err(refused)
     }
 

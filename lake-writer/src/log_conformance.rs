@@ -124,6 +124,12 @@ async fn conforms(brokers: &str, assignment: Assignment) {
         next_offset,
     };
     let positions = [at(&first, 100), at(&second, 0)];
+    for _ in 0..20 {
+        // What is taken back before it has begun.
+        log.assign(&positions).await.unwrap();
+        log.assign(&positions).await.unwrap();
+        log.unassign().await.unwrap();
+    }
     log.assign(&positions).await.unwrap();
     let offsets = read(&mut log, |offsets| offsets.last() == Some(&(RECORDS - 1)))
         .await
