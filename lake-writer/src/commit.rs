@@ -32,6 +32,10 @@ const WAIT_MIN: Duration = Duration::from_millis(50);
 /// takes one from a writer that was held up between its upload and its commit.
 pub(crate) const UPLOAD_AGE_MAX: Duration = Duration::from_secs(3 * 24 * 3600);
 
+/// Age of a removal above which it is not committed for the first time. Vacuums go by it, and give
+/// readers of the version before a day at least.
+const REMOVAL_AGE_MAX: Duration = Duration::from_secs(6 * 3600);
+
 /// One application's step: from where our rows start to where they end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
@@ -228,6 +232,15 @@ pub(crate) fn any_expired(files: &[Add], now_us: i64) -> bool {
     uploads.any(|uploaded_us| now_us - uploaded_us > age_max_us)
 }
 
+/// Whether files would leave the table at a time so long past that a vacuum, which goes by it, takes
+/// them from readers that have just begun.
+fn any_left_long_ago(removed: &[Remove], now_us: i64) -> bool {
+    let age_max_ms = i128::try_from(REMOVAL_AGE_MAX.as_millis()).unwrap_or(i128::MAX);
+    let now_ms = i128::from(now_us / 1000);
+    let mut left = removed.iter().filter_map(|file| file.deletion_timestamp);
+    left.any(|left_ms| now_ms - i128::from(left_ms) > age_max_ms)
+}
+
 impl Candidate for &Draft {
     fn check(&self, state: &TableState, now_us: i64) -> Result<(), Refusal> {
         if faults::planted(Planted::NoStaleTxnCheck) {
@@ -249,7 +262,11 @@ impl Candidate for &Draft {
             return Err(Refusal::LayoutChanged);
         }
         let after = rework.and_then(|rework| rework.after);
-        if after.is_some_and(|after| after != state.version) || any_expired(&self.files, now_us) {
+        let removed = rework.map_or(&[][..], |rework| &rework.removed);
+        if after.is_some_and(|after| after != state.version)
+            || any_expired(&self.files, now_us)
+            || any_left_long_ago(removed, now_us)
+        {
             return Err(Refusal::Overtaken);
         }
         Ok(())

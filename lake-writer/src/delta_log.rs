@@ -15,6 +15,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::action::{self, Action, Add, Metadata, Protocol};
+use crate::layout;
 
 mod checkpoint;
 mod inventory;
@@ -46,6 +47,7 @@ impl TableState {
     /// Whether data files encoded under `other` fit this state.
     pub(crate) fn same_layout(&self, other: &Metadata) -> bool {
         self.protocol == Protocol::PLAIN
+            && !layout::forgets_progress(&self.metadata)
             && self.metadata.id == other.id
             && self.metadata.schema_string == other.schema_string
             && self.metadata.partition_columns == other.partition_columns

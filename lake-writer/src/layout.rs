@@ -11,6 +11,9 @@ use lake_store::{
 };
 use schemas::{Contract, Shape};
 use serde_json::{Value, json};
+
+/// Delta's property that lets checkpoints leave out old `txn`s.
+const FORGETS_PROPERTY: &str = "delta.setTransactionRetentionDuration";
 use uuid::Uuid;
 
 use crate::action::{FileFormat, Metadata};
@@ -117,8 +120,25 @@ pub(crate) fn system_metadata(
     metadata(schema, Vec::new(), configuration, id, now_us)
 }
 
+/// Whether checkpoints of a table may leave out a `txn` that was not moved for a while. Offsets of a
+/// quiet partition would be forgotten, and its records be copied again.
+pub(crate) fn forgets_progress(metadata: &Metadata) -> bool {
+    metadata.configuration.contains_key(FORGETS_PROPERTY)
+}
+
+fn check_memory(metadata: &Metadata) -> Result<(), String> {
+    match forgets_progress(metadata) {
+        false => Ok(()),
+        true => Err(format!(
+            "another program set the table property {FORGETS_PROPERTY}, by which a table forgets how \
+             far it has come; unset it (ALTER TABLE … UNSET TBLPROPERTIES)"
+        )),
+    }
+}
+
 /// Whether a table of our own is one that this program's version writes to; if not, why.
 pub(crate) fn check_system(ours: &Metadata, found: &Metadata) -> Result<(), String> {
+    check_memory(found)?;
     match same_columns(ours, found) {
         true => Ok(()),
         false => Err(
@@ -131,6 +151,7 @@ pub(crate) fn check_system(ours: &Metadata, found: &Metadata) -> Result<(), Stri
 
 /// The contract and shape that an existing table was made with.
 pub(crate) fn contract_of_table(metadata: &Metadata) -> Result<(Contract, Shape), String> {
+    check_memory(metadata)?;
     let property = |name: &str| {
         metadata.configuration.get(name).ok_or_else(|| {
             format!("it lacks the table property {name}; it was not made by lakehead write")
@@ -290,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_another_format_is_refused_by_name() {
+    fn a_table_of_another_format_or_one_that_forgets_is_refused_by_name() {
         let contract: Contract =
             r#"{"type":"record","name":"R","fields":[{"name":"id","type":"int"}]}"#
                 .parse()
@@ -305,5 +326,14 @@ mod tests {
                 .unwrap_err()
                 .contains("format is 9")
         );
+        metadata
+            .configuration
+            .insert(FORMAT_PROPERTY.to_owned(), FORMAT_VERSION.to_owned());
+        assert!(contract_of_table(&metadata).is_ok());
+        metadata
+            .configuration
+            .insert(FORGETS_PROPERTY.to_owned(), "interval 7 days".to_owned());
+        let why = contract_of_table(&metadata).unwrap_err();
+        assert!(why.contains(FORGETS_PROPERTY), "{why}");
     }
 }

@@ -209,3 +209,33 @@ async fn a_gap_or_a_step_back_is_fenced_too() {
         assert!(matches!(refused, Err(Refusal::Fenced(_))), "{from:?}");
     }
 }
+
+#[tokio::test]
+async fn a_removal_of_long_ago_is_planned_anew() {
+    for (age_hours, lands) in [(5, true), (7, false)] {
+        let (log, _, mut state) = table(&[]).await;
+        let removed = Remove {
+            path: "old.parquet".to_owned(),
+            deletion_timestamp: Some((12 - age_hours) * 3_600_000),
+            data_change: false,
+            extended_file_metadata: true,
+            partition_values: Default::default(),
+            size: Some(1),
+        };
+        let rework = Rework {
+            operation: "DELETE",
+            metadata: metadata("one"),
+            removed: vec![removed],
+            after: Some(0),
+        };
+        let draft = Draft {
+            rework: Some(rework),
+            ..draft(None, 7)
+        };
+        let landed = commit(&log, &mut state, &draft, &Noon, &Entropy::seeded(1)).await;
+        match lands {
+            true => assert_eq!(landed, Ok(1)),
+            false => assert_eq!(landed, Err(Refusal::Overtaken)),
+        }
+    }
+}

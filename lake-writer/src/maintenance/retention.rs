@@ -27,9 +27,10 @@ use super::maintained_table::{Landed, MaintainedTable, Operation, Swap};
 use super::off_runtime::off_runtime;
 use super::row_file::RowFile;
 use crate::action::Add;
+use crate::app_id::{AppIds, Place};
 use crate::clock::Clock;
 use crate::commit::Base;
-use crate::delta_log::DeltaLog;
+use crate::delta_log::{DeltaLog, TableState};
 use crate::entropy::Entropy;
 use crate::layout::{EVENT_DATE, GENERATION, OFFSET, PARTITION};
 
@@ -40,7 +41,8 @@ pub struct RetentionReport {
     pub dates: Vec<String>,
     /// Their files.
     pub files: usize,
-    /// Event dates that are old enough and stay, since the current table lacks some of their rows.
+    /// Event dates that are old enough and stay, since the current table lacks some of their rows, or
+    /// nobody can tell.
     pub waiting: Vec<String>,
     /// Why the run ended early: somebody else came first. What is left is for the next run.
     pub yielded: Option<String>,
@@ -99,9 +101,11 @@ impl Retention {
             return Ok(report);
         }
         let covered = Arc::new(self.covered().await?);
+        // A row of earlier offsets may have landed after a refresh, and be read again for that.
+        let began_anew = has_begun_anew(&inventory.state);
         let mut base = Base::new(inventory.state);
         for (date, files) in dates {
-            if !self.are_covered(&files, &covered).await? {
+            if began_anew || !self.are_covered(&files, &covered).await? {
                 report.waiting.push(date.to_string());
                 continue;
             }
@@ -183,6 +187,14 @@ impl Retention {
         }
         Ok(true)
     }
+}
+
+/// Whether the offsets of a partition began anew.
+fn has_begun_anew(state: &TableState) -> bool {
+    let mut txns = state.txns.iter();
+    txns.any(|(app_id, number)| {
+        matches!(AppIds::place_of(app_id), Some(Place::Generation(_))) && *number > 0
+    })
 }
 
 /// Whether all rows of a data file are before the ends of their partitions.

@@ -170,3 +170,22 @@ fn a_generation_that_is_not_covered_keeps_its_rows() {
     let nothing = Covered::by(&state(&[]), "s/e/current");
     assert!(!reaches_all(&nothing, file(0, 0)).unwrap());
 }
+
+#[tokio::test]
+async fn nothing_leaves_a_table_whose_offsets_began_anew() {
+    let (table, today) = table().await;
+    covered(&table, &[(0, 100), (1, 100)]).await;
+    let partition = TopicPartition::new(OF_TOPIC, 0);
+    let txn = Txn {
+        app_id: AppIds::new("p").generation(&partition),
+        version: 1,
+        last_updated: None,
+    };
+    let state = table.log.load().await.unwrap().unwrap();
+    let entry = action::encode(&[txn.into()]).unwrap();
+    let put = table.log.put(state.version + 1, entry.into()).await;
+    assert!(matches!(put, Put::Done));
+    let report = table.retention(&table.lake, 1).run().await.unwrap();
+    assert!(report.dates.is_empty());
+    assert_eq!(report.waiting, dates(&[today - 3, today - 2]));
+}
