@@ -168,3 +168,21 @@ async fn another_database_under_the_same_directory_is_refused() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_whose_rows_a_policy_hides_is_refused() {
+    let Some(mut road) = Road::new(TABLE, &["public.seat"]).await else {
+        return;
+    };
+    let (role, publication) = (&road.service, &road.settings.publication);
+    road.owner
+        .run(&format!(
+            "INSERT INTO seat VALUES (1, 'Ann'); ALTER TABLE seat ENABLE ROW LEVEL SECURITY; \
+             CREATE PUBLICATION {publication} FOR TABLE seat; \
+             CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'secret'; GRANT SELECT ON seat TO {role}"
+        ))
+        .await;
+    let (_, place) = road.owner.url.rsplit_once('@').unwrap();
+    road.settings.server = format!("postgres://{role}:secret@{place}").parse().unwrap();
+    assert_refused(&road, &["row-level security", "seat"]).await;
+}

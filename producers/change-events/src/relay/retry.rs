@@ -29,6 +29,8 @@ impl Pump<'_> {
         // A row that is read once more after a restart would go out under both sources.
         let all_read = retries.iter().all(|retry| retry.row.sequence <= self.sent);
         if retries.is_empty() || !all_read {
+            // Rows may have been given up meanwhile; nobody waits for those.
+            self.parking = Parking::load(self.store, self.limits, self.progress).await?;
             return Ok(());
         }
         self.drain(health).await?;

@@ -193,3 +193,35 @@ async fn an_outbox_that_mostly_cannot_be_published_stops_the_relay() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_row_that_is_given_up_holds_no_later_one() {
+    for mut service in services("a_row_that_is_given_up_holds_no_later_one").await {
+        three_seats(&mut service, &json!(5)).await;
+        let broker = Arc::new(FaultyBroker::new([]));
+        let relay = service.relay(Arc::clone(&broker) as _, "cabin.seat").await;
+        let (relay, cancel) = (relay.unwrap(), CancellationToken::new());
+        let progress = relay.progress();
+        let running = tokio::spawn(relay.run(cancel.clone()));
+        let started = Instant::now();
+        while progress.confirmed() < 30 {
+            assert!(started.elapsed() < DEADLINE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        service.run("DELETE FROM {}outbox_parked").await;
+        while progress.parked_rows() > 0 {
+            assert!(started.elapsed() < DEADLINE, "it holds what was given up");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        service.append(&seat(1, &json!("1-10"))).await;
+        while progress.confirmed() < 31 {
+            assert!(started.elapsed() < DEADLINE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        cancel.cancel();
+        running.await.unwrap().unwrap();
+        assert!(service.numbers(PARKED).await.is_empty());
+        let last = holders(&broker)["1"].last().cloned();
+        assert_eq!(last.as_deref(), Some("1-10"));
+    }
+}

@@ -15,7 +15,8 @@ use crate::columns::Columns;
 use crate::point::{OutboxPoint, Point, TransactionPoint};
 use crate::rows::Intake;
 
-/// How values are written as text: exactly, and the same for every server.
+/// How values are written as text: exactly, and the same for every server. A policy that hides rows
+/// from this user is an error.
 const BEGIN: &str = "
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL TimeZone = 'UTC';
@@ -23,6 +24,7 @@ SET LOCAL DateStyle = 'ISO, YMD';
 SET LOCAL IntervalStyle = 'iso_8601';
 SET LOCAL bytea_output = 'hex';
 SET LOCAL extra_float_digits = 1;
+SET LOCAL row_security = off;
 SET LOCAL statement_timeout = 0;
 SET LOCAL idle_in_transaction_session_timeout = 0;
 ";
