@@ -94,6 +94,9 @@ class Cabin:
             # The server went away: whether it committed, its table knows.
             self.in_doubt |= drawn
             raise
+        except psycopg.Rollback as error:
+            # The server went away before it was told to roll back, and does so by itself.
+            raise psycopg.OperationalError from error
         if not rolls_back:
             self.committed |= drawn
 
