@@ -18,6 +18,7 @@ use crate::error::WriterError;
 use crate::record_log::{Notice, Position, Record, RecordLog};
 use crate::settings::{Assignment, KafkaSettings, Start};
 
+mod assignment;
 mod client;
 mod cluster;
 mod context;
@@ -294,18 +295,12 @@ impl RecordLog for KafkaLog {
             list.add_partition_offset(topic, partition.partition, offset)
                 .map_err(refused)?;
         }
-        // librdkafka remembers a pause across assignments. Before assigning, as fetchers start on a
-        // thread of its own by then.
-        self.consumer.resume(&list).map_err(refused)?;
-        self.consumer.assign(&list).map_err(refused)
+        assignment::assign(&self.consumer, &list)
+            .await
+            .map_err(refused)
     }
 
     async fn unassign(&mut self) -> Result<(), WriterError> {
-        // librdkafka forgets that it is stopping a fetcher: an assignment that is taken back before the
-        // one ahead of it has ended stops it twice, and the process aborts. Its thread does one thing
-        // after another, so it has ended when a pause is answered, as a resume before an assignment is.
-        let assigned = self.consumer.assignment().map_err(refused)?;
-        self.consumer.pause(&assigned).map_err(refused)?;
         self.consumer.unassign().map_err(refused)
     }
 
@@ -315,7 +310,6 @@ impl RecordLog for KafkaLog {
         next_offset: i64,
     ) -> Result<(), WriterError> {
         let (topic, number) = (&partition.topic, partition.partition);
-        // Refused while the fetcher is still starting, hence the patience.
         let seek = || {
             let mut place = TopicPartitionList::with_capacity(1);
             place.add_partition_offset(topic, number, Offset::Offset(next_offset))?;

@@ -125,8 +125,17 @@ async fn conforms(brokers: &str, assignment: Assignment) {
     };
     let positions = [at(&first, 100), at(&second, 0)];
     for _ in 0..20 {
-        // What is taken back before it has begun.
+        // What is taken back before it has begun, with commits under way.
+        log.report_progress(&[(first.clone(), 100), (second.clone(), 0)]);
         log.assign(&positions).await.unwrap();
+        log.pause(&[first.clone(), second.clone()]).unwrap();
+        log.assign(&positions).await.unwrap();
+        log.report_progress(&[(first.clone(), 100), (second.clone(), 0)]);
+        log.assign(&positions).await.unwrap();
+        log.pause(&[first.clone(), second.clone()]).unwrap();
+        log.assign(&positions).await.unwrap();
+        let offsets = read(&mut log, |offsets| !offsets.is_empty()).await.unwrap();
+        assert_eq!(offsets[0], 100, "from the position");
         log.assign(&positions).await.unwrap();
         log.unassign().await.unwrap();
     }
