@@ -2,6 +2,7 @@
 
 Of a fenced block, the first line says what it is:
   ```json NAME, ```python NAME   a file of that name; toml and sql too, which without a name are only shown
+  ```rust,no_run NAME            the program of that name as the repository has it, built
   ```sh dev                      the program that stays, in a first shell
   ```sh                          commands that must succeed; `sh fails`: that must not
   ```text                        what the commands before it print: every line of it, in this order
@@ -47,8 +48,9 @@ def blocks(page: pathlib.Path) -> Iterator[Block]:
 class Reader:
     """Somebody in a folder of their own, with a `PATH` of theirs, whose addresses may differ from the page's."""
 
-    def __init__(self, page: pathlib.Path, folder: pathlib.Path, path: pathlib.Path, instead: Mapping[str, str]):
-        self.page, self.folder, self.instead = page, folder, instead
+    def __init__(self, page: pathlib.Path, folder: pathlib.Path, path: pathlib.Path, instead: Mapping[str, str],
+                 programs: pathlib.Path | None = None):
+        self.page, self.folder, self.instead, self.programs = page, folder, instead, programs
         self.environment = os.environ | {"PATH": f"{path}:{os.environ['PATH']}", "NO_COLOR": "1"}
         found = list(blocks(page))
         self.steps = [(block, after if after and after.kind == "text" else None)
@@ -65,6 +67,8 @@ class Reader:
         for block, expected in self.steps:
             if block.kind in ("json", "python", "toml", "sql") and block.words:
                 (self.folder / block.words[0]).write_text(self.said(block.text))
+            elif block.kind.startswith("rust") and block.words:
+                assert self.programs and block.text == (self.programs / block.words[0]).read_text(), f"{block.words[0]} is another program"
             elif block.kind == "sh" and block.words != ("dev",):
                 self.run(block, self.said(expected.text).splitlines() if expected else [])
                 commands += 1

@@ -6,23 +6,26 @@ import pathlib
 
 import parts
 import postgres
-from conftest import real
+from conftest import TARGET, built, real
 from dev import Dev
 from page import Reader
 from test_dev import search_path
 
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "outbox.md"
+ROOT = pathlib.Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "outbox.md"
+PROGRAMS = ROOT / "producers" / "change-events" / "examples"
 
 
 def test_the_page_of_the_docs(dev: Dev, stack: dict[str, str]) -> None:
     with postgres.database(real(stack, parts.POSTGRES)) as url:
-        instead = {"127.0.0.1:9092": dev.bootstrap, "http://127.0.0.1:8081": dev.registry, "postgres://cabin:secret@127.0.0.1:5432/cabin": url}
-        reader = Reader(PAGE, dev.folder, search_path(dev.folder, dev.binary), instead)
+        instead = {"127.0.0.1:9092": dev.bootstrap, "http://127.0.0.1:8081": dev.registry, "postgres://cabin:secret@127.0.0.1:5432/cabin": url,
+                   "cargo run --release -p change-events --example ": f"{built('LAKEHEAD_EXAMPLES', TARGET / 'release' / 'examples')}/"}
+        reader = Reader(PAGE, dev.folder, search_path(dev.folder, dev.binary), instead, PROGRAMS)
         program, *arguments = reader.program().split()
         assert (program, arguments[0]) == ("lakehead", "dev")
         running = dev.start("dev", *arguments[1:])
         try:
-            assert reader.follow() >= 6
+            assert reader.follow() >= 10
             assert running.end() == 0, running.text[-3000:]
         finally:
             running.kill()
