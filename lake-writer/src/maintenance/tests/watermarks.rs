@@ -1,7 +1,5 @@
 //! When watermarks say that a period is complete.
 
-use std::time::Duration;
-
 use columnar::{ChangeBuffer, ChangeDecoder, ChangeSchema, RecordMeta};
 use schemas::{Counted, PartitionEnd, Shape, TopicPartition, Watermark};
 
@@ -161,10 +159,7 @@ async fn their_files_are_compacted_too() {
             .tell("/a", &format!("2026-06-30T22:03:{second}Z"), 1)
             .await;
     }
-    office.maintainer = office.stand.maintained(MaintenanceSettings {
-        interval: Duration::from_secs(1),
-        ..eager()
-    });
+    office.maintainer = office.stand.maintained(eager());
     assert_eq!(office.round().await, [""; 0]);
     let files = marks.log.files(|_| true).await.unwrap();
     assert_eq!(files.len(), 1);
