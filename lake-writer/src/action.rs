@@ -129,6 +129,20 @@ pub(crate) struct Remove {
     pub(crate) size: Option<i64>,
 }
 
+impl Remove {
+    /// The removal of a file as of now.
+    pub(crate) fn of(file: Add, now_ms: i64, data_change: bool) -> Self {
+        Self {
+            path: file.path,
+            deletion_timestamp: Some(now_ms),
+            data_change,
+            extended_file_metadata: true,
+            partition_values: file.partition_values,
+            size: Some(file.size),
+        }
+    }
+}
+
 macro_rules! action_from {
     ($kind:ty, $field:ident) => {
         impl From<$kind> for Action {

@@ -81,6 +81,26 @@ impl<'a> AppIds<'a> {
         }
     }
 
+    /// The partition whose [`Self::progress`] this is.
+    pub(crate) fn partition_of(app_id: &str) -> Option<TopicPartition> {
+        let mut parts = app_id.split('/').skip(1);
+        let (topic, partition) = (parts.next()?, parts.next()?.parse().ok()?);
+        parts
+            .next()
+            .is_none()
+            .then(|| TopicPartition::new(topic, partition))
+    }
+
+    /// The topic and the source whose [`Self::sequence`] this is.
+    pub(crate) fn source_of(app_id: &str) -> Option<(&str, &str)> {
+        let mut parts = app_id.splitn(5, '/').skip(1);
+        let topic = parts.next()?;
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(_), Some("sequence"), Some(source)) => Some((topic, source)),
+            _ => None,
+        }
+    }
+
     /// How many partitions the topic had.
     pub(crate) fn partition_count(self, topic: &str) -> String {
         format!("{}/{topic}{PARTITION_COUNT}", self.pipeline)
@@ -176,6 +196,25 @@ mod tests {
         ] {
             assert!(!AppIds::is_sequence(&others), "{others}");
         }
+    }
+
+    #[test]
+    fn progress_names_its_partition_and_a_sequence_its_source() {
+        let (ids, partition) = (AppIds::new("p"), TopicPartition::new("a.b", 7));
+        let (progress, sequence) = (ids.progress(&partition), ids.sequence(&partition, "/s/1"));
+        assert_eq!(AppIds::partition_of(&progress).as_ref(), Some(&partition));
+        assert_eq!(AppIds::source_of(&sequence), Some(("a.b", "/s/1")));
+        for other in [ids.generation(&partition), ids.ordinal(&partition, "/s/1")] {
+            assert_eq!(AppIds::partition_of(&other), None, "{other}");
+            assert_eq!(AppIds::source_of(&other), None, "{other}");
+        }
+        assert_eq!(
+            (
+                AppIds::partition_of(&sequence),
+                AppIds::source_of(&progress)
+            ),
+            (None, None)
+        );
     }
 
     #[test]

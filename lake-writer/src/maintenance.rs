@@ -33,6 +33,7 @@ mod settings;
 mod snapshot;
 mod tail;
 mod vacuum;
+mod watermarks;
 
 pub use compaction::{Compaction, CompactionReport, CompactionSettings};
 pub use current::Refreshed;

@@ -76,6 +76,13 @@ pub struct PartitionEnd {
     pub offset: i64,
 }
 
+impl PartitionEnd {
+    /// Whether a table has all below it that goes on at this offset, or has none of the partition.
+    pub fn is_passed(&self, next_offset: Option<i64>) -> bool {
+        self.offset == 0 || next_offset >= Some(self.offset)
+    }
+}
+
 impl Watermark {
     /// The key of its record: entity and source, so that compaction keeps the newest of each.
     pub fn key(&self) -> String {
@@ -99,7 +106,7 @@ impl Watermark {
     pub fn is_passed(&self, next_offset: impl Fn(&TopicPartition) -> Option<i64>) -> bool {
         self.ends.iter().all(|end| {
             let partition = TopicPartition::new(end.topic.as_str(), end.partition);
-            end.offset == 0 || next_offset(&partition) >= Some(end.offset)
+            end.is_passed(next_offset(&partition))
         })
     }
 

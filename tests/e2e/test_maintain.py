@@ -3,9 +3,12 @@ two at once, beside a writer, on S3."""
 
 from __future__ import annotations
 
+import datetime
+import itertools
 import json
 import pathlib
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +18,8 @@ from deltalake import DeltaTable
 from kafka_topic import Record, Topic
 from program import wait_until
 from road import Road, shop_topic
+from test_watermarks import NAME as WATERMARKS
+from test_watermarks import fresh  # noqa: F401 (a fixture)
 from test_evolution import event, producer, row
 
 CURRENT = "lakehead/maintain/shop/purchase/current"
@@ -317,3 +322,37 @@ def test_period_snapshots(road: Road) -> None:
     assert same.returncode == 0 and "is equal" in same.stdout, same.stderr
     wrong = road.run("rebuild", "--config", "lakehead.toml", "shop.purchase", "--period", "2026-13")
     assert wrong.returncode == 2 and "2026-01" in wrong.stderr, wrong.stderr
+
+
+@pytest.mark.xdist_group("watermarks")
+def test_a_period_waits_for_its_watermark(road: Road, fresh: None) -> None:  # noqa: F811
+    """A delay of ten years never ends; a watermark that the changes have passed does."""
+    watermarks = Topic.create(road.bootstrap, WATERMARKS, 1, **{"cleanup.policy": "compact"})
+    topic, owner = road.topic(partitions=3), Shop(9)
+    road.configure(shop_topic(topic, format="json", contract=road.contract()), {"name": WATERMARKS})
+    with open(road.folder / "lakehead.toml", "a") as file:
+        file.write('[maintenance]\nperiods = ["year"]\nperiod_delay = "3650d"\nwatermark_wait_max = "3650d"\n')
+    ends: list[dict[str, Any]] = []
+    times = itertools.count(int(time.time() * 1_000_000))
+
+    def tell(complete_through: int) -> None:
+        counted = {"after": 0, "count": 1, "ids": "0" * 32, "rows": "0" * 32}
+        mark = {"entity": "shop.purchase", "source": "/shop/1", "complete_through": complete_through, "through": 1, "canonical_version": 1,
+                "ends": ends, "total": counted, "interval": counted}
+        headers = [("ce_source", "/shop/1/watermarks/shop.purchase"), ("lakehead_sequence", str(complete_through))]
+        watermarks.produce([Record(json.dumps(mark).encode(), b"1", headers=headers)])
+        road.write_once()
+
+    produce(topic, owner.changes(100))
+    road.write_once()
+    assert "periods" not in maintain(road), "there is none, and the delay is not over"
+    ends = [{"topic": topic.name, "partition": number, "offset": end} for number, end in enumerate(topic.end_offsets())]
+    tell(int(datetime.datetime(datetime.date.today().year, 1, 1, tzinfo=datetime.UTC).timestamp() * 1_000_000) - 1)
+    assert maintain(road) == "", "the year is not complete"
+    ends[0] = ends[0] | {"offset": ends[0]["offset"] + 1}
+    tell(next(times))
+    assert maintain(road) == "", "the changes have not passed it"
+    ends[0] = ends[0] | {"offset": ends[0]["offset"] - 1}
+    tell(next(times))
+    assert f"{len(owner.state)} rows" in maintain(road)
+    assert maintain(road) == "", "once"

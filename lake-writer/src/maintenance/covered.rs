@@ -66,18 +66,19 @@ impl Covered {
                 .is_some_and(|end| generation < end.generation)
     }
 
-    /// Whether a change is before the end of its partition.
+    /// The latest generation of any partition.
+    pub(crate) fn generation(&self) -> i32 {
+        let generations = self.ends.values().map(|end| end.generation);
+        generations.max().unwrap_or(0)
+    }
+
+    /// Whether a change is before the end of its partition. One of an earlier generation is, also if
+    /// it came late.
     pub(crate) fn reaches(&self, change: LogOrder) -> bool {
         let end = self.ends.get(&change.partition);
         end.is_some_and(|end| {
             (change.generation, change.offset) < (end.generation, end.next_offset)
         })
-    }
-
-    /// Whether a change is among those covered for sure: it is of the generation that its partition
-    /// has here. Of an earlier one it may have come late.
-    pub(crate) fn has_settled(&self, change: LogOrder) -> bool {
-        self.reaches(change) && !self.is_of_the_past(change.partition, change.generation)
     }
 
     /// Whether a change is among those covered. Only where no offsets ever began anew.

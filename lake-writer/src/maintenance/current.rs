@@ -20,7 +20,11 @@
 //! So a change of partition p is later than all covered changes of its key, unless its generation is
 //! below the one that p has in what is covered. Only a writer that read p before its generation was
 //! raised, and was held up since, lands such a row. It is noticed, and the table is computed anew from
-//! all changes ([`Tail::has_late`](super::tail::Tail::has_late)).
+//! all changes ([`Tail::has_late`](super::tail::Tail::has_late)). Where changes have passed their
+//! retention, the rows stay that there are, and what they have taken in only tells what came too
+//! late: a delete that is gone is not undone by an earlier change that is still there. Which changes
+//! these are is told by the files they are in (`new_changes/origins.rs`), for by its place a change of
+//! an earlier generation could be either.
 //!
 //! # Two at once, and kills
 //! A commit must follow the very version that it was made on, and moves a fence. Of two refreshes
@@ -37,13 +41,14 @@ use tracing::{info, warn};
 use super::covered::{Covered, moves};
 use super::current_layout::CurrentLayout;
 use super::error::{FoldError, MaintenanceError};
+use super::fold::Folded;
 use super::kept_table::KeptTable;
 use super::settings::MaintenanceSettings;
-use crate::action;
+use crate::action::{self, Remove};
 use crate::app_id;
 use crate::clock::Clock;
 use crate::commit::{Draft, Rework, Step, commit};
-use crate::delta_log::{DeltaLog, TableState, write_checkpoint};
+use crate::delta_log::{DeltaLog, TableState};
 use crate::entropy::Entropy;
 use crate::faults::{self, Point};
 use crate::layout;
@@ -51,7 +56,6 @@ use crate::layout;
 mod fold;
 mod plan;
 
-use fold::Folded;
 use plan::Plan;
 
 /// Versions between two checkpoints of a derived table: every one of them replaces many files.
@@ -135,12 +139,43 @@ impl Current {
                 changes = done.changes, buckets = done.buckets, buckets_written = done.buckets_written,
                 rows_written = done.rows_written, from_all = done.from_all,
                 seconds = begun.elapsed().as_millis() as f64 / 1000.0, "current table refreshed");
-            self.checkpoint_if_due(done.version).await;
+            let (lake, interval) = (&self.means.lake, CHECKPOINT_INTERVAL);
+            self.current
+                .checkpoint_if_due(lake, done.version, interval)
+                .await;
         }
         Ok(refreshed)
     }
 
     async fn try_refresh(&mut self, mode: Mode) -> Result<Option<Refreshed>, FoldError> {
+        let mut work = self.look(mode).await?;
+        if work.as_ref().is_some_and(Work::is_behind) {
+            // Another process refreshed the table since the changes were looked at.
+            work = self.look(mode).await?;
+        }
+        let Some(mut work) = work else {
+            return Ok(None);
+        };
+        let Some(plan) = self.plan(&mut work, mode).await? else {
+            self.idle_at = Some(work.changes.version);
+            return Ok(None);
+        };
+        let why = match self.fold(&work, &plan).await {
+            Ok(Some(done)) => return self.commit(work, &plan, done).await.map(Some),
+            Ok(None) => "changes of an earlier generation came late".to_owned(),
+            Err(error) if error.is_not_found() && !plan.from_all => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        warn!(table = %self.table, why, "the current table is computed from all changes");
+        let plan = self.plan_from_all(&mut work).await?;
+        match self.fold(&work, &plan).await? {
+            Some(done) => self.commit(work, &plan, done).await.map(Some),
+            None => Err(FoldError::Internal("all changes came late".to_owned())),
+        }
+    }
+
+    /// What there is; nothing if no table can be derived, or there is nothing new.
+    async fn look(&mut self, mode: Mode) -> Result<Option<Work>, FoldError> {
         let Some(changes) = self.changes.newest().await? else {
             return Ok(None);
         };
@@ -153,28 +188,12 @@ impl Current {
             return Ok(None);
         };
         let current = self.open(&layout).await?;
-        let mut work = Work {
+        Ok(Some(Work {
             layout,
             covered: Covered::by(&current, &self.current.path),
             changes,
             current,
-        };
-        let Some(plan) = self.plan(&mut work, mode).await? else {
-            self.idle_at = Some(work.changes.version);
-            return Ok(None);
-        };
-        let why = match self.fold(&work, &plan).await {
-            Ok(Some(folded)) => return self.commit(work, &plan, folded).await.map(Some),
-            Ok(None) => "changes of an earlier generation came late".to_owned(),
-            Err(error) if error.is_not_found() && !plan.from_all => error.to_string(),
-            Err(error) => return Err(error),
-        };
-        warn!(table = %self.table, why, "the current table is computed from all changes");
-        let plan = self.plan_from_all(&mut work).await?;
-        match self.fold(&work, &plan).await? {
-            Some(folded) => self.commit(work, &plan, folded).await.map(Some),
-            None => Err(FoldError::Internal("all changes came late".to_owned())),
-        }
+        }))
     }
 
     /// The table's newest state. It is made if there is none.
@@ -197,7 +216,7 @@ impl Current {
         &mut self,
         mut work: Work,
         plan: &Plan,
-        folded: Folded,
+        (folded, removed): (Folded, Vec<Remove>),
     ) -> Result<Refreshed, FoldError> {
         let path = &self.current.path;
         let fence = app_id::maintenance(path);
@@ -214,7 +233,7 @@ impl Current {
             rework: Some(Rework {
                 operation: if plan.from_all { "REBUILD" } else { "REFRESH" },
                 metadata: metadata.map_err(FoldError::Layout)?,
-                removed: folded.removed,
+                removed,
                 after: Some(work.current.version),
             }),
             files: folded.written.added,
@@ -237,18 +256,6 @@ impl Current {
             from_all: plan.from_all,
         })
     }
-
-    /// A checkpoint that fails is no loss: the next one is tried at the next interval.
-    async fn checkpoint_if_due(&self, version: u64) {
-        if version == 0 || !version.is_multiple_of(CHECKPOINT_INTERVAL) {
-            return;
-        }
-        let path = &self.current.path;
-        match write_checkpoint(&self.means.lake, path, version).await {
-            Ok(()) => info!(path, version, "checkpoint written"),
-            Err(error) => warn!(path, version, error, "checkpoint failed"),
-        }
-    }
 }
 
 /// What one refresh is about.
@@ -258,4 +265,11 @@ struct Work {
     covered: Covered,
     changes: TableState,
     current: TableState,
+}
+
+impl Work {
+    /// Whether the table covers changes that are not there.
+    fn is_behind(&self) -> bool {
+        self.covered.version() > Some(self.changes.version)
+    }
 }

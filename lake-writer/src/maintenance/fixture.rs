@@ -65,6 +65,11 @@ impl MovedClock {
         let by = i64::try_from(by.as_micros()).unwrap();
         self.0.fetch_add(by, Ordering::SeqCst);
     }
+
+    pub(super) fn set_back(&self, by: Duration) {
+        let by = i64::try_from(by.as_micros()).unwrap();
+        self.0.fetch_sub(by, Ordering::SeqCst);
+    }
 }
 
 impl Clock for MovedClock {

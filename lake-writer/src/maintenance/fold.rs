@@ -1,5 +1,5 @@
-//! Finding the latest change of every key among files of changes, in as many passes as memory asks
-//! for.
+//! The latest change of every key among files of changes, found in as many passes as memory asks for,
+//! and the buckets written anew that have them.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
+use super::buckets::{Buckets, FILE_BYTES_MIN, Written};
 use super::covered::Covered;
+use super::current::Means;
 use super::current_layout::CurrentLayout;
 use super::error::FoldError;
-use super::new_changes::{DAY_US, NewChanges, days};
+use super::new_changes::{DAY_US, NewChanges, NewFile, days};
 use super::off_runtime::off_runtime;
-use super::settings::MaintenanceSettings;
-use super::tail::{Slice, Tail};
-use crate::action::Add;
+use super::tail::{Slice, Tail, Wanted};
 use crate::delta_log::DeltaLog;
 
 /// Most buckets of a table: every one is a file, and a folder.
@@ -23,6 +23,9 @@ pub(crate) const BUCKETS_MAX: u32 = 4096;
 
 /// Files that are fetched while one is worked on.
 const FETCHES_MAX: usize = 2;
+
+/// A table whose buckets are so many times as large as they should be gets more of them.
+const OUTGROWN: u64 = 4;
 
 /// Changes that are to be folded.
 #[derive(Debug)]
@@ -34,70 +37,159 @@ pub(crate) struct Fold<'a> {
     pub(crate) covered: &'a Covered,
     /// Only what owners committed before this moment, in microseconds since 1970-01-01T00:00Z.
     pub(crate) until_us: Option<i64>,
-    pub(crate) settings: &'a MaintenanceSettings,
+    pub(crate) means: &'a Means,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Folded {
+    pub(crate) written: Written,
+    pub(crate) changes: u64,
+    /// How many buckets the table has from now on.
+    pub(crate) buckets: u32,
+}
+
+/// How a pass over all slices ended.
+enum Pass {
+    Done,
+    /// A change came late, and what it comes after may not be among these.
+    Late,
+    /// The keys of a bucket do not fit into memory.
+    Overfull,
 }
 
 impl Fold<'_> {
+    /// Writes the buckets of `base` anew that have keys of changes, and uploads them to a table: as
+    /// many as memory and the size of buckets ask for, and no fewer than there are. `None` if a change
+    /// of an earlier generation came late, so that all changes must be read.
+    pub(crate) async fn write(
+        &self,
+        base: &Buckets,
+        table: &DeltaLog,
+    ) -> Result<Option<Folded>, FoldError> {
+        let mut buckets_min = base.count.max(1);
+        loop {
+            let mut folded = Folded::default();
+            match self.pass(base, buckets_min, table, &mut folded).await? {
+                Pass::Done => return Ok(Some(folded)),
+                Pass::Late => {
+                    folded.written.discard(table).await;
+                    return Ok(None);
+                }
+                // Rare: slices of one hash are alike, and the first one told how many there must be.
+                Pass::Overfull => {
+                    folded.written.discard(table).await;
+                    buckets_min = folded.buckets.saturating_mul(2).min(BUCKETS_MAX);
+                }
+            }
+        }
+    }
+
+    async fn pass(
+        &self,
+        base: &Buckets,
+        buckets_min: u32,
+        table: &DeltaLog,
+        folded: &mut Folded,
+    ) -> Result<Pass, FoldError> {
+        let (mut slices, mut buckets) = (vec![Slice::ALL], None);
+        while let Some(slice) = slices.pop() {
+            let mut tail = self.tail(slice, buckets.unwrap_or(BUCKETS_MAX)).await?;
+            if tail.has_late() && !self.changes.are_all {
+                return Ok(Pass::Late);
+            }
+            if tail.is_overfull() {
+                return Ok(Pass::Overfull);
+            }
+            slices.extend(tail.take_left());
+            let to = *buckets.get_or_insert_with(|| self.buckets_of(base, &tail).max(buckets_min));
+            (folded.changes, folded.buckets) = (tail.changes(), to);
+            let into = (table, self.means);
+            base.write(tail, to, into, &mut folded.written).await?;
+        }
+        Ok(Pass::Done)
+    }
+
     /// The latest changes of the keys of a slice, or of the part of it that fits into memory.
-    /// `buckets`: how many there are, if that is known: no bucket is in two slices.
-    pub(crate) async fn tail(&self, slice: Slice, buckets: Option<u32>) -> Result<Tail, FoldError> {
-        let bytes_max = usize::try_from(self.settings.memory_bytes_max.as_u64());
-        let (bytes_max, slices_max) = (
-            bytes_max.unwrap_or(usize::MAX),
-            buckets.unwrap_or(BUCKETS_MAX),
-        );
+    async fn tail(&self, slice: Slice, slices_max: u32) -> Result<Tail, FoldError> {
+        let bytes_max = usize::try_from(self.means.settings.memory_bytes_max.as_u64());
+        let bytes_max = bytes_max.unwrap_or(usize::MAX);
         let mut tail = Tail::new(self.layout, slice, bytes_max, slices_max)?;
-        let files = &self.changes.files;
         if let Some(until_us) = self.until_us {
             tail = tail.until(until_us);
             let day = until_us.div_euclid(DAY_US);
-            let beyond = files.iter().filter(|file| *days(file).end() >= day);
-            let look = |mut tail: Tail, bytes| tail.look_beyond(bytes).map(|()| tail);
+            let files = self.changes.files.iter();
+            let beyond = files.filter(|file| *days(&file.add).end() >= day);
+            let look = |mut tail: Tail, _, bytes| tail.look_beyond(bytes).map(|()| tail);
             tail = self.over(beyond, tail, look).await?;
         }
-        let day = self
-            .until_us
-            .map(|until_us| (until_us - 1).div_euclid(DAY_US));
-        let is_before = |file: &&Add| day.is_none_or(|day| *days(file).start() <= day);
-        let (wanted, covered) = (self.changes.wanted, Arc::new(self.covered.clone()));
-        let take = move |mut tail: Tail, bytes| {
+        let covered = Arc::new(self.covered.clone());
+        let take = move |mut tail: Tail, wanted, bytes| {
             tail.take(bytes, wanted, &covered)?;
             Ok(tail)
         };
-        self.over(files.iter().filter(is_before), tail, take).await
+        self.over(self.taken(), tail, take).await
+    }
+
+    /// The files that changes are taken from.
+    fn taken(&self) -> impl Iterator<Item = &NewFile> {
+        let last_us = self.until_us.map(|until_us| until_us - 1);
+        let day = last_us.map(|last_us| last_us.div_euclid(DAY_US));
+        let files = self.changes.files.iter();
+        files.filter(move |file| day.is_none_or(|day| *days(&file.add).start() <= day))
     }
 
     /// Does something with the rows of files, one after the other.
     async fn over<'f>(
         &self,
-        files: impl Iterator<Item = &'f Add>,
+        files: impl Iterator<Item = &'f NewFile>,
         mut tail: Tail,
-        work: impl Fn(Tail, Bytes) -> Result<Tail, FoldError> + Clone + Send + 'static,
+        work: impl Fn(Tail, Wanted, Bytes) -> Result<Tail, FoldError> + Clone + Send + 'static,
     ) -> Result<Tail, FoldError> {
         // An async block that borrowed the files would not be one for every lifetime.
-        let paths: Vec<String> = files.map(|file| file.path.clone()).collect();
-        let fetches = paths.into_iter().map(|path| async {
+        let files: Vec<_> = files
+            .map(|file| (file.add.path.clone(), file.wanted))
+            .collect();
+        let fetches = files.into_iter().map(|(path, wanted)| async move {
             let bytes = fetch(self.log, &path).await?;
-            Ok::<_, FoldError>((path, bytes))
+            Ok::<_, FoldError>((path, wanted, bytes))
         });
         let mut fetches = stream::iter(fetches).buffered(FETCHES_MAX);
-        while let Some((path, bytes)) = fetches.try_next().await? {
+        while let Some((path, wanted, bytes)) = fetches.try_next().await? {
             let work = work.clone();
-            tail =
-                blocking(move || work(tail, bytes).map_err(|error| error.in_file(&path))).await?;
+            let work = move || work(tail, wanted, bytes).map_err(|error| error.in_file(&path));
+            tail = blocking(work).await?;
+            if tail.is_overfull() {
+                break;
+            }
         }
         Ok(tail)
     }
 
-    /// How many buckets a table of these keys gets, from the slice of its rows that is there.
-    pub(crate) fn buckets_of(&self, tail: &Tail) -> u32 {
-        let bytes = self.changes.files.iter().map(|file| file.size).sum::<i64>();
-        let bytes = u128::from(u64::try_from(bytes).unwrap_or(0));
+    /// How many buckets the table gets, from its first slice. What comes to it is taken for new keys:
+    /// more cannot be.
+    fn buckets_of(&self, base: &Buckets, tail: &Tail) -> u32 {
+        // What is at hand of a table that is there tells its size better than many small files.
+        let empty = if base.count == 0 { 0 } else { FILE_BYTES_MIN };
+        let sizes = self.taken().map(|file| u64::try_from(file.add.size));
+        let sizes = sizes.map(|size| size.unwrap_or(0).saturating_sub(empty));
+        let (rows, live) = tail.live_share();
+        let new = u128::from(sizes.sum::<u64>()) * u128::from(live) / u128::from(rows.max(1));
+        let bytes = u64::try_from(new).unwrap_or(u64::MAX);
+        let bytes = bytes.saturating_add(base.bytes());
+        let wanted = self.means.settings.bucket_bytes.as_u64();
+        let is_outgrown = bytes / u64::from(base.count.max(1)) > OUTGROWN.saturating_mul(wanted);
+        let by_size = match base.count == 0 || is_outgrown {
+            true => buckets_for(bytes, wanted),
+            false => 1,
+        };
         let modulus = tail.slice().modulus();
-        let rows = tail.live_rows() as u128 * u128::from(modulus);
-        let bytes = bytes * rows / u128::from(tail.changes().max(1));
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        buckets_for(bytes, self.settings.bucket_bytes.as_u64()).max(modulus)
+        // Other slices may hold a little more than the first, which just fits.
+        let by_memory = match modulus > base.count.max(1) {
+            true => modulus.saturating_mul(2).min(BUCKETS_MAX),
+            false => 1,
+        };
+        by_size.max(by_memory)
     }
 }
 

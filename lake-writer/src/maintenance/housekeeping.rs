@@ -19,8 +19,15 @@ use super::vacuum::{Vacuum, VacuumReport};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 
-/// The lake's own tables.
-pub(crate) const OWN_TABLES: [&str; 4] = [DEAD_LETTERS_PATH, GAPS_PATH, STARTS_PATH, PERIODS_PATH];
+/// The turns of the lake's own tables. Watermarks come by commits as small as those of changes.
+pub(crate) fn own() -> Vec<Housekeeping> {
+    let paths = [DEAD_LETTERS_PATH, GAPS_PATH, STARTS_PATH, PERIODS_PATH];
+    let mut own: Vec<Housekeeping> = paths
+        .map(|path| Housekeeping::of_table(path.to_owned()))
+        .into();
+    own.push(Housekeeping::of_changes(&TableName::watermarks()));
+    own
+}
 
 /// What was done for one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! A table that is looked at again and again.
 
-use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
+use lake_store::LakeStore;
+use tracing::{info, warn};
+
+use crate::delta_log::{DeltaLog, DeltaLogError, TableState, write_checkpoint};
 
 /// A table's log, with the newest state that was seen of it.
 #[derive(Debug)]
@@ -32,6 +35,19 @@ impl KeptTable {
             }
         };
         Ok(self.state.clone())
+    }
+
+    /// Writes a checkpoint if the version is a multiple of the interval. One that fails is no loss: the
+    /// next one is tried at the next interval. Must run on a multi-threaded tokio runtime.
+    pub(crate) async fn checkpoint_if_due(&self, lake: &LakeStore, version: u64, interval: u64) {
+        if version == 0 || !version.is_multiple_of(interval) {
+            return;
+        }
+        let path = &self.path;
+        match write_checkpoint(lake, path, version).await {
+            Ok(()) => info!(path, version, "checkpoint written"),
+            Err(error) => warn!(path, version, error, "checkpoint failed"),
+        }
     }
 
     /// The state after a commit of our own.

@@ -1,13 +1,16 @@
 //! Log clean-up: deletes old commit entries and checkpoints.
 //!
-//! A version that was the newest at some moment of the retention stays readable: entries go only
-//! behind a checkpoint that is older than the retention itself. Before the first goes, that
-//! checkpoint is read and compared with what the entries say: protocol, metadata, the `txn` of every
-//! application and the list of data files. Progress lives in `txn`s, so losing one would land
-//! records twice.
+//! A version that was the newest at some moment of the retention stays readable: only what is behind
+//! a checkpoint goes, and only one that was written at or before the newest version at that time
+//! ago. Before anything goes, the checkpoint is compared with what the checkpoint or entries before
+//! it lead to: protocol, metadata, the `txn` of every application and the list of data files.
+//! Progress lives in `txn`s, so losing one would land records twice. (Where a clean-up was killed
+//! there is nothing left to compare with; it had compared.)
 //!
-//! Checkpoints go first, then entries one by one, the oldest first. Thus while a version's entry is there its successors
-//! are too, which is what a writer relies on that was asleep (`DeltaLog::refresh`).
+//! Older checkpoints go first: one that is followed by a hole would be read as the end of the log.
+//! Then entries go one by one, the oldest first, so that an entry's successors are there while it is
+//! there itself. A writer that was asleep relies on that: it looks whether the entry of the version
+//! that it knows is there, and otherwise begins with the newest checkpoint (`DeltaLog::refresh`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,12 +108,8 @@ impl LogCleanup {
     ///
     /// Safe to be dropped at any point, and to run beside writers, readers and other clean-ups.
     pub async fn run(&self) -> Result<LogCleanupReport, MaintenanceError> {
-        self.table.check_mutable()?;
-        let mut problems = Vec::new();
-        self.settings.validate(&mut problems);
-        if !problems.is_empty() {
-            return Err(MaintenanceError::Setting(problems.join("; ")));
-        }
+        self.table
+            .check(|problems| self.settings.validate(problems))?;
         let listed = self.list().await?;
         let retention_us = i64::try_from(self.settings.retention.as_micros()).unwrap_or(i64::MAX);
         let cutoff_us = self.table.clock.now_us().saturating_sub(retention_us);

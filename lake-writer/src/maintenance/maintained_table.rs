@@ -85,14 +85,20 @@ impl MaintainedTable {
         found.map_err(|error| MaintenanceError::of_log(&self.path, &error))
     }
 
-    /// Refuses tables whose files must stay for ever.
-    pub(super) fn check_mutable(&self) -> Result<(), MaintenanceError> {
-        match self.path.split('/').nth(2) {
-            Some(PERIODS) => {
-                let why = "a period snapshot is immutable and is never cleaned up";
-                Err(self.error(why))
-            }
-            _ => Ok(()),
+    /// Refuses tables whose files must stay for ever, and settings that have problems.
+    pub(super) fn check(
+        &self,
+        validate: impl FnOnce(&mut Vec<String>),
+    ) -> Result<(), MaintenanceError> {
+        if self.path.split('/').nth(2) == Some(PERIODS) {
+            let why = "a period snapshot is immutable and is never cleaned up";
+            return Err(self.error(why));
+        }
+        let mut problems = Vec::new();
+        validate(&mut problems);
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(MaintenanceError::Setting(problems.join("; "))),
         }
     }
 
@@ -104,14 +110,8 @@ impl MaintainedTable {
     ) -> Result<Landed, MaintenanceError> {
         let now_us = self.clock.now_us();
         let data_change = swap.operation == Operation::Delete;
-        let removed = swap.removed.into_iter().map(|file| Remove {
-            path: file.path,
-            deletion_timestamp: Some(now_us / 1000),
-            data_change,
-            extended_file_metadata: true,
-            partition_values: file.partition_values,
-            size: Some(file.size),
-        });
+        let removed = swap.removed.into_iter();
+        let removed = removed.map(|file| Remove::of(file, now_us / 1000, data_change));
         let files = swap.added.into_iter().map(|file| Add {
             data_change,
             ..file

@@ -11,12 +11,13 @@ use tracing::warn;
 
 use super::current::{Current, Means, Mode, Refreshed};
 use super::error::MaintenanceError;
-use super::housekeeping::{Housekeeping, Housekept, OWN_TABLES};
+use super::housekeeping::{self, Housekeeping, Housekept};
 use super::period::Period;
 use super::periods::Periods;
 use super::register::Register;
 use super::settings::MaintenanceSettings;
 use super::snapshot::Snapshot;
+use super::watermarks::Watermarks;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::faults;
@@ -28,9 +29,16 @@ pub struct Maintainer {
     /// Those that were met, with what is known of them: it grows with the number of tables and of
     /// their topic partitions, not with their files.
     tables: HashMap<TableName, Cared>,
-    register: Register,
+    periods: PeriodTables,
     /// The files and logs of the lake's own tables.
     own: Vec<Housekeeping>,
+}
+
+/// The lake's own tables that are asked about periods, once in a round.
+#[derive(Debug)]
+struct PeriodTables {
+    register: Register,
+    watermarks: Watermarks,
 }
 
 /// One entity's tables.
@@ -57,6 +65,25 @@ pub struct Round {
     pub failed: Vec<MaintenanceError>,
 }
 
+impl Round {
+    /// What was derived of a table, if it could be.
+    fn settle<T>(&mut self, table: &TableName, done: Result<T, MaintenanceError>) -> Option<T> {
+        match done {
+            Ok(done) => return Some(done),
+            Err(MaintenanceError::Overtaken { .. }) => {
+                if self.overtaken.last() != Some(table) {
+                    self.overtaken.push(table.clone());
+                }
+            }
+            Err(error) => {
+                warn!(%table, %error, "the table's derived tables are not up to date");
+                self.failed.push(error);
+            }
+        }
+        None
+    }
+}
+
 impl Maintainer {
     /// Reads nothing yet. Must run on a multi-threaded tokio runtime.
     pub fn new(
@@ -72,10 +99,11 @@ impl Maintainer {
             settings,
         };
         Self {
-            register: Register::new(&means.lake),
-            own: OWN_TABLES
-                .map(|path| Housekeeping::of_table(path.to_owned()))
-                .into(),
+            periods: PeriodTables {
+                register: Register::new(&means.lake),
+                watermarks: Watermarks::new(&means.lake),
+            },
+            own: housekeeping::own(),
             means,
             tables: HashMap::new(),
         }
@@ -102,7 +130,8 @@ impl Maintainer {
     /// Brings all tables up to date, or `only` these.
     pub async fn round(&mut self, only: &[TableName]) -> Round {
         let mut round = Round::default();
-        self.register.forget();
+        self.periods.register.forget();
+        self.periods.watermarks.forget();
         let tables = match only {
             [] => self.means.lake.tables().await,
             only => Ok(only.to_vec()),
@@ -116,14 +145,7 @@ impl Maintainer {
             self.tables.retain(|table, _| tables.contains(table));
         }
         for table in tables {
-            match self.derive(&table, &mut round).await {
-                Ok(()) => {}
-                Err(MaintenanceError::Overtaken { .. }) => round.overtaken.push(table.clone()),
-                Err(error) => {
-                    warn!(%table, %error, "the table's derived tables are not up to date");
-                    round.failed.push(error);
-                }
-            }
+            self.derive(&table, &mut round).await;
             let means = self.means.clone();
             let (cared, _) = self.table(&table);
             keep_house(&mut cared.house, &means, &mut round).await;
@@ -134,16 +156,16 @@ impl Maintainer {
         round
     }
 
-    async fn derive(
-        &mut self,
-        table: &TableName,
-        round: &mut Round,
-    ) -> Result<(), MaintenanceError> {
-        let (cared, register) = self.table(table);
-        let refreshed = cared.current.refresh(Mode::Refresh).await?;
+    /// The current table and the period snapshots: neither needs the other.
+    async fn derive(&mut self, table: &TableName, round: &mut Round) {
+        let (cared, tables) = self.table(table);
+        let refreshed = cared.current.refresh(Mode::Refresh).await;
+        let refreshed = round.settle(table, refreshed).flatten();
         round.refreshed.extend(refreshed);
-        round.snapshots.extend(cared.periods.round(register).await?);
-        Ok(())
+        let (register, watermarks) = (&mut tables.register, &mut tables.watermarks);
+        let snapshots = cared.periods.round(register, watermarks).await;
+        let snapshots = round.settle(table, snapshots).unwrap_or_default();
+        round.snapshots.extend(snapshots);
     }
 
     /// Throws a table's current state away and computes it from all changes. Its readers see the one
@@ -171,12 +193,13 @@ impl Maintainer {
         table: &TableName,
         period: Period,
     ) -> Result<Vec<Snapshot>, MaintenanceError> {
-        self.register.forget();
-        let (cared, register) = self.table(table);
+        self.periods.register.forget();
+        let (cared, tables) = self.table(table);
+        let register = &mut tables.register;
         cared.periods.rebuild(period, register).await
     }
 
-    fn table(&mut self, table: &TableName) -> (&mut Cared, &mut Register) {
+    fn table(&mut self, table: &TableName) -> (&mut Cared, &mut PeriodTables) {
         let means = &self.means;
         let cared = self.tables.entry(table.clone()).or_insert_with(|| Cared {
             current: Current::new(table.clone(), means.clone()),
@@ -186,7 +209,7 @@ impl Maintainer {
                 Housekeeping::of_table(table.current_path()),
             ],
         });
-        (cared, &mut self.register)
+        (cared, &mut self.periods)
     }
 }
 

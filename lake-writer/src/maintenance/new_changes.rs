@@ -3,14 +3,20 @@
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, NaiveDate};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
 use super::covered::Covered;
 use super::error::FoldError;
 use super::tail::Wanted;
-use crate::action::Add;
-use crate::delta_log::{DeltaLog, TableState};
+use crate::action::{Action, Add};
+use crate::commit::Refusal;
+use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
 use crate::layout::{EVENT_DATE, EVENT_TIME};
+
+mod origins;
+
+use origins::Origins;
 
 /// Times that the list of files is asked for, while checkpoints come in between.
 const ATTEMPTS_MAX: usize = 3;
@@ -18,11 +24,57 @@ const ATTEMPTS_MAX: usize = 3;
 /// Microseconds of a day.
 pub(crate) const DAY_US: i64 = 86_400_000_000;
 
+/// Entries of a log that are asked for at the same time.
+const ENTRIES_AT_ONCE: usize = 8;
+
 /// Files to be read, the newest first.
 #[derive(Clone, Debug)]
 pub(crate) struct NewChanges {
-    pub(crate) files: Vec<Add>,
+    pub(crate) files: Vec<NewFile>,
+    /// Whether all changes of the table are among these: then nothing that comes late is missed.
+    pub(crate) are_all: bool,
+}
+
+/// A file, and which of its changes count.
+#[derive(Clone, Debug)]
+pub(crate) struct NewFile {
+    pub(crate) add: Add,
     pub(crate) wanted: Wanted,
+}
+
+impl NewChanges {
+    fn new(files: impl IntoIterator<Item = Add>, wanted: Wanted, are_all: bool) -> Self {
+        let file = |add| NewFile { add, wanted };
+        Self {
+            files: files.into_iter().map(file).collect(),
+            are_all,
+        }
+    }
+
+    /// The same, of the version `newest`, for a table that keeps what it has taken in: it is not to be
+    /// folded again.
+    pub(crate) async fn beside(
+        self,
+        log: &DeltaLog,
+        covered: &Covered,
+        newest: &TableState,
+    ) -> Result<Self, FoldError> {
+        let generation = Covered::by(newest, "").generation();
+        let version = covered.version().unwrap_or(0);
+        let origins = Origins::since(log, version, newest.version).await?;
+        let merged = origins.merged(log, generation).await?.into_iter();
+        let files = merged.chain(self.files.into_iter().map(|file| file.add));
+        let files = files.map(|add| NewFile {
+            wanted: origins.wanted(&add.path),
+            add,
+        });
+        // What is settled is only asked whether something came too late.
+        let is_needed = |file: &NewFile| generation > 0 || file.wanted != Wanted::Settled;
+        Ok(Self {
+            files: files.filter(is_needed).collect(),
+            are_all: true,
+        })
+    }
 }
 
 /// The files that came after the version covered, as the entries in between tell. A file that was
@@ -36,18 +88,53 @@ pub(crate) async fn since(
     newest: u64,
 ) -> Result<Option<NewChanges>, FoldError> {
     let mut files = Vec::new();
-    for version in covered + 1..=newest {
-        let Some(actions) = log.entry(version).await? else {
+    let mut entries = entries(log, covered, newest);
+    while let Some(actions) = entries.try_next().await? {
+        let Some(actions) = actions else {
             return Ok(None);
         };
         let adds = actions.into_iter().filter_map(|action| action.add);
         files.extend(adds.filter(|add| add.data_change));
     }
     files.reverse();
-    Ok(Some(NewChanges {
-        files,
-        wanted: Wanted::All,
-    }))
+    Ok(Some(NewChanges::new(files, Wanted::All, false)))
+}
+
+/// When the first of the changes was committed by its owner that came with each version after this
+/// one, at the earliest; `None` if the log does not have all these entries any more. Versions without
+/// changes are left out.
+pub(crate) async fn first_times(
+    log: &DeltaLog,
+    covered: u64,
+    newest: u64,
+) -> Result<Option<Vec<(u64, i64)>>, FoldError> {
+    let (mut times, mut version) = (Vec::new(), covered);
+    let mut entries = entries(log, covered, newest);
+    while let Some(actions) = entries.try_next().await? {
+        let Some(actions) = actions else {
+            return Ok(None);
+        };
+        version += 1;
+        let adds = actions.iter().filter_map(|action| action.add.as_ref());
+        let new = adds.filter(|add| add.data_change);
+        times.extend(
+            new.map(first_time_us)
+                .min()
+                .map(|first_us| (version, first_us)),
+        );
+    }
+    Ok(Some(times))
+}
+
+/// The entries after a version, each `None` if it is gone.
+fn entries(
+    log: &DeltaLog,
+    covered: u64,
+    newest: u64,
+) -> impl Stream<Item = Result<Option<Vec<Action>>, DeltaLogError>> + Unpin {
+    let versions = stream::iter(covered.saturating_add(1)..=newest);
+    let entries = versions.map(|version| log.entry(version));
+    Box::pin(entries.buffered(ENTRIES_AT_ONCE))
 }
 
 /// The files of the newest version that may have changes that are not covered, by their statistics.
@@ -57,23 +144,29 @@ pub(crate) async fn not_covered(
     state: &mut TableState,
     covered: &Covered,
 ) -> Result<NewChanges, FoldError> {
-    let mut changes = all(log, state).await?;
-    changes.files.retain(|add| !is_covered(add, covered));
-    changes.wanted = Wanted::NotCovered;
-    Ok(changes)
+    let mut files = newest(log, state).await?;
+    files.retain(|add| !is_covered(add, covered));
+    Ok(NewChanges::new(files, Wanted::NotCovered, false))
 }
 
 /// All files of the newest version, to which `state` is brought.
 pub(crate) async fn all(log: &DeltaLog, state: &mut TableState) -> Result<NewChanges, FoldError> {
+    let files = newest(log, state).await?;
+    Ok(NewChanges::new(files, Wanted::All, true))
+}
+
+async fn newest(log: &DeltaLog, state: &mut TableState) -> Result<Vec<Add>, FoldError> {
+    let columns = state.metadata.schema_string.clone();
     for _ in 0..ATTEMPTS_MAX {
         if let Some(mut files) = log.files_at(state.version).await? {
             files.sort_by_cached_key(|add| std::cmp::Reverse(ingested_at(add)));
-            return Ok(NewChanges {
-                files,
-                wanted: Wanted::All,
-            });
+            return Ok(files);
         }
         log.catch_up(state, |_, _| ()).await?;
+        if state.metadata.schema_string != columns {
+            // Whoever asks, reads by the columns that there were.
+            return Err(FoldError::Refused(Refusal::Overtaken));
+        }
     }
     Err(FoldError::Layout(
         "its log was checkpointed faster than it could be read; it is tried again".to_owned(),
@@ -102,14 +195,21 @@ pub(crate) fn days(add: &Add) -> RangeInclusive<i64> {
 
 /// When the first change of a file was committed by its owner, at the earliest, in microseconds since
 /// 1970-01-01T00:00Z.
-pub(crate) fn first_time_us(add: &Add) -> i64 {
-    let statistics = statistics(add).unwrap_or_default();
-    let time = statistics["minValues"][EVENT_TIME].as_str();
-    let time = time.and_then(|time| DateTime::parse_from_rfc3339(time).ok());
-    match time {
-        Some(time) => time.timestamp_micros(),
-        None => days(add).start().saturating_mul(DAY_US),
-    }
+fn first_time_us(add: &Add) -> i64 {
+    let first_us = bound_us(add, "minValues", EVENT_TIME);
+    first_us.unwrap_or_else(|| days(add).start().saturating_mul(DAY_US))
+}
+
+/// The latest time of a column in a file, or a little later, in microseconds since
+/// 1970-01-01T00:00Z, if the file says so.
+pub(crate) fn last_time_us(add: &Add, column: &str) -> Option<i64> {
+    bound_us(add, "maxValues", column)
+}
+
+fn bound_us(add: &Add, side: &str, column: &str) -> Option<i64> {
+    let statistics = statistics(add)?;
+    let time = DateTime::parse_from_rfc3339(statistics[side][column].as_str()?);
+    Some(time.ok()?.timestamp_micros())
 }
 
 fn is_covered(add: &Add, covered: &Covered) -> bool {

@@ -1,5 +1,5 @@
-//! The table of period snapshots, `_system/periods`: what there is, and how far late changes were
-//! looked for.
+//! The table of period snapshots, `_system/periods`: what there is, and which changes each is right
+//! up to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::kept_table::KeptTable;
 use super::period::Period;
 use super::snapshot::Snapshot;
 use crate::action;
-use crate::commit::{Draft, Step, commit};
+use crate::commit::{Draft, Refusal, Step, commit};
 use crate::data_file;
 use crate::delta_log::{DeltaLog, TableState};
 use crate::layout;
@@ -26,14 +26,15 @@ pub(crate) struct Made {
     pub(crate) until_us: i64,
     /// Which changes its rows are.
     pub(crate) fingerprint: i64,
+    /// The version of the changes up to which none came late for it: what it was made of, or further
+    /// as far as somebody looked. A format before this one did not say.
+    pub(crate) version: Option<u64>,
 }
 
 /// What is known of one entity's period snapshots.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) made: BTreeMap<Period, Made>,
-    /// The version of the changes up to which late ones were looked for.
-    pub(crate) looked_at: Option<u64>,
 }
 
 /// The table, which is looked at once for all entities of a round.
@@ -72,9 +73,6 @@ impl Register {
             let Some(name) = app_id.strip_prefix(&prefix) else {
                 continue;
             };
-            if name == LOOKED_AT {
-                known.looked_at = u64::try_from(*number).ok();
-            }
             let Ok(period) = name.parse::<Period>() else {
                 continue;
             };
@@ -83,6 +81,7 @@ impl Register {
                 revision: *number,
                 until_us: of(UNTIL).unwrap_or(0),
                 fingerprint: of(FINGERPRINT).unwrap_or(0),
+                version: of(VERSION).and_then(|version| u64::try_from(version).ok()),
             };
             known.made.insert(period, made);
         }
@@ -106,6 +105,7 @@ impl Register {
             further: vec![
                 (format!("{app_id}/{FINGERPRINT}"), snapshot.fingerprint),
                 (format!("{app_id}/{UNTIL}"), snapshot.until_us),
+                (format!("{app_id}/{VERSION}"), txn(snapshot.changes_version)),
             ],
             steps: vec![Step {
                 from: (snapshot.revision > 1).then_some(snapshot.revision - 1),
@@ -118,23 +118,36 @@ impl Register {
         self.commit(&mut state, &draft, means).await
     }
 
-    /// Notes up to which version of the changes late ones were looked for.
-    pub(crate) async fn looked_at(
+    /// Notes of periods' revisions up to which version of the changes none came late for them. Nothing
+    /// is noted if one of them has another revision by now.
+    pub(crate) async fn note(
         &mut self,
         table: &TableName,
-        version: u64,
+        looked: &[(Period, i64, u64)],
         means: &Means,
     ) -> Result<(), FoldError> {
         let mut state = self.open(means).await?;
-        let number = i64::try_from(version).unwrap_or(i64::MAX);
+        let app_id = |period: &Period| format!("{}/{period}", place(table));
+        let steps = looked.iter().map(|(period, revision, _)| Step {
+            app_id: app_id(period),
+            from: Some(*revision),
+            to: *revision,
+        });
+        let further = looked.iter().map(|(period, _, version)| {
+            let name = format!("{}/{VERSION}", app_id(period));
+            (name, txn(*version))
+        });
         let draft = Draft {
             layout: state.metadata.clone(),
-            steps: Vec::new(),
-            further: vec![(format!("{}/{LOOKED_AT}", place(table)), number)],
+            steps: steps.collect(),
+            further: further.collect(),
             files: Vec::new(),
             rework: None,
         };
-        self.commit(&mut state, &draft, means).await
+        match self.commit(&mut state, &draft, means).await {
+            Err(FoldError::Refused(Refusal::Fenced(_))) => Ok(()),
+            noted => noted,
+        }
     }
 
     async fn commit(
@@ -145,8 +158,12 @@ impl Register {
     ) -> Result<(), FoldError> {
         let (clock, entropy) = (means.clock.as_ref(), &means.entropy);
         self.forget();
-        commit(&self.table.log, state, draft, clock, entropy).await?;
+        let version = commit(&self.table.log, state, draft, clock, entropy).await?;
         self.table.is_now(state.clone());
+        let interval = CHECKPOINT_INTERVAL;
+        self.table
+            .checkpoint_if_due(&means.lake, version, interval)
+            .await;
         Ok(())
     }
 
@@ -170,9 +187,17 @@ impl Register {
     }
 }
 
-const LOOKED_AT: &str = "changes_version";
+/// Versions between two checkpoints.
+const CHECKPOINT_INTERVAL: u64 = 100;
+
+const VERSION: &str = "changes_version";
 const UNTIL: &str = "until";
 const FINGERPRINT: &str = "fingerprint";
+
+/// A version as a `txn` says it.
+fn txn(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}
 
 /// What the application ids of a table's snapshots begin with.
 fn place(table: &TableName) -> String {
@@ -192,7 +217,7 @@ fn row(snapshot: &Snapshot) -> Result<RecordBatch, arrow::error::ArrowError> {
         time(snapshot.until_us),
         text(snapshot.time_zone.clone()),
         text(snapshot.path()),
-        long(i64::try_from(snapshot.changes_version).unwrap_or(i64::MAX)),
+        long(txn(snapshot.changes_version)),
         long(i64::try_from(snapshot.rows).unwrap_or(i64::MAX)),
         time(snapshot.made_at_us),
     ];

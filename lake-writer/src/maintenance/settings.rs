@@ -36,9 +36,13 @@ pub struct MaintenanceSettings {
     pub periods: Vec<PeriodLength>,
     /// Whose midnights these are: a name of the IANA time zone database.
     pub time_zone: String,
-    /// How long after a period its last changes may come.
+    /// How long after a period its last changes may come, for entities without watermarks.
     #[serde(with = "humantime_serde")]
     pub period_delay: Duration,
+    /// How long after a period its watermarks are waited for, and how long before its end a source may
+    /// have fallen silent to be waited for at all.
+    #[serde(with = "humantime_serde")]
+    pub watermark_wait_max: Duration,
     /// Least time between two looks at the files and the log of a table.
     #[serde(with = "humantime_serde")]
     pub housekeeping_interval: Duration,
@@ -62,6 +66,7 @@ impl Default for MaintenanceSettings {
             periods: Vec::new(),
             time_zone: "UTC".to_owned(),
             period_delay: Duration::from_secs(3600),
+            watermark_wait_max: Duration::from_secs(24 * 3600),
             housekeeping_interval: Duration::from_secs(3600),
             retention_days: BTreeMap::new(),
             compaction: CompactionSettings::default(),

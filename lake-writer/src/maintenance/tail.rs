@@ -4,7 +4,8 @@
 //! alone, and the other columns of a row are read only if it is the latest so far.
 //!
 //! Memory is bounded: when the tail holds more than it may, it goes on with half of the keys (by
-//! their hash), and says which are left for another pass over the same files.
+//! their hash), and says which are left for another pass over the same files. Where that would
+//! divide a bucket it is overfull, and the table must get more buckets.
 
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::interleave_record_batch;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use super::covered::Covered;
 use super::current_layout::CurrentLayout;
 use super::error::FoldError;
+use super::fold::BUCKETS_MAX;
 use super::key::KeyCodec;
 use super::log_order::{LogOrder, Orders};
 use super::row_file::RowFile;
@@ -33,15 +35,20 @@ const BATCHES_MAX: usize = 512;
 /// Rows that are put together into one batch.
 const TOGETHER_ROWS: usize = 65_536;
 
-/// Which of the changes in the files count.
+/// So few keys are not divided, however much they take.
+const KEYS_MIN: usize = 8;
+
+/// Which of the changes in a file count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// All. A file has none but new ones.
+    /// All. The file has none but new ones.
     All,
-    /// Those that are not covered. No offsets ever began anew.
+    /// Those that are not covered, by their places. No offsets ever began anew.
     NotCovered,
-    /// Those that are not covered for sure: of earlier generations all.
-    Unsettled,
+    /// None: all are covered. They tell which of the others are too late to count.
+    Settled,
+    /// Those that are not covered, by their places; the others are settled.
+    Mixed,
 }
 
 /// The latest changes of the keys of one slice.
@@ -61,7 +68,9 @@ pub(crate) struct Tail {
     /// Rows in the batches, those too that are not the latest any more.
     rows: usize,
     changes: u64,
+    looked_at: u64,
     has_late: bool,
+    is_overfull: bool,
     horizon: Option<Horizon>,
 }
 
@@ -84,7 +93,9 @@ impl Tail {
             batch_bytes: 0,
             rows: 0,
             changes: 0,
+            looked_at: 0,
             has_late: false,
+            is_overfull: false,
             horizon: None,
         })
     }
@@ -141,24 +152,29 @@ impl Tail {
         std::mem::take(&mut self.left)
     }
 
-    /// How many changes were looked at.
+    /// How many changes counted, those of other slices too.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// Of how many rows that were read how many are the latest of a key that is not deleted, reckoned
+    /// for all slices.
+    pub(crate) fn live_share(&self) -> (u64, u64) {
+        let live = self.index.entries().iter().filter(|entry| entry.has_row());
+        let live = u64::try_from(live.count()).unwrap_or(u64::MAX);
+        let of_all = live.saturating_mul(u64::from(self.slice.modulus()));
+        (self.looked_at, of_all)
+    }
+
+    /// Whether it holds more than it may, and cannot be divided: it is not to be gone on with.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.is_overfull
     }
 
     /// Whether there was a change of an earlier generation than is covered already: it may be earlier
     /// than a delete that no row tells of any more.
     pub(crate) fn has_late(&self) -> bool {
         self.has_late
-    }
-
-    /// Keys that are not deleted.
-    pub(crate) fn live_rows(&self) -> usize {
-        self.index
-            .entries()
-            .iter()
-            .filter(|entry| !entry.is_delete)
-            .count()
     }
 
     /// Every key's latest change.
@@ -200,15 +216,15 @@ impl Tail {
             let times = self.horizon.as_ref().map(|_| times(&batch)).transpose()?;
             for (row, hash) in hashes.into_iter().enumerate() {
                 let order = orders.at(row);
-                let is_known = match wanted {
+                let is_settled = match wanted {
                     Wanted::All => false,
-                    Wanted::NotCovered => covered.has(order.partition, order.offset),
-                    Wanted::Unsettled => covered.has_settled(order),
+                    Wanted::Settled => true,
+                    Wanted::NotCovered | Wanted::Mixed => covered.reaches(order),
                 };
-                if is_known {
+                if is_settled && wanted == Wanted::NotCovered {
                     continue;
                 }
-                self.changes += 1;
+                self.changes += u64::from(!is_settled);
                 let key = keys.row(row);
                 if !self.slice.has(hash) || !self.is_in_time(key.as_ref(), hash, order, times, row)
                 {
@@ -217,19 +233,21 @@ impl Tail {
                 self.has_late |= wanted == Wanted::All
                     && covered.is_of_the_past(order.partition, order.generation);
                 let place = Place::open(first + row);
-                let change = Entry::new(hash, order, place, orders.is_delete(row));
+                let mut change = Entry::new(hash, order, place, orders.is_delete(row));
+                change.is_settled = is_settled;
                 if let Some(number) = self.index.offer(key.as_ref(), change) {
                     met.push((first + row, number));
                 }
             }
             first += batch.num_rows();
         }
+        self.looked_at += first as u64;
         // A later row of the group may have come after an earlier one; a delete needs no columns.
         let index = &mut self.index;
         met.retain(|(row, number)| {
             index
                 .get(*number)
-                .is_some_and(|entry| entry.place == Place::open(*row) && !entry.is_delete)
+                .is_some_and(|entry| entry.place == Place::open(*row) && entry.has_row())
         });
         self.keep(file, group, &met)
     }
@@ -301,7 +319,11 @@ impl Tail {
         if is_scattered || (is_full && self.rows > 2 * self.index.entries().len()) {
             self.put_together()?;
         }
-        while bytes(self) > self.bytes_max && self.slice.modulus() < self.slices_max {
+        while bytes(self) > self.bytes_max && self.keys() > KEYS_MIN {
+            if self.slice.modulus() >= self.slices_max {
+                self.is_overfull = self.slices_max < BUCKETS_MAX;
+                return Ok(());
+            }
             let (kept, left) = self.slice.halves();
             self.slice = kept;
             self.left.push(left);
@@ -314,11 +336,16 @@ impl Tail {
         Ok(())
     }
 
+    fn keys(&self) -> usize {
+        let ended = self.horizon.as_ref().map_or(0, Horizon::keys);
+        self.index.entries().len().max(ended)
+    }
+
     /// Lets go of the rows that do not count any more.
     fn put_together(&mut self) -> Result<(), FoldError> {
         let live = self.index.entries().iter().enumerate();
         let live: Vec<(u32, Place)> = live
-            .filter(|(_, entry)| !entry.is_delete)
+            .filter(|(_, entry)| entry.has_row())
             .map(|(number, entry)| (u32::try_from(number).unwrap_or(u32::MAX), entry.place))
             .collect();
         let batches = std::mem::take(&mut self.batches);

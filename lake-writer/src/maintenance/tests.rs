@@ -13,10 +13,14 @@ use super::*;
 use crate::{Entropy, SystemClock};
 
 mod changes;
+mod growth;
 mod history;
 mod housekeeping;
+mod meanwhile;
 mod periods;
 mod refresh;
+mod retention;
+mod watermarks;
 
 use changes::{Change, Changes, Stage};
 

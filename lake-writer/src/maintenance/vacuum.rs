@@ -6,6 +6,10 @@
 //! between an upload and its commit: writers refuse to commit files older than three days (see
 //! [`crate::commit`]), and none younger than seven is taken.
 //!
+//! Where the retention is longer than tombstones were kept so far, a file without one may also have
+//! left the table within the retention. Nothing is known by its age there until tombstones have been
+//! kept for long enough ([`tombstones`]).
+//!
 //! Only names that our writers give are touched, only below the table's own folder, never the log.
 
 use std::collections::HashSet;
@@ -29,9 +33,9 @@ use crate::delta_log::Inventory;
 use crate::entropy::Entropy;
 use crate::faults::{self, Point};
 
-mod tombstone_age;
+mod tombstones;
 
-use tombstone_age::{TOMBSTONES_KEPT, kept_for, with_kept_for};
+use tombstones::Tombstones;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -93,7 +97,8 @@ pub struct VacuumReport {
     pub bytes: u64,
     /// The first thousand of their paths.
     pub paths: Vec<String>,
-    /// Files that nothing refers to and that are too young to be told from a commit on its way.
+    /// Files that nothing refers to and that are too young to be told from a commit on its way, or
+    /// that may have left the table within the retention.
     pub young_files: u64,
     /// Why nothing was done: somebody else changed the table's properties at the same time.
     pub yielded: Option<String>,
@@ -126,26 +131,26 @@ impl Vacuum {
     /// Safe to be dropped at any point, and to run beside writers, compactions, other vacuums and
     /// readers of versions that are not older than the retention.
     pub async fn run(&self) -> Result<VacuumReport, MaintenanceError> {
-        self.table.check_mutable()?;
-        let mut problems = Vec::new();
-        self.settings.validate(&mut problems);
-        if !problems.is_empty() {
-            return Err(MaintenanceError::Setting(problems.join("; ")));
-        }
+        self.table
+            .check(|problems| self.settings.validate(problems))?;
         let Some(inventory) = self.table.inventory().await? else {
             return Ok(VacuumReport::default());
         };
-        if let Some(why) = self.keep_tombstones(&inventory).await? {
+        let (now_us, retention) = (self.table.clock.now_us(), self.settings.retention);
+        let properties = &inventory.state.metadata.configuration;
+        let known = Tombstones::of(properties, now_us);
+        let known = known.map_err(|why| self.table.error(why))?;
+        let kept = known.kept_for(retention, now_us);
+        if kept != known
+            && !self.settings.dry_run
+            && let Some(why) = self.keep_tombstones(&inventory, kept).await?
+        {
             return Ok(VacuumReport {
                 yielded: Some(why),
                 ..VacuumReport::default()
             });
         }
-        let sieve = Sieve::new(
-            inventory,
-            self.settings.retention,
-            self.table.clock.now_us(),
-        );
+        let sieve = Sieve::new(inventory, kept, retention, now_us);
         let report = self.sweep(&sieve).await?;
         if report.files > 0 {
             info!(
@@ -218,17 +223,13 @@ impl Vacuum {
     async fn keep_tombstones(
         &self,
         inventory: &Inventory,
+        kept: Tombstones,
     ) -> Result<Option<String>, MaintenanceError> {
-        let configuration = &inventory.state.metadata.configuration;
-        let kept = kept_for(configuration).map_err(|why| self.table.error(why))?;
-        if kept >= self.settings.retention || self.settings.dry_run {
-            return Ok(None);
-        }
         let swap = Swap {
             operation: Operation::SetProperties,
             removed: Vec::new(),
             added: Vec::new(),
-            properties: Some(with_kept_for(configuration, self.settings.retention)),
+            properties: Some(kept.told_in(&inventory.state.metadata.configuration)),
         };
         let mut base = Base::new(inventory.state.clone());
         match self.table.swap(&mut base, swap).await? {
@@ -237,10 +238,7 @@ impl Vacuum {
                 let days = self.settings.retention.as_secs() / DAY.as_secs();
                 info!(
                     table = self.table.path,
-                    version,
-                    days,
-                    property = TOMBSTONES_KEPT,
-                    "the table's log keeps tombstones for longer"
+                    version, days, "the table's log keeps tombstones for longer"
                 );
                 Ok(None)
             }
@@ -252,7 +250,8 @@ impl Vacuum {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Kept,
-    /// Nothing refers to it, but a commit may be on its way.
+    /// Nothing refers to it, but a commit may be on its way, or a version within the retention may have
+    /// had it.
     Young,
     Garbage,
 }
@@ -264,11 +263,12 @@ struct Sieve {
     needed: HashSet<u64>,
     /// Paths that left the table before the retention began.
     expired: HashSet<String>,
-    oldest_upload_us: i64,
+    /// What is older and never referred to is garbage; `None`: that cannot be told.
+    oldest_upload_us: Option<i64>,
 }
 
 impl Sieve {
-    fn new(inventory: Inventory, retention: Duration, now_us: i64) -> Self {
+    fn new(inventory: Inventory, known: Tombstones, retention: Duration, now_us: i64) -> Self {
         let before = |age: Duration| {
             let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
             now_us.saturating_sub(age)
@@ -286,7 +286,9 @@ impl Sieve {
         Self {
             needed,
             expired,
-            oldest_upload_us: before(UNREFERENCED_AGE.max(retention)),
+            oldest_upload_us: known
+                .are_whole_since(before(retention))
+                .then(|| before(UNREFERENCED_AGE.max(retention))),
         }
     }
 
@@ -298,7 +300,10 @@ impl Sieve {
         if self.needed.contains(&hash(path)) {
             return Fate::Kept;
         }
-        let is_old = object.last_modified.timestamp_micros() < self.oldest_upload_us;
+        let uploaded_us = object.last_modified.timestamp_micros();
+        let is_old = self
+            .oldest_upload_us
+            .is_some_and(|oldest_us| uploaded_us < oldest_us);
         match is_old || self.expired.contains(path) {
             true => Fate::Garbage,
             false => Fate::Young,

@@ -144,14 +144,7 @@ impl TableWriter {
                 Entry::Vacant(place) => place.insert(rewrite.pieces_of(&file).await?),
             };
             added.extend(pieces.iter().cloned());
-            removed.push(Remove {
-                path: file.path,
-                deletion_timestamp: Some(self.parts.clock.now_us() / 1000),
-                data_change: false,
-                extended_file_metadata: true,
-                partition_values: file.partition_values,
-                size: Some(file.size),
-            });
+            removed.push(Remove::of(file, self.parts.clock.now_us() / 1000, false));
         }
         Ok((removed, added))
     }

@@ -10,15 +10,7 @@ use crate::maintenance::buckets::Buckets;
 use crate::maintenance::covered::{Covered, moves};
 use crate::maintenance::current_layout::{CurrentLayout, Fit};
 use crate::maintenance::error::FoldError;
-use crate::maintenance::fold::buckets_for;
 use crate::maintenance::new_changes::{self, NewChanges};
-use crate::maintenance::tail::Wanted;
-
-/// A table whose buckets are so many times as large as they should be gets more of them.
-const OUTGROWN: u64 = 4;
-
-/// Bytes that a file takes whatever it holds.
-const FILE_BYTES_MIN: u64 = 16 << 10;
 
 /// What is read and what stays.
 #[derive(Debug)]
@@ -28,8 +20,6 @@ pub(super) struct Plan {
     pub(super) base: Buckets,
     /// Files that no bucket goes on from.
     pub(super) dropped: Vec<Add>,
-    /// How many buckets there are to be; `None`: by the size of what is folded.
-    pub(super) buckets: Option<u32>,
     /// From all changes.
     pub(super) from_all: bool,
 }
@@ -68,42 +58,48 @@ impl Current {
             return Ok(None);
         }
         let base = by_bucket(self.current_files(work).await?).map_err(FoldError::Layout)?;
-        let outgrown = self.outgrown(&base, buckets);
         Ok(Some(Plan {
             changes,
             base: Buckets {
                 files: base,
                 count: buckets,
-                rewrites: outgrown.is_some() || fit == Fit::Widened,
+                rewrites: fit == Fit::Widened,
             },
             dropped: Vec::new(),
-            buckets: Some(outgrown.unwrap_or(buckets)),
             from_all: false,
         }))
     }
 
     /// The table computed from all changes. It is thrown away for that, unless some of the changes that
-    /// it is made of have passed their retention: then its rows stay, and what they have taken in for
-    /// sure is not folded again. (A delete may be among what is gone, while an earlier change of its
+    /// it is made of have passed their retention: then its rows stay, and what they have taken in
+    /// is not folded again. (A delete may be among what is gone, while an earlier change of its
     /// key is still there, for owners' clocks do not always go forward.)
     pub(super) async fn plan_from_all(&self, work: &mut Work) -> Result<Plan, FoldError> {
-        let mut changes = new_changes::all(&self.changes.log, &mut work.changes).await?;
+        let changes = new_changes::all(&self.changes.log, &mut work.changes).await?;
         let files = self.current_files(work).await?;
-        let Some(since) = work
-            .changes
-            .metadata
-            .configuration
-            .get(CHANGES_SINCE_PROPERTY)
-        else {
-            work.covered = Covered::default();
-            return Ok(Plan {
-                changes,
-                base: Buckets::default(),
-                dropped: files,
-                buckets: None,
-                from_all: true,
-            });
-        };
+        let properties = &work.changes.metadata.configuration;
+        match properties.get(CHANGES_SINCE_PROPERTY).cloned() {
+            Some(since) => self.plan_beside(work, changes, files, &since).await,
+            None => {
+                work.covered = Covered::default();
+                Ok(Plan {
+                    changes,
+                    base: Buckets::default(),
+                    dropped: files,
+                    from_all: true,
+                })
+            }
+        }
+    }
+
+    /// The rows that there are stay, whatever the changes that are left say of them.
+    async fn plan_beside(
+        &self,
+        work: &Work,
+        changes: NewChanges,
+        files: Vec<Add>,
+        since: &str,
+    ) -> Result<Plan, FoldError> {
         let known = CurrentLayout::of_table(&work.current.metadata);
         let known = known.and_then(|(known, buckets)| match known.fit(&work.layout) {
             Fit::Other => Err("its key is another one".to_owned()),
@@ -119,16 +115,16 @@ impl Current {
                  computed from those that are left: restore an earlier version of it"
             ))
         })?;
-        changes.wanted = Wanted::Unsettled;
+        let log = &self.changes.log;
+        let changes = changes.beside(log, &work.covered, &work.changes);
         Ok(Plan {
-            changes,
+            changes: changes.await?,
             base: Buckets {
                 files,
                 count,
                 rewrites: true,
             },
             dropped: Vec::new(),
-            buckets: Some(count),
             from_all: true,
         })
     }
@@ -154,18 +150,6 @@ impl Current {
     async fn current_files(&self, work: &Work) -> Result<Vec<Add>, FoldError> {
         let files = self.current.log.files_at(work.current.version).await?;
         files.ok_or(FoldError::Refused(crate::commit::Refusal::Overtaken))
-    }
-
-    /// How many buckets the table should have, if that is more than it has.
-    fn outgrown(&self, base: &BTreeMap<u32, Add>, buckets: u32) -> Option<u32> {
-        let sizes = base
-            .values()
-            .map(|file| u64::try_from(file.size).unwrap_or(0));
-        let bytes: u64 = sizes.map(|size| size.saturating_sub(FILE_BYTES_MIN)).sum();
-        let wanted = self.means.settings.bucket_bytes.as_u64();
-        let should = buckets_for(bytes, wanted);
-        let is_outgrown = bytes / u64::from(buckets.max(1)) > OUTGROWN.saturating_mul(wanted);
-        (is_outgrown && should > buckets).then_some(should)
     }
 }
 

@@ -51,6 +51,10 @@ impl Horizon {
         self.ends.retain(|entry| keeps(entry.hash));
     }
 
+    pub(super) fn keys(&self) -> usize {
+        self.ends.entries().len()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         self.ends.memory_bytes()
     }

@@ -39,6 +39,8 @@ pub(crate) struct Entry {
     pub(crate) hash: u32,
     pub(crate) order: LogOrder,
     pub(crate) is_delete: bool,
+    /// The table has taken it in already: it says no more than that what is earlier does not count.
+    pub(crate) is_settled: bool,
     pub(super) place: Place,
     key_start: usize,
     key_len: usize,
@@ -50,10 +52,23 @@ impl Entry {
             hash,
             order,
             is_delete,
+            is_settled: false,
             place,
             key_start: 0,
             key_len: 0,
         }
+    }
+
+    /// Whether the key has a row of the tail's.
+    pub(crate) fn has_row(&self) -> bool {
+        !self.is_delete && !self.is_settled
+    }
+
+    /// Whether it takes the place of what is known of its key. A change may be in two files, one of
+    /// which is not known to be settled.
+    fn follows(&self, known: &Self) -> bool {
+        let is_fresh = known.is_settled && !self.is_settled;
+        self.order > known.order || (self.order == known.order && is_fresh)
     }
 
     /// The batch and the row of the change. A delete has none.
@@ -87,7 +102,7 @@ impl KeyIndex {
         };
         if let Some(number) = self.numbers.find(spread(change.hash), same).copied() {
             let entry = entries.get_mut(number as usize)?;
-            if entry.order >= change.order {
+            if !change.follows(entry) {
                 return None;
             }
             *entry = Entry {

@@ -160,7 +160,7 @@ async fn rows_that_do_not_count_are_let_go() {
     }
     assert_eq!(tail.take_left(), []);
     assert_eq!(
-        (tail.entries().len(), tail.live_rows(), tail.changes()),
+        (tail.entries().len(), tail.live_share().1, tail.changes()),
         (50, 50, 10_000)
     );
     assert!(tail.rows < 5_000, "{} rows are held", tail.rows);

@@ -15,9 +15,11 @@ use lake_store::LakeStore;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use schemas::{Contract, Shape};
 
-use super::table;
+use super::{some_changes, table};
 use crate::Entropy;
 use crate::action::{self, Add, Metadata, Remove};
 use crate::clock::{Clock, SystemClock};
@@ -117,6 +119,12 @@ impl Changes {
         self.flush(changes, &[]).await;
     }
 
+    /// So many random changes, from this offset on.
+    pub(super) async fn append_some(&mut self, seed: u64, from: i64, count: i64) {
+        let some = some_changes(&mut StdRng::seed_from_u64(seed), from, count);
+        self.append(some).await;
+    }
+
     /// A flush that also raises generations, as accepting a gap does.
     pub(super) async fn flush(&mut self, changes: Vec<Change>, generations: &[(i32, i32)]) {
         let mut by_day: BTreeMap<i32, Vec<Change>> = BTreeMap::new();
@@ -199,24 +207,23 @@ impl Changes {
         self.log.catch_up(&mut self.state, |_, _| ()).await.unwrap();
     }
 
-    /// Changes of the first day pass their retention.
+    /// Changes of the days before this one pass their retention.
     pub(super) async fn retire(&mut self, day: &str) {
-        self.catch_up().await;
         let date = |file: &Add| file.partition_values[EVENT_DATE].clone().unwrap();
-        let files = self.files().await.into_iter();
-        let removed = files
-            .filter(|file| date(file).as_str() < day)
-            .map(|file| Remove {
-                path: file.path,
-                partition_values: file.partition_values,
-                data_change: true,
-                ..Remove::default()
-            });
-        let mut metadata = self.state.metadata.clone();
-        let property = lake_store::CHANGES_SINCE_PROPERTY.to_owned();
-        metadata.configuration.insert(property, day.to_owned());
-        let removed = removed.collect();
-        assert!(self.rework("DELETE", metadata, removed, Vec::new()).await);
+        let property = lake_store::CHANGES_SINCE_PROPERTY;
+        let now_ms = SystemClock.now_us() / 1000;
+        loop {
+            self.catch_up().await;
+            let files = self.files().await.into_iter();
+            let removed = files.filter(|file| date(file).as_str() < day);
+            let removed = removed.map(|file| Remove::of(file, now_ms, true)).collect();
+            let mut metadata = self.state.metadata.clone();
+            let properties = &mut metadata.configuration;
+            properties.insert(property.to_owned(), day.to_owned());
+            if self.rework("DELETE", metadata, removed, Vec::new()).await {
+                return;
+            }
+        }
     }
 
     /// What came before the newest version is told by a checkpoint only.

@@ -21,10 +21,14 @@ struct World {
     stand: Stand,
     changes: Changes,
     maintainers: [Maintainer; 2],
+    /// Whether changes pass their retention.
+    retires: bool,
     /// Next offset and generation of each partition.
     partitions: Vec<(i64, i32)>,
     /// The fold after each flush.
     folds: Vec<Vec<Placed>>,
+    /// Changes that passed their retention.
+    retired: Vec<(i32, i32, i64)>,
     /// What a reader saw, by version.
     pinned: BTreeMap<u64, Vec<Placed>>,
     trail: Vec<String>,
@@ -44,7 +48,9 @@ impl World {
         Self {
             maintainers: [maintainer(&mut rng), maintainer(&mut rng)],
             partitions: vec![(0, 0); rng.random_range(1..4)],
+            retires: rng.random_bool(0.3),
             folds: vec![Vec::new()],
+            retired: Vec::new(),
             pinned: BTreeMap::new(),
             trail: Vec::new(),
             rng,
@@ -55,6 +61,7 @@ impl World {
 
     async fn step(&mut self) {
         match self.rng.random_range(0..100) {
+            0..3 if self.retires => self.retire().await,
             0..45 => self.append(&[]).await,
             45..65 => self.refresh().await,
             65..73 => self.refresh_twice().await,
@@ -65,10 +72,12 @@ impl World {
                 self.changes.compact().await;
             }
             89..91 => {
+                self.before_forgetting().await;
                 self.told("clean log");
                 self.changes.clean_log().await;
             }
             91..92 => {
+                self.before_forgetting().await;
                 self.told("vacuum");
                 self.changes.vacuum().await;
             }
@@ -278,6 +287,35 @@ impl World {
             .unwrap()
     }
 
+    /// Changes of the first days pass their retention, as long as no offsets have begun anew.
+    async fn retire(&mut self) {
+        if self
+            .partitions
+            .iter()
+            .any(|(_, generation)| *generation > 0)
+        {
+            return;
+        }
+        self.refresh().await;
+        self.told("retire");
+        let day = ["2022-01-09", "2022-01-10"][self.rng.random_range(0..2)];
+        let last = 19_000 + if day.ends_with("09") { 0 } else { 1 };
+        let old = self.changes.all.iter().filter(|change| change.day <= last);
+        self.retired = old
+            .map(|change| (change.partition, change.generation, change.offset))
+            .chain(std::mem::take(&mut self.retired))
+            .collect();
+        self.changes.retire(day).await;
+    }
+
+    /// A change that comes late is known by its file, for as long as the log and the store know that.
+    /// Where changes have passed their retention, a table is refreshed more often than these forget.
+    async fn before_forgetting(&mut self) {
+        if !self.retired.is_empty() {
+            self.refresh().await;
+        }
+    }
+
     async fn rebuild(&mut self) {
         self.told("rebuild");
         // A commit of one that was killed may come in between.
@@ -305,7 +343,9 @@ impl World {
         let changes = read_at(&self.stand.lake, &table().changes_path(), None).await;
         let mut places: Vec<_> = changes.into_iter().map(|(_, place)| place).collect();
         places.sort_unstable();
-        assert_eq!(places, self.changes.places(), "{:?}", self.trail);
+        let mut expected = self.changes.places();
+        expected.retain(|place| !self.retired.contains(place));
+        assert_eq!(places, expected, "{:?}", self.trail);
         for (version, seen) in &self.pinned {
             let found = read(&self.stand.lake, Some(*version)).await;
             assert_eq!(&found, seen, "version {version} changed: {:?}", self.trail);

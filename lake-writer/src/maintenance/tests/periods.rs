@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use chrono::DateTime;
+use object_store::ObjectStoreExt;
 use schemas::Shape;
 
 use super::changes::{Row, read_at};
 use super::*;
 use crate::clock::Clock;
+use crate::delta_log::DeltaLog;
 
 /// A clock that stands until it is set.
 #[derive(Debug)]
-struct Hands(Mutex<i64>);
+pub(super) struct Hands(Mutex<i64>);
 
 impl Clock for Hands {
     fn now_us(&self) -> i64 {
@@ -20,23 +22,23 @@ impl Clock for Hands {
     }
 }
 
-fn us(time: &str) -> i64 {
+pub(super) fn us(time: &str) -> i64 {
     DateTime::parse_from_rfc3339(time)
         .unwrap()
         .timestamp_micros()
 }
 
 /// A lake, its clock, and a maintainer that keeps periods in Stockholm's time.
-struct Office {
-    stand: Stand,
-    clock: Arc<Hands>,
-    changes: Changes,
-    maintainer: Maintainer,
+pub(super) struct Office {
+    pub(super) stand: Stand,
+    pub(super) clock: Arc<Hands>,
+    pub(super) changes: Changes,
+    pub(super) maintainer: Maintainer,
     offset: i64,
 }
 
 impl Office {
-    async fn new(now: &str, periods: &[PeriodLength]) -> Self {
+    pub(super) async fn new(now: &str, periods: &[PeriodLength]) -> Self {
         let stand = Stand::new();
         let clock = Arc::new(Hands(Mutex::new(us(now))));
         let changes = Changes::create(&stand.lake, Shape::Upsert).await;
@@ -50,11 +52,11 @@ impl Office {
         }
     }
 
-    fn set(&self, now: &str) {
+    pub(super) fn set(&self, now: &str) {
         *self.clock.0.lock().unwrap() = us(now);
     }
 
-    async fn change(&mut self, id: i64, op: &'static str, n: i64, time: &str) {
+    pub(super) async fn change(&mut self, id: i64, op: &'static str, n: i64, time: &str) {
         let time_us = us(time);
         let change = Change {
             offset: self.offset,
@@ -71,7 +73,7 @@ impl Office {
     }
 
     /// One round; what was made, as `period r<n>`.
-    async fn round(&mut self) -> Vec<String> {
+    pub(super) async fn round(&mut self) -> Vec<String> {
         let round = self.maintainer.round(&[]).await;
         assert!(
             round.failed.is_empty() && round.overtaken.is_empty(),
@@ -82,14 +84,18 @@ impl Office {
             .collect()
     }
 
-    async fn rows(&self, period: &str, revision: i64) -> Vec<Row> {
+    pub(super) async fn rows(&self, period: &str, revision: i64) -> Vec<Row> {
         let path = table().period_path(period, revision);
         let rows = read_at(&self.stand.lake, &path, None).await;
         rows.into_iter().map(|(row, _)| row).collect()
     }
 }
 
-fn maintainer(stand: &Stand, clock: &Arc<Hands>, periods: &[PeriodLength]) -> Maintainer {
+pub(super) fn maintainer(
+    stand: &Stand,
+    clock: &Arc<Hands>,
+    periods: &[PeriodLength],
+) -> Maintainer {
     let settings = MaintenanceSettings {
         periods: periods.to_vec(),
         time_zone: "Europe/Stockholm".to_owned(),
@@ -102,7 +108,7 @@ fn maintainer(stand: &Stand, clock: &Arc<Hands>, periods: &[PeriodLength]) -> Ma
     Maintainer::new(stand.lake.clone(), clock, entropy, settings)
 }
 
-fn row(id: i64, n: i64) -> Row {
+pub(super) fn row(id: i64, n: i64) -> Row {
     (id, "north".to_owned(), Some(n), None)
 }
 
@@ -199,7 +205,7 @@ async fn a_snapshot_is_one_version_and_is_listed() {
     office.round().await;
     office.change(2, "c", 2, "2026-06-11T12:00:00Z").await;
     office.round().await;
-    let log = |path: &str| crate::delta_log::DeltaLog::new(office.stand.lake.table_store(path));
+    let log = |path: &str| DeltaLog::new(office.stand.lake.table_store(path));
     let state = log("shop/stock/periods/2026-06/r1")
         .load()
         .await
@@ -259,7 +265,6 @@ async fn what_was_made_and_not_registered_is_registered() {
 
 pub(super) async fn forget_all(store: &dyn object_store::ObjectStore) {
     use futures::TryStreamExt;
-    use object_store::ObjectStoreExt;
     let all: Vec<_> = store.list(None).try_collect().await.unwrap();
     for object in all {
         store.delete(&object.location).await.unwrap();
@@ -282,6 +287,36 @@ async fn of_two_at_once_one_makes_it() {
     assert_eq!(office.rows("2026-06", 1).await.len(), 20);
     let path = table().period_path("2026-06", 2);
     assert!(!office.stand.lake.has_log(&path).await.unwrap());
+}
+
+/// Somebody made the snapshot of what there was, a change came late, and this process saw it before
+/// it knew of the snapshot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_change_that_was_seen_before_the_snapshot_makes_a_revision() {
+    let mut office = Office::new("2026-06-30T12:00:00Z", &[PeriodLength::Month]).await;
+    office.change(1, "c", 1, "2026-05-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-05 r1"]);
+    office.change(1, "u", 2, "2026-06-10T12:00:00Z").await;
+    // Its clock is ahead.
+    let ahead = Arc::new(Hands(Mutex::new(us("2026-07-01T12:00:00Z"))));
+    let mut other = maintainer(&office.stand, &ahead, &[PeriodLength::Month]);
+    let made = other.round(&[]).await.snapshots;
+    assert_eq!(made.len(), 1);
+    let store = office.stand.lake.table_store(lake_store::PERIODS_PATH);
+    let newest = DeltaLog::new(Arc::clone(&store)).load().await.unwrap();
+    let entry = crate::delta_log::entry_path(newest.unwrap().version);
+    let registered = store.get(&entry).await.unwrap().bytes().await.unwrap();
+    store.delete(&entry).await.unwrap();
+    office.change(1, "u", 3, "2026-06-20T12:00:00Z").await;
+    assert_eq!(
+        office.round().await,
+        [""; 0],
+        "June is not over, and nobody knows of a snapshot"
+    );
+    store.put(&entry, registered.into()).await.unwrap();
+    assert_eq!(office.round().await, ["2026-06 r2"]);
+    assert_eq!(office.rows("2026-06", 2).await, [row(1, 3)]);
+    assert_eq!(office.round().await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

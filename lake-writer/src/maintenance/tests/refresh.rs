@@ -11,7 +11,7 @@ use crate::action::{self, Action, Add};
 use crate::commit::{Draft, Rework, commit};
 use crate::delta_log::{DeltaLog, TableState};
 
-const ROOMY: ByteSize = ByteSize::mib(64);
+pub(super) const ROOMY: ByteSize = ByteSize::mib(64);
 
 async fn current(stand: &Stand) -> (DeltaLog, TableState, BTreeMap<String, String>) {
     let log = DeltaLog::new(stand.lake.table_store(&table().current_path()));
@@ -26,11 +26,9 @@ async fn current(stand: &Stand) -> (DeltaLog, TableState, BTreeMap<String, Strin
 }
 
 /// A table of 60 keys in 16 buckets.
-async fn begun(stand: &Stand) -> (Changes, Maintainer) {
+pub(super) async fn begun(stand: &Stand) -> (Changes, Maintainer) {
     let mut changes = Changes::create(&stand.lake, Shape::Debezium).await;
-    changes
-        .append(some_changes(&mut StdRng::seed_from_u64(1), 0, 600))
-        .await;
+    changes.append_some(1, 0, 600).await;
     let mut maintainer = stand.maintainer(ByteSize::b(100), ROOMY);
     let done = refresh(&mut maintainer).await.unwrap();
     assert!(done.from_all && done.buckets >= 4, "{done:?}");
@@ -43,8 +41,7 @@ async fn only_the_buckets_that_changed_are_written() {
     let (mut changes, mut maintainer) = begun(&stand).await;
     let (_, _, before) = current(&stand).await;
     assert_eq!(refresh(&mut maintainer).await, None, "nothing is new");
-    let update = some_changes(&mut StdRng::seed_from_u64(2), 600, 1);
-    changes.append(update).await;
+    changes.append_some(2, 600, 1).await;
     let done = refresh(&mut maintainer).await.unwrap();
     assert_eq!(
         (done.changes, done.buckets_written, done.from_all),
@@ -91,9 +88,7 @@ async fn the_commit_says_what_it_covers() {
 async fn rows_lie_in_the_order_of_their_keys_in_their_bucket() {
     let stand = Stand::new();
     let (mut changes, mut maintainer) = begun(&stand).await;
-    changes
-        .append(some_changes(&mut StdRng::seed_from_u64(3), 600, 40))
-        .await;
+    changes.append_some(3, 600, 40).await;
     refresh(&mut maintainer).await.unwrap();
     let (log, state, files) = current(&stand).await;
     let buckets: u32 = state.metadata.configuration["lakehead.buckets"]
@@ -125,61 +120,11 @@ async fn rows_lie_in_the_order_of_their_keys_in_their_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_outgrows_its_buckets_gets_more() {
-    let stand = Stand::new();
-    let mut changes = Changes::create(&stand.lake, Shape::Upsert).await;
-    let change = |id: i64| Change {
-        offset: id,
-        id,
-        op: "c",
-        n: Some(id * 7919 % 10_007),
-        region: format!("region {}", id * 31 % 1009),
-        day: 19_000,
-        ..Change::default()
-    };
-    changes.append((0..20_000).map(change).collect()).await;
-    let mut roomy = stand.maintainer(ByteSize::mib(8), ROOMY);
-    assert_eq!(refresh(&mut roomy).await.unwrap().buckets, 1);
-    let more = some_changes(&mut StdRng::seed_from_u64(5), 20_000, 3);
-    changes.append(more).await;
-    let mut narrow = stand.maintainer(ByteSize::kib(8), ROOMY);
-    let done = refresh(&mut narrow).await.unwrap();
-    assert!(done.buckets >= 8 && !done.from_all, "{done:?}");
-    assert_eq!(done.changes, 3, "the rest is not read again");
-    assert_eq!(done.buckets_written, done.buckets as usize);
-    assert_eq!(read(&stand.lake, None).await, changes.fold());
-    let more = some_changes(&mut StdRng::seed_from_u64(6), 20_003, 1);
-    changes.append(more).await;
-    let next = refresh(&mut narrow).await.unwrap();
-    assert_eq!((next.buckets, next.buckets_written), (done.buckets, 1));
-    assert_eq!(read(&stand.lake, None).await, changes.fold());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn little_memory_takes_more_passes_and_gives_the_same() {
-    let stand = Stand::new();
-    let (changes, _) = begun(&stand).await;
-    let whole = read(&stand.lake, None).await;
-    let mut poor = stand.maintainer(ByteSize::b(500), ByteSize::kib(16));
-    let done = poor.rebuild(&table()).await.unwrap();
-    assert!(
-        done.from_all && done.rows_written == whole.len(),
-        "{done:?}"
-    );
-    assert_eq!(read(&stand.lake, None).await, whole);
-    assert_eq!(whole, changes.fold());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_a_cleaned_log_does_not_tell_is_told_by_offsets() {
     let stand = Stand::new();
     let (mut changes, mut maintainer) = begun(&stand).await;
-    changes
-        .append(some_changes(&mut StdRng::seed_from_u64(6), 600, 20))
-        .await;
-    changes
-        .append(some_changes(&mut StdRng::seed_from_u64(7), 620, 20))
-        .await;
+    changes.append_some(6, 600, 20).await;
+    changes.append_some(7, 620, 20).await;
     changes.compact().await;
     changes.clean_log().await;
     let done = refresh(&mut maintainer).await.unwrap();
@@ -191,45 +136,12 @@ async fn what_a_cleaned_log_does_not_tell_is_told_by_offsets() {
 async fn a_file_that_is_gone_is_read_in_its_newer_form() {
     let stand = Stand::new();
     let (mut changes, mut maintainer) = begun(&stand).await;
-    changes
-        .append(some_changes(&mut StdRng::seed_from_u64(8), 600, 20))
-        .await;
+    changes.append_some(8, 600, 20).await;
     changes.compact().await;
     changes.vacuum().await;
     let done = refresh(&mut maintainer).await.unwrap();
     assert!(done.from_all, "{done:?}");
     assert_eq!(read(&stand.lake, None).await, changes.fold());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_late_change_does_not_bring_a_deleted_row_back() {
-    let stand = Stand::new();
-    let mut changes = Changes::create(&stand.lake, Shape::Upsert).await;
-    let change = |partition, generation, offset, op| Change {
-        partition,
-        generation,
-        offset,
-        op,
-        id: 7,
-        region: "north".to_owned(),
-        day: 19_000,
-        ..Change::default()
-    };
-    changes.append(vec![change(0, 0, 0, "c")]).await;
-    // The topic gets a second partition, to which the key moves; there it is deleted.
-    let second = vec![change(1, 1, 0, "d")];
-    changes.flush(second, &[(0, 1), (1, 1)]).await;
-    let mut maintainer = stand.maintainer(ROOMY, ROOMY);
-    refresh(&mut maintainer).await.unwrap();
-    assert_eq!(read(&stand.lake, None).await, []);
-    changes.append(vec![change(0, 0, 1, "u")]).await;
-    let done = refresh(&mut maintainer).await.unwrap();
-    assert!(done.from_all, "{done:?}");
-    assert_eq!(read(&stand.lake, None).await, []);
-    changes.append(vec![change(1, 1, 1, "c")]).await;
-    assert!(!refresh(&mut maintainer).await.unwrap().from_all);
-    assert_eq!(read(&stand.lake, None).await, changes.fold());
-    assert_eq!(changes.fold().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,9 +155,7 @@ async fn a_wider_column_is_wider_in_every_bucket() {
         "a new column is null in what is there"
     );
     changes.grow(Stage::Widened).await;
-    changes
-        .append(some_changes(&mut StdRng::seed_from_u64(9), 600, 1))
-        .await;
+    changes.append_some(9, 600, 1).await;
     let done = refresh(&mut maintainer).await.unwrap();
     assert_eq!(
         (done.buckets_written, done.from_all),
@@ -255,46 +165,10 @@ async fn a_wider_column_is_wider_in_every_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_whose_changes_passed_their_retention_stay() {
-    let stand = Stand::new();
-    let (mut changes, mut maintainer) = begun(&stand).await;
-    // Days 19,000 to 19,002 are 2022-01-08 to 2022-01-10.
-    changes.retire("2022-01-10").await;
-    assert_eq!(refresh(&mut maintainer).await, None);
-    let done = maintainer.rebuild(&table()).await.unwrap();
-    assert!(done.from_all && done.changes < 300, "{done:?}");
-    assert_eq!(read(&stand.lake, None).await, changes.fold());
-    changes
-        .append(some_changes(&mut StdRng::seed_from_u64(2), 600, 50))
-        .await;
-    refresh(&mut maintainer).await.unwrap();
-    assert_eq!(read(&stand.lake, None).await, changes.fold());
-    // There is no way back to a table whose changes are gone.
-    meddle(&stand, |draft, state| {
-        let mut metadata = state.metadata.clone();
-        metadata.configuration.remove("lakehead.buckets");
-        draft.rework = Some(Rework {
-            operation: "SET TBLPROPERTIES",
-            metadata,
-            removed: Vec::new(),
-            after: None,
-        });
-    })
-    .await;
-    let error = maintainer.rebuild(&table()).await.unwrap_err().to_string();
-    assert!(
-        error.contains("2022-01-10") && error.contains("restore"),
-        "{error}"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn facts_have_no_current_table() {
     let stand = Stand::new();
     let mut changes = Changes::create(&stand.lake, Shape::Append).await;
-    changes
-        .append(some_changes(&mut StdRng::seed_from_u64(1), 0, 10))
-        .await;
+    changes.append_some(1, 0, 10).await;
     let mut maintainer = stand.maintainer(ROOMY, ROOMY);
     assert_eq!(refresh(&mut maintainer).await, None);
     assert!(!stand.lake.has_log(&table().current_path()).await.unwrap());
@@ -306,7 +180,7 @@ async fn facts_have_no_current_table() {
 }
 
 /// Commits to the current table as another program might.
-async fn meddle(stand: &Stand, change: impl FnOnce(&mut Draft, &TableState)) {
+pub(super) async fn meddle(stand: &Stand, change: impl FnOnce(&mut Draft, &TableState)) {
     let (log, mut state, _) = current(stand).await;
     let mut draft = Draft {
         layout: state.metadata.clone(),
@@ -337,9 +211,7 @@ async fn what_others_wrote_into_it_is_named_and_a_rebuild_mends_it() {
         stats: None,
     };
     meddle(&stand, |draft, _| draft.files.push(twice)).await;
-    changes
-        .append(some_changes(&mut StdRng::seed_from_u64(2), 600, 1))
-        .await;
+    changes.append_some(2, 600, 1).await;
     let round = maintainer.round(&[]).await;
     let [error] = &round.failed[..] else {
         panic!("{round:?}");
@@ -370,9 +242,7 @@ async fn a_table_of_another_format_is_refused_by_name_until_it_is_rebuilt() {
         });
     })
     .await;
-    changes
-        .append(some_changes(&mut StdRng::seed_from_u64(2), 600, 5))
-        .await;
+    changes.append_some(2, 600, 5).await;
     let round = maintainer.round(&[]).await;
     assert!(
         round.failed[0].to_string().contains("format is 0"),
@@ -403,9 +273,7 @@ async fn changes_that_were_replaced_by_others_are_refused() {
 async fn the_history_names_refreshes() {
     let stand = Stand::new();
     let (mut changes, mut maintainer) = begun(&stand).await;
-    changes
-        .append(some_changes(&mut StdRng::seed_from_u64(2), 600, 5))
-        .await;
+    changes.append_some(2, 600, 5).await;
     refresh(&mut maintainer).await.unwrap();
     let (log, state, _) = current(&stand).await;
     let actions: Vec<Action> = log.entry(state.version).await.unwrap().unwrap();

@@ -3,7 +3,7 @@
 use object_store::ObjectStoreExt;
 
 use super::*;
-use crate::maintenance::fixture::{DAY, Fixture, Requests, days};
+use crate::maintenance::fixture::{DAY, Fixture, PATH, Requests, days};
 
 /// A table with two versions of its rows: small files, and what they were compacted to.
 async fn compacted() -> Fixture {
@@ -106,13 +106,57 @@ async fn a_longer_retention_has_the_log_keep_tombstones_as_long() {
     let vacuum = table.vacuum(&table.lake, settings);
     vacuum.run().await.unwrap();
     let state = table.log.load().await.unwrap().unwrap();
-    let kept = state.metadata.configuration.get(TOMBSTONES_KEPT);
+    let kept = state
+        .metadata
+        .configuration
+        .get("delta.deletedFileRetentionDuration");
     assert_eq!(kept.unwrap(), "interval 2592000 seconds");
     assert!(state.same_layout(&table.state.metadata));
     table.clock.advance(days(29));
     assert_eq!(vacuum.run().await.unwrap(), VacuumReport::default());
     table.clock.advance(days(2));
     assert_eq!(vacuum.run().await.unwrap().files, 6);
+}
+
+/// A checkpoint has forgotten when the file left the table: it is not taken for one that never was in
+/// it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_retention_does_not_take_what_the_log_has_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = LakeStore::open(directory.path().to_str().unwrap(), &[], true).unwrap();
+    let mut table = Fixture::new(lake, 1).await;
+    table.clock.set_back(days(10));
+    for _ in 0..3 {
+        table.append(&[(0, 10)], DAY).await;
+    }
+    let (version, rows) = (table.state.version, table.rows.clone());
+    table.compaction(&table.lake).run().await.unwrap();
+    table.clock.advance(days(10));
+    let newest = table.log.load().await.unwrap().unwrap().version;
+    crate::delta_log::write_checkpoint(&table.lake, PATH, newest)
+        .await
+        .unwrap();
+    // To the store, all files are old.
+    let then = std::time::SystemTime::now() - days(200);
+    for path in table.stored().await {
+        let path = directory.path().join(PATH).join(path);
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(then).unwrap();
+    }
+    let settings = VacuumSettings {
+        retention: days(30),
+        ..VacuumSettings::default()
+    };
+    let vacuum = table.vacuum(&table.lake, settings);
+    let report = vacuum.run().await.unwrap();
+    assert_eq!((report.files, report.young_files), (0, 3));
+    assert_eq!(table.read_rows_at(version).await, rows);
+    // A month after the oldest tombstone that is there, nothing is needed that has none.
+    table.clock.advance(days(22));
+    assert_eq!(vacuum.run().await.unwrap().files, 0);
+    table.clock.advance(days(2));
+    assert_eq!(vacuum.run().await.unwrap().files, 3);
+    assert_eq!(table.read_rows().await, table.rows);
 }
 
 #[tokio::test]

@@ -1,0 +1,176 @@
+//! The making of one revision of a period's snapshot.
+
+use lake_store::CHANGES_SINCE_PROPERTY;
+use tracing::info;
+
+use super::{Periods, Work};
+use crate::delta_log::{DeltaLog, Put, TableState};
+use crate::faults::{self, Point};
+use crate::maintenance::buckets::Buckets;
+use crate::maintenance::covered::{Covered, progress};
+use crate::maintenance::error::FoldError;
+use crate::maintenance::fold::{Fold, Folded};
+use crate::maintenance::new_changes::{self, NewChanges};
+use crate::maintenance::period::Period;
+use crate::maintenance::register::{Known, Made, Register};
+use crate::maintenance::snapshot::Snapshot;
+
+impl Periods {
+    /// Makes the next revision of a period's snapshot, unless it would be the one there is.
+    pub(super) async fn snapshot(
+        &mut self,
+        work: &mut Work,
+        (period, until_us): (Period, i64),
+        known: &Known,
+        register: &mut Register,
+    ) -> Result<Vec<Snapshot>, FoldError> {
+        let mut newest = known.made.get(&period).copied();
+        let mut made = Vec::new();
+        loop {
+            let revision = newest.map_or(1, |made| made.revision + 1);
+            let path = self.table.period_path(&period.to_string(), revision);
+            let log = DeltaLog::new(self.means.lake.table_store(&path));
+            // One that was made by somebody else, who was perhaps killed before it was registered.
+            let found = match log.load().await? {
+                Some(state) => Some(self.found(&state, &path)?),
+                None => self.make(work, (period, until_us), newest, &log).await?,
+            };
+            let Some(snapshot) = found else {
+                return Ok(made);
+            };
+            faults::point(Point::PeriodMade);
+            register.add(&snapshot, &self.means).await?;
+            self.empty.remove(&period);
+            info!(table = %self.table, %period, revision, rows = snapshot.rows,
+                changes_version = snapshot.changes_version, path, "period snapshot made");
+            // What another process made of later changes is not to be made of earlier ones again.
+            let is_up_to_date = snapshot.changes_version >= work.changes.version;
+            newest = Some(Made {
+                revision,
+                until_us,
+                fingerprint: snapshot.fingerprint,
+                version: Some(snapshot.changes_version),
+            });
+            made.push(snapshot);
+            if is_up_to_date {
+                return Ok(made);
+            }
+        }
+    }
+
+    fn found(&self, state: &TableState, path: &str) -> Result<Snapshot, FoldError> {
+        let found = Snapshot::of_table(&self.table, &state.metadata);
+        found.ok_or_else(|| {
+            FoldError::Layout(format!(
+                "{path} is there and is no period snapshot; move it away"
+            ))
+        })
+    }
+
+    /// Makes one revision, if it differs from the newest there is.
+    async fn make(
+        &mut self,
+        work: &mut Work,
+        (period, until_us): (Period, i64),
+        newest: Option<Made>,
+        log: &DeltaLog,
+    ) -> Result<Option<Snapshot>, FoldError> {
+        let properties = &work.changes.metadata.configuration;
+        if let Some(since) = properties.get(CHANGES_SINCE_PROPERTY) {
+            return Err(FoldError::Layout(format!(
+                "changes before {since} have passed their retention, so the rows at the end of {period} \
+                 cannot be told from those that are left; set maintenance.periods = [], or keep changes"
+            )));
+        }
+        let files = match work.files.take() {
+            Some(files) => files,
+            None => new_changes::all(&self.changes.log, &mut work.changes).await?,
+        };
+        let folded = self.fold(work, &files, until_us, log).await;
+        work.files = Some(files);
+        let folded = folded?;
+        let is_same = match newest {
+            Some(made) => made.fingerprint == folded.written.fingerprint,
+            None => folded.written.rows == 0,
+        };
+        if is_same {
+            if newest.is_none() {
+                self.empty.insert(period, until_us);
+            }
+            folded.written.discard(log).await;
+            return Ok(None);
+        }
+        let snapshot = Snapshot {
+            table: self.table.clone(),
+            period,
+            revision: newest.map_or(1, |made| made.revision + 1),
+            until_us,
+            time_zone: self.means.settings.time_zone.clone(),
+            changes_version: work.changes.version,
+            rows: folded.written.rows,
+            made_at_us: self.means.clock.now_us(),
+            fingerprint: folded.written.fingerprint,
+        };
+        self.create(work, snapshot, folded, log).await.map(Some)
+    }
+
+    async fn fold(
+        &self,
+        work: &Work,
+        files: &NewChanges,
+        until_us: i64,
+        log: &DeltaLog,
+    ) -> Result<Folded, FoldError> {
+        let fold = Fold {
+            log: &self.changes.log,
+            changes: files,
+            layout: &work.layout,
+            covered: &Covered::default(),
+            until_us: Some(until_us),
+            means: &self.means,
+        };
+        let folded = fold.write(&Buckets::default(), log).await?;
+        folded.ok_or_else(|| FoldError::Internal("changes of all came late".to_owned()))
+    }
+
+    /// Creates the table with all its rows, unless somebody else was first: then the other one counts.
+    async fn create(
+        &self,
+        work: &Work,
+        snapshot: Snapshot,
+        folded: Folded,
+        log: &DeltaLog,
+    ) -> Result<Snapshot, FoldError> {
+        let (id, commit_id) = (
+            self.means.entropy.uuid(),
+            self.means.entropy.uuid().to_string(),
+        );
+        let metadata = work
+            .layout
+            .metadata(folded.buckets, id, snapshot.made_at_us);
+        let metadata = metadata.map_err(FoldError::Layout)?;
+        let files = &folded.written.added;
+        let entry = snapshot.entry(metadata, &progress(&work.changes), files, &commit_id);
+        let entry = entry.map_err(|error| FoldError::Internal(error.to_string()))?;
+        let put = log.put(0, entry.into()).await;
+        let Some(actions) = log.entry(0).await? else {
+            return Err(match put {
+                Put::Ambiguous(error) => error.into(),
+                other => FoldError::Internal(format!("{other:?}, and there is no entry")),
+            });
+        };
+        let mut infos = actions
+            .iter()
+            .filter_map(|action| action.commit_info.as_ref());
+        if infos.any(|info| info["txnId"] == commit_id.as_str()) {
+            return Ok(snapshot);
+        }
+        if !matches!(put, Put::Ambiguous(_)) {
+            folded.written.discard(log).await;
+        }
+        let path = snapshot.path();
+        let state = log.load().await?;
+        let state = state.ok_or_else(|| FoldError::Layout(format!("{path} is gone")))?;
+        self.found(&state, &path)
+    }
+}

@@ -1,0 +1,154 @@
+//! Another process that is first, at whatever moment of a round.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use schemas::Shape;
+
+use super::changes::{Placed, read, read_at};
+use super::periods::{Office, maintainer, us};
+use super::*;
+
+/// More than a round takes.
+const POLLS_MAX: usize = 400;
+
+/// The rows of a period's newest revision.
+async fn newest_of(office: &Office, period: &str) -> Option<Vec<Placed>> {
+    let mut newest = None;
+    for revision in 1..5 {
+        let path = table().period_path(period, revision);
+        if office.stand.lake.has_log(&path).await.unwrap() {
+            newest = Some(read_at(&office.stand.lake, &path, None).await);
+        }
+    }
+    newest
+}
+
+/// Goes so far with a round, then does something else to its end, then goes on. Also whether the round
+/// had ended before.
+async fn interrupted(
+    round: impl Future<Output = Round>,
+    polls: usize,
+    meanwhile: impl Future<Output = ()>,
+) -> (Round, bool) {
+    let (mut round, mut left) = (pin!(round), polls);
+    let early = poll_fn(|context| match round.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    });
+    match early.await {
+        Some(done) => (done, true),
+        None => {
+            meanwhile.await;
+            (round.await, false)
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_is_overtaken_says_so_and_nothing_else() {
+    for polls in 0..POLLS_MAX {
+        let stand = Stand::new();
+        let mut changes = Changes::create(&stand.lake, Shape::Upsert).await;
+        changes.append_some(1, 0, 20).await;
+        let plain = || stand.maintainer(ByteSize::kib(1), ByteSize::mib(16));
+        let (mut one, mut other) = (plain(), plain());
+        refresh(&mut one).await;
+        changes.append_some(2, 20, 20).await;
+        let meanwhile = Box::pin(async {
+            changes.append_some(3, 40, 20).await;
+            refresh(&mut other).await;
+        });
+        let (round, is_over) = interrupted(Box::pin(one.round(&[])), polls, meanwhile).await;
+        assert!(round.failed.is_empty(), "after {polls}: {:?}", round.failed);
+        refresh(&mut one).await;
+        assert_eq!(
+            read(&stand.lake, None).await,
+            changes.fold(),
+            "after {polls}"
+        );
+        if is_over {
+            assert!(polls > 10, "{polls}");
+            return;
+        }
+    }
+    panic!("a round takes more than {POLLS_MAX} polls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_revision_has_every_change_that_came_late_meanwhile() {
+    let (june, until) = ("2026-06", us("2026-06-30T22:00:00Z"));
+    for polls in 0..POLLS_MAX {
+        let months = [PeriodLength::Month];
+        let mut office = Office::new("2026-07-01T12:00:00Z", &months).await;
+        office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+        let mut slow = maintainer(&office.stand, &office.clock, &months);
+        let meanwhile = Box::pin(async {
+            office.change(2, "c", 2, "2026-06-11T12:00:00Z").await;
+            office.round().await;
+        });
+        let (round, is_over) = interrupted(Box::pin(slow.round(&[])), polls, meanwhile).await;
+        assert!(round.failed.is_empty(), "after {polls}: {:?}", round.failed);
+        // A round more of each, in whatever order, and there is nothing left to be done.
+        for maintainer in [&mut slow, &mut office.maintainer] {
+            let round = maintainer.round(&[]).await;
+            assert!(round.failed.is_empty(), "after {polls}: {:?}", round.failed);
+        }
+        let newest = newest_of(&office, june).await;
+        let expected = office.changes.fold_until(until);
+        assert_eq!(newest, Some(expected), "after {polls}");
+        if is_over {
+            assert!(polls > 10, "{polls}");
+            return;
+        }
+    }
+    panic!("a round takes more than {POLLS_MAX} polls");
+}
+
+/// The other one is killed when it has made the snapshot and not registered it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_later_changes_is_not_followed_by_one_of_earlier_changes() {
+    let (june, until) = ("2026-06", us("2026-06-30T22:00:00Z"));
+    for polls in 0..POLLS_MAX {
+        let months = [PeriodLength::Month];
+        let mut office = Office::new("2026-07-01T12:00:00Z", &months).await;
+        office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+        let mut slow = maintainer(&office.stand, &office.clock, &months);
+        let path = table().period_path(june, 1);
+        let entry = office.stand.lake.table_url(&path).to_file_path().unwrap();
+        let entry = entry.join("_delta_log/00000000000000000000.json");
+        let meanwhile = Box::pin(async {
+            office.change(2, "c", 2, "2026-06-11T12:00:00Z").await;
+            let mut round = pin!(office.maintainer.round(&[]));
+            poll_fn(|context| match round.as_mut().poll(context) {
+                Poll::Pending if !entry.exists() => Poll::Pending,
+                _ => Poll::Ready(()),
+            })
+            .await;
+        });
+        let (round, is_over) = interrupted(Box::pin(slow.round(&[])), polls, meanwhile).await;
+        assert!(round.failed.is_empty(), "after {polls}: {:?}", round.failed);
+        if is_over {
+            assert!(polls > 10, "{polls}");
+            return;
+        }
+        office.round().await;
+        assert_eq!(
+            newest_of(&office, june).await,
+            Some(office.changes.fold_until(until)),
+            "after {polls}"
+        );
+        let third = table().period_path(june, 3);
+        let is_there = office.stand.lake.has_log(&third).await.unwrap();
+        assert!(
+            !is_there,
+            "after {polls}: one of earlier changes in between"
+        );
+    }
+    panic!("a round takes more than {POLLS_MAX} polls");
+}
