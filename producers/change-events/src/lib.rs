@@ -58,7 +58,7 @@ pub use lake_progress::LakeProgress;
 pub use outbox::{Outbox, OutboxConnection, OutboxRow};
 pub use outbox_error::OutboxError;
 pub use outbox_store::{
-    CountedEvents, Counting, Horizon, OutboxStore, ParkedKey, ParkedRow, Position, Retry,
+    CountedEvents, Counting, Horizon, OutboxBatch, OutboxStore, ParkedKey, ParkedRow, Position, Retry,
 };
 pub use postgres_outbox::PostgresOutbox;
 pub use progress::RelayProgress;

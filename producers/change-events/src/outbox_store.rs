@@ -29,12 +29,8 @@ pub trait OutboxStore: fmt::Debug + Send + Sync {
     /// one of now if they differ. A restored backup may draw sequences again that were published.
     async fn moved(&mut self) -> Result<Option<(String, String)>, OutboxError>;
 
-    /// Up to `limit` rows above `position`, in order.
-    async fn rows_after(
-        &mut self,
-        position: i64,
-        limit: u32,
-    ) -> Result<Vec<OutboxRow>, OutboxError>;
+    /// Up to `limit` rows above `position`, in order, and how far it was looked for them.
+    async fn rows_after(&mut self, position: i64, limit: u32) -> Result<OutboxBatch, OutboxError>;
 
     /// How far the relay has come.
     async fn position(&mut self) -> Result<Position, OutboxError>;
@@ -77,16 +73,32 @@ pub trait OutboxStore: fmt::Debug + Send + Sync {
     /// published; `None` while it cannot be told.
     async fn horizon(&mut self) -> Result<Option<Horizon>, OutboxError>;
 
-    /// Whether every sequence up to this one was drawn by a transaction that has ended:
-    /// [`Self::rows_after`] misses none of them from now on.
-    async fn is_settled(&mut self, sequence: i64) -> Result<bool, OutboxError>;
-
     /// Rows up to `through` of whose offsets the position says nothing, 0 if it knows all.
     async fn complete_after(&mut self) -> Result<i64, OutboxError>;
 
     /// Removes up to `rows_max` rows up to `through`, but for those that are parked; answers how
     /// many.
     async fn prune(&mut self, through: i64, rows_max: u32) -> Result<u64, OutboxError>;
+}
+
+/// Rows of an outbox that were read together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboxBatch {
+    /// The rows, by rising sequence.
+    pub rows: Vec<OutboxRow>,
+    /// The sequence up to which it was looked: every transaction that had drawn one up to it had
+    /// ended by then. It may be lower than at the read before; what was said then holds.
+    pub safe: i64,
+}
+
+impl OutboxBatch {
+    /// The sequence up to which nothing is left unread above the position, if all rows are taken:
+    /// a batch that is as long as its `limit` says nothing of what is behind its last row.
+    pub fn read_through(&self, limit: u32) -> i64 {
+        let is_full = self.rows.len() >= limit as usize;
+        let last = self.rows.last().filter(|_| is_full);
+        last.map_or(self.safe, |last| last.sequence)
+    }
 }
 
 /// How far a relay has come. More may be kept with it one day.

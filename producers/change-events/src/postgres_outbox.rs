@@ -12,7 +12,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions, Connection, Row};
 use tracing::log::LevelFilter;
 
-use crate::outbox_store::{Horizon, OutboxStore, ParkedKey, ParkedRow, Position, Retry};
+use crate::outbox_store::{
+    Horizon, OutboxBatch, OutboxStore, ParkedKey, ParkedRow, Position, Retry,
+};
 use crate::{Outbox, OutboxError, OutboxRow};
 
 /// What the relay's session needs. A server whose commits do not wait for the disk is told to wait
@@ -180,16 +182,13 @@ impl OutboxStore for PostgresOutbox {
         Ok((known != found).then_some((known, found)))
     }
 
-    async fn rows_after(
-        &mut self,
-        position: i64,
-        limit: u32,
-    ) -> Result<Vec<OutboxRow>, OutboxError> {
+    async fn rows_after(&mut self, position: i64, limit: u32) -> Result<OutboxBatch, OutboxError> {
         let connection = self.connection().await?;
         let safe = sqlx::query_scalar(SAFE).fetch_one(&mut *connection).await;
         let safe: i64 = self.checked("read", safe)?;
         if safe <= position {
-            return Ok(Vec::new());
+            let rows = Vec::new();
+            return Ok(OutboxBatch { rows, safe });
         }
         // A statement of its own, and thereby a new snapshot.
         let rows = sqlx::query(ROWS)
@@ -199,7 +198,8 @@ impl OutboxStore for PostgresOutbox {
             .try_map(|row: PgRow| read_row(&row))
             .fetch_all(self.connection().await?)
             .await;
-        self.checked("read", rows)
+        let rows = self.checked("read", rows)?;
+        Ok(OutboxBatch { rows, safe })
     }
 
     async fn position(&mut self) -> Result<Position, OutboxError> {
@@ -322,14 +322,6 @@ impl OutboxStore for PostgresOutbox {
     async fn horizon(&mut self) -> Result<Option<Horizon>, OutboxError> {
         let horizon = counted::horizon(self.connection().await?).await;
         self.checked("read", horizon)
-    }
-
-    async fn is_settled(&mut self, sequence: i64) -> Result<bool, OutboxError> {
-        let safe = sqlx::query_scalar(SAFE)
-            .fetch_one(self.connection().await?)
-            .await;
-        let safe: i64 = self.checked("read", safe)?;
-        Ok(safe >= sequence)
     }
 
     async fn complete_after(&mut self) -> Result<i64, OutboxError> {

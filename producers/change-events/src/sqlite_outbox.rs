@@ -15,7 +15,9 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Sqlite};
 
 use crate::outbox::SQLITE_RELAY_TABLES;
-use crate::outbox_store::{Horizon, OutboxStore, ParkedKey, ParkedRow, Position, Retry};
+use crate::outbox_store::{
+    Horizon, OutboxBatch, OutboxStore, ParkedKey, ParkedRow, Position, Retry,
+};
 use crate::{Outbox, OutboxError, OutboxRow};
 
 /// How long the relay waits for the service's own transactions before it gives up.
@@ -139,12 +141,12 @@ impl OutboxStore for SqliteOutbox {
         Ok(None)
     }
 
-    async fn rows_after(
-        &mut self,
-        position: i64,
-        limit: u32,
-    ) -> Result<Vec<OutboxRow>, OutboxError> {
-        Outbox::after(&mut self.connection, position, limit).await
+    /// Who has drawn a sequence is the one that writes, and what it draws is above all that is
+    /// committed.
+    async fn rows_after(&mut self, position: i64, limit: u32) -> Result<OutboxBatch, OutboxError> {
+        let safe = self.end().await?;
+        let rows = Outbox::after(&mut self.connection, position, limit).await?;
+        Ok(OutboxBatch { rows, safe })
     }
 
     async fn position(&mut self) -> Result<Position, OutboxError> {
@@ -249,11 +251,6 @@ impl OutboxStore for SqliteOutbox {
 
     async fn horizon(&mut self) -> Result<Option<Horizon>, OutboxError> {
         counted::horizon(self).await
-    }
-
-    /// Sequences are drawn by the one who writes, and seen when it has committed.
-    async fn is_settled(&mut self, _sequence: i64) -> Result<bool, OutboxError> {
-        Ok(true)
     }
 
     async fn complete_after(&mut self) -> Result<i64, OutboxError> {

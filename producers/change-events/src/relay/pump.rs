@@ -171,18 +171,20 @@ impl<'a> Pump<'a> {
         self.look_ahead().await?;
         if self.has_room() && Instant::now() >= self.read_at {
             let limit = self.limits.batch_rows_max;
-            let rows = self.store.rows_after(self.sent, limit).await?;
-            if let Some(last) = rows.last() {
+            let batch = self.store.rows_after(self.sent, limit).await?;
+            if let Some(last) = batch.rows.last() {
                 self.release(last.sequence).await?;
-                self.send_batch(&rows).await?;
+                self.send_batch(&batch.rows).await?;
             }
             if let Some(watermarks) = &mut self.watermarks {
-                let all_sent = rows.last().is_none_or(|last| last.sequence == self.sent);
-                watermarks.read(self.sent, all_sent && rows.len() < limit as usize);
+                let last = batch.rows.last();
+                let all_sent = last.is_none_or(|last| last.sequence == self.sent);
+                let through = all_sent.then(|| batch.read_through(limit));
+                watermarks.read(self.sent, through.unwrap_or(self.sent));
             }
             // A batch that is not full was the outbox's end; resting lets the next one grow, and
             // each batch costs a wait for the disk.
-            if rows.len() < limit as usize {
+            if batch.rows.len() < limit as usize {
                 self.read_at = Instant::now() + self.limits.poll_interval;
             }
         }

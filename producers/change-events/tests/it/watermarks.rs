@@ -12,9 +12,10 @@ use sqlx::Connection;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::falling_store::FallingStore;
 use crate::faulty_broker::FaultyBroker;
 use crate::relay::{fault, in_virtual_time, relay_all_with, services, small_limits};
-use crate::service::{CONTRACT, Kind, Service, connect, seat};
+use crate::service::{CONTRACT, Kind, Service, connect, relay, seat};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -45,7 +46,7 @@ async fn sums(service: &Service, after: i64, through: i64) -> EventSums {
     let (mut sums, mut writer) = (EventSums::default(), RowWriter::default());
     let row = JsonRow::new(&CONTRACT.parse().unwrap());
     let mut store = service.store().await;
-    for event in store.rows_after(after, 1_000).await.unwrap() {
+    for event in store.rows_after(after, 1_000).await.unwrap().rows {
         if event.sequence <= through {
             let image = row.hash(&event.after.unwrap(), &mut writer).unwrap();
             sums.add(&event.event_id, image);
@@ -258,6 +259,41 @@ async fn what_is_counted_is_saved_with_the_position() {
         assert_eq!(found.entities["cabin.meal"], counted);
         counted.complete_through_us = 17;
         assert_eq!(found.entities["cabin.seat"], counted);
+    }
+}
+
+/// Everything was committed before the relay began, so a watermark is of all of it or is none.
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_read_that_fell_short_is_not_taken_for_the_end(
+        safe in proptest::collection::vec(0_i64..20, 0..60),
+    ) {
+        in_virtual_time(async {
+            let mut service = Service::sqlite().await;
+            service.change(15, 7).await;
+            let broker = Arc::new(FaultyBroker::new([]));
+            let (inner, safe) = (service.store().await, safe.into());
+            let store = Box::new(FallingStore { inner, safe });
+            let relay = relay(store, Arc::clone(&broker) as _, "cabin.seat").await.unwrap();
+            let cancel = CancellationToken::new();
+            let limits = RelayLimits {
+                watermark_interval: Some(Duration::from_millis(1)),
+                ..small_limits()
+            };
+            let relaying = relay.with_limits(limits).run(cancel.clone());
+            let some = |marks: &[Watermark]| !marks.is_empty();
+            let work = async {
+                wait_for(&broker, "a watermark", some).await;
+                cancel.cancel();
+            };
+            let (ended, ()) = tokio::join!(relaying, work);
+            ended.unwrap();
+            for mark in marks(&broker) {
+                assert_eq!((mark.through, mark.total.sums.count), (15, 15));
+            }
+        });
     }
 }
 

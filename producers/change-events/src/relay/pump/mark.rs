@@ -7,8 +7,7 @@ use crate::relay::health::Health;
 use crate::relay::stop::{Stop, lost};
 
 impl Pump<'_> {
-    /// Asks for a horizon when one is due, and whether the last one is settled. To be called before
-    /// the outbox is read.
+    /// Asks for a horizon when one is due. To be called before the outbox is read.
     pub(super) async fn look_ahead(&mut self) -> Result<(), Stop> {
         let now = Instant::now();
         let Some(watermarks) = &mut self.watermarks else {
@@ -16,9 +15,6 @@ impl Pump<'_> {
         };
         if watermarks.is_due(now) {
             watermarks.go_for(self.store.horizon().await?, now);
-        }
-        if let Some(drawn) = watermarks.unsettled(now) {
-            watermarks.settle(self.store.is_settled(drawn).await?, now);
         }
         Ok(())
     }
@@ -60,18 +56,11 @@ impl Pump<'_> {
         let Some(horizon) = self.store.horizon().await? else {
             return Ok(());
         };
-        if !self.store.is_settled(horizon.drawn).await? {
-            return Ok(());
-        }
         let next = self.store.rows_after(self.sent, 1).await?;
-        let unread = next
-            .first()
-            .is_some_and(|row| row.sequence <= horizon.drawn);
-        let (now, sent) = (Instant::now(), self.sent);
-        if let Some(watermarks) = self.watermarks.as_mut().filter(|_| !unread) {
-            watermarks.go_for(Some(horizon), now);
-            watermarks.settle(true, now);
-            watermarks.read(sent, true);
+        let unread = next.rows.first().map(|row| row.sequence - 1);
+        if let Some(watermarks) = &mut self.watermarks {
+            watermarks.go_for(Some(horizon), Instant::now());
+            watermarks.read(self.sent, unread.unwrap_or(next.safe));
         }
         self.mark().await?;
         self.drain(health).await

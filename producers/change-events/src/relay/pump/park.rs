@@ -62,8 +62,8 @@ impl Pump<'_> {
         sequence: i64,
         why: String,
     ) -> Result<(), crate::RelayError> {
-        let rows = self.store.rows_after(sequence - 1, 1).await?;
-        let Some(row) = rows.first().filter(|row| row.sequence == sequence) else {
+        let batch = self.store.rows_after(sequence - 1, 1).await?;
+        let Some(row) = batch.rows.first().filter(|row| row.sequence == sequence) else {
             return Ok(());
         };
         let key_id = match self.encode(row, now_ms()) {
