@@ -14,15 +14,16 @@ use crate::{OutboxError, OutboxRow};
 ///
 /// What an implementation must keep: a row that [`Self::rows_after`] did not answer although a
 /// larger sequence was answered never appears; what a call has written is on disk when it returns,
-/// with all that the service committed before. After an error that
-/// [passes](OutboxError::is_passing) the next call connects again by itself.
+/// with all that the service committed before. After an error only [`Self::claim`] connects again;
+/// until then every other call fails, with an error that [passes](OutboxError::is_passing): without
+/// the claim another relay may be further, and what this one knows would set it back.
 #[async_trait]
 pub trait OutboxStore: fmt::Debug + Send + Sync {
     /// The identity of the service's database.
     async fn source(&mut self) -> Result<String, OutboxError>;
 
-    /// Takes the outbox for this relay; false while another one has it. To be called before any
-    /// work and again after an error.
+    /// Takes the outbox for this relay, with a new connection if the last one is spent; false while
+    /// another one has it. To be called before any work and again after an error.
     async fn claim(&mut self) -> Result<bool, OutboxError>;
 
     /// Notes which server the outbox is on, the first time; answers the one of that time and the
@@ -36,7 +37,7 @@ pub trait OutboxStore: fmt::Debug + Send + Sync {
     async fn position(&mut self) -> Result<Position, OutboxError>;
 
     /// Moves the position. What is smaller than what is there stays as it is; offsets of partitions
-    /// that are not named, too.
+    /// that are not named, too. Sums are replaced only by those of a later sequence.
     async fn save(&mut self, position: &Position) -> Result<(), OutboxError>;
 
     /// The cluster that the outbox is published to, once there was one.
@@ -73,9 +74,6 @@ pub trait OutboxStore: fmt::Debug + Send + Sync {
     /// published; `None` while it cannot be told.
     async fn horizon(&mut self) -> Result<Option<Horizon>, OutboxError>;
 
-    /// Rows up to `through` of whose offsets the position says nothing, 0 if it knows all.
-    async fn complete_after(&mut self) -> Result<i64, OutboxError>;
-
     /// Removes up to `rows_max` rows up to `through`, but for those that are parked; answers how
     /// many.
     async fn prune(&mut self, through: i64, rows_max: u32) -> Result<u64, OutboxError>;
@@ -110,7 +108,8 @@ pub struct Position {
     /// The sequence up to which rows may be in Kafka.
     pub released: i64,
     /// For each topic partition, the offset after the last record acknowledged: at least all of the
-    /// rows up to `confirmed` are below. [`Position::UNKNOWN`] where offsets fell back.
+    /// rows up to `confirmed` are below. [`Position::UNKNOWN`] where offsets fell back. Of a partition
+    /// that is missing nothing is known, not even that nothing was published there.
     pub offsets: BTreeMap<TopicPartition, i64>,
     /// What the events up to `confirmed` add up to, if they are counted; of entities that are not
     /// named, what is there stays.

@@ -110,6 +110,7 @@ impl PostgresOutbox {
                 .log_statements(LevelFilter::Off),
             connection: None,
         };
+        store.connect().await?;
         store.source().await?;
         Ok(store)
     }
@@ -124,28 +125,32 @@ impl PostgresOutbox {
 
     /// The last sequence of the outbox, pruned or not; 0 if it never had a row.
     pub async fn end(&mut self) -> Result<i64, OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         Outbox::end(connection).await
     }
 
-    /// The connection, made anew if the last one is spent.
-    async fn connection(&mut self) -> Result<&mut PgConnection, OutboxError> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let failed = || OutboxError::while_being("opened");
-                let mut connection = self.options.connect().await.map_err(failed())?;
-                sqlx::raw_sql(SESSION)
-                    .execute(&mut connection)
-                    .await
-                    .map_err(failed())?;
-                connection
-            }
-        };
-        Ok(self.connection.insert(connection))
+    /// A new session, if the last one is spent.
+    async fn connect(&mut self) -> Result<(), OutboxError> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        let failed = || OutboxError::while_being("opened");
+        let mut connection = self.options.connect().await.map_err(failed())?;
+        sqlx::raw_sql(SESSION)
+            .execute(&mut connection)
+            .await
+            .map_err(failed())?;
+        self.connection = Some(connection);
+        Ok(())
     }
 
-    /// An error leaves the session in doubt: the next call makes a new one.
+    fn session(&mut self) -> Result<&mut PgConnection, OutboxError> {
+        self.connection
+            .as_mut()
+            .ok_or_else(OutboxError::no_session)
+    }
+
+    /// An error leaves the session in doubt: the next claim makes a new one.
     fn checked<T>(
         &mut self,
         doing: &'static str,
@@ -161,29 +166,30 @@ impl PostgresOutbox {
 #[async_trait]
 impl OutboxStore for PostgresOutbox {
     async fn source(&mut self) -> Result<String, OutboxError> {
-        Outbox::source(self.connection().await?).await
+        Outbox::source(self.session()?).await
     }
 
     async fn claim(&mut self) -> Result<bool, OutboxError> {
-        let connection = self.connection().await?;
+        self.connect().await?;
+        let connection = self.session()?;
         let claimed = sqlx::query_scalar(CLAIM).fetch_one(connection).await;
         self.checked("opened", claimed)
     }
 
     async fn moved(&mut self) -> Result<Option<(String, String)>, OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let found = sqlx::query_scalar(SERVER).fetch_one(connection).await;
         let found: String = self.checked("identified", found)?;
         let known = sqlx::query_scalar(NOTE_SERVER)
             .bind(&found)
-            .fetch_one(self.connection().await?)
+            .fetch_one(self.session()?)
             .await;
         let known: String = self.checked("confirmed", known)?;
         Ok((known != found).then_some((known, found)))
     }
 
     async fn rows_after(&mut self, position: i64, limit: u32) -> Result<OutboxBatch, OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let safe = sqlx::query_scalar(SAFE).fetch_one(&mut *connection).await;
         let safe: i64 = self.checked("read", safe)?;
         if safe <= position {
@@ -196,19 +202,19 @@ impl OutboxStore for PostgresOutbox {
             .bind(safe)
             .bind(i64::from(limit))
             .try_map(|row: PgRow| read_row(&row))
-            .fetch_all(self.connection().await?)
+            .fetch_all(self.session()?)
             .await;
         let rows = self.checked("read", rows)?;
         Ok(OutboxBatch { rows, safe })
     }
 
     async fn position(&mut self) -> Result<Position, OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let found = sqlx::query_as("SELECT confirmed, released FROM lakehead.outbox_relay")
             .fetch_one(&mut *connection)
             .await;
         let (confirmed, released) = self.checked("read", found)?;
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let offsets =
             sqlx::query_as("SELECT topic, partition, next_offset FROM lakehead.outbox_partition")
                 .fetch_all(connection)
@@ -219,7 +225,7 @@ impl OutboxStore for PostgresOutbox {
             let place = TopicPartition::new(topic, partition);
             position.offsets.insert(place, next_offset);
         }
-        let counting = counted::read(self.connection().await?).await;
+        let counting = counted::read(self.session()?).await;
         position.counting = self.checked("read", counting)?;
         Ok(position)
     }
@@ -227,7 +233,7 @@ impl OutboxStore for PostgresOutbox {
     async fn save(&mut self, position: &Position) -> Result<(), OutboxError> {
         if let Some(counting) = &position.counting {
             let query = counted::save(position, counting);
-            let saved = query.execute(self.connection().await?).await;
+            let saved = query.execute(self.session()?).await;
             self.checked("confirmed", saved)?;
             return Ok(());
         }
@@ -246,13 +252,13 @@ impl OutboxStore for PostgresOutbox {
             let offsets: Vec<i64> = position.offsets.values().copied().collect();
             query = query.bind(topics).bind(partitions).bind(offsets);
         }
-        let saved = query.execute(self.connection().await?).await;
+        let saved = query.execute(self.session()?).await;
         self.checked("confirmed", saved)?;
         Ok(())
     }
 
     async fn cluster(&mut self) -> Result<Option<String>, OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let found = sqlx::query_scalar("SELECT cluster FROM lakehead.outbox_relay")
             .fetch_one(connection)
             .await;
@@ -260,7 +266,7 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn set_cluster(&mut self, cluster: &str) -> Result<(), OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let set = sqlx::query(SET_CLUSTER)
             .bind(cluster)
             .execute(connection)
@@ -270,7 +276,7 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn topic_partitions(&mut self, topic: &str, found: i32) -> Result<i32, OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let noted = sqlx::query(
             "INSERT INTO lakehead.outbox_topic (topic, partitions) VALUES ($1, $2) \
              ON CONFLICT DO NOTHING",
@@ -280,7 +286,7 @@ impl OutboxStore for PostgresOutbox {
         .execute(&mut *connection)
         .await;
         self.checked("confirmed", noted)?;
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let known =
             sqlx::query_scalar("SELECT partitions FROM lakehead.outbox_topic WHERE topic = $1")
                 .bind(topic)
@@ -290,50 +296,45 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn park(&mut self, rows: &[ParkedRow]) -> Result<(), OutboxError> {
-        let parked = parked::park(self.connection().await?, rows).await;
+        let parked = parked::park(self.session()?, rows).await;
         self.checked("confirmed", parked)
     }
 
     async fn park_again(&mut self, rows: &[ParkedRow]) -> Result<(), OutboxError> {
-        let parked = parked::park_again(self.connection().await?, rows).await;
+        let parked = parked::park_again(self.session()?, rows).await;
         self.checked("confirmed", parked)
     }
 
     async fn parked_keys(&mut self, limit: u32) -> Result<Vec<ParkedKey>, OutboxError> {
-        let keys = parked::keys(self.connection().await?, limit).await;
+        let keys = parked::keys(self.session()?, limit).await;
         self.checked("read", keys)
     }
 
     async fn retries(&mut self, limit: u32) -> Result<Vec<Retry>, OutboxError> {
-        let retries = parked::retries(self.connection().await?, limit).await;
+        let retries = parked::retries(self.session()?, limit).await;
         self.checked("read", retries)
     }
 
     async fn number_retries(&mut self, sequences: &[i64]) -> Result<Vec<(i64, i64)>, OutboxError> {
-        let numbers = parked::number_retries(self.connection().await?, sequences).await;
+        let numbers = parked::number_retries(self.session()?, sequences).await;
         self.checked("confirmed", numbers)
     }
 
     async fn unpark(&mut self, sequences: &[i64]) -> Result<(), OutboxError> {
-        let unparked = parked::unpark(self.connection().await?, sequences).await;
+        let unparked = parked::unpark(self.session()?, sequences).await;
         self.checked("confirmed", unparked)
     }
 
     async fn horizon(&mut self) -> Result<Option<Horizon>, OutboxError> {
-        let horizon = counted::horizon(self.connection().await?).await;
+        let horizon = counted::horizon(self.session()?).await;
         self.checked("read", horizon)
-    }
-
-    async fn complete_after(&mut self) -> Result<i64, OutboxError> {
-        // Offsets are kept since there are outboxes in Postgres.
-        Ok(0)
     }
 
     async fn prune(&mut self, through: i64, rows_max: u32) -> Result<u64, OutboxError> {
         let pruned = sqlx::query(PRUNE)
             .bind(through)
             .bind(i64::from(rows_max))
-            .execute(self.connection().await?)
+            .execute(self.session()?)
             .await;
         Ok(self.checked("pruned", pruned)?.rows_affected())
     }

@@ -17,7 +17,7 @@ mod watermarks;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::{Envelope, SchemaRegistry, WATERMARKS_TOPIC};
+use schemas::{Envelope, SchemaRegistry, TopicPartition, WATERMARKS_TOPIC};
 use tokio_util::sync::CancellationToken;
 
 use self::health::Health;
@@ -25,8 +25,8 @@ use self::pruning::Pruning;
 use self::pump::{Lent, Pump};
 use self::stop::Ended;
 use crate::{
-    Broker, Connected, Entity, EventEncoder, LakeProgress, OutboxStore, PublishError, RelayError,
-    RelayLimits, RelayProgress,
+    Broker, Connected, Entity, EventEncoder, LakeProgress, OutboxStore, Position, PublishError,
+    RelayError, RelayLimits, RelayProgress,
 };
 
 /// Publishes an outbox. See the crate's documentation for what it guarantees.
@@ -152,10 +152,16 @@ impl Relay {
         } = connected;
         // Watermarks have no order that partitions would keep.
         partitions.remove(WATERMARKS_TOPIC);
-        let store = self.store.as_mut();
-        check_cluster(store, cluster.as_deref(), &partitions).await?;
+        check_cluster(self.store.as_mut(), cluster.as_deref(), &partitions).await?;
+        let position = match self.position(&partitions).await? {
+            Ok(position) => position,
+            Err(why) => {
+                publisher.close().await;
+                return Ok(Ended::Lost(why));
+            }
+        };
         let lent = Lent {
-            store,
+            store: self.store.as_mut(),
             encoders,
             limits: &self.limits,
             progress: &self.progress,
@@ -164,8 +170,35 @@ impl Relay {
             entities: &self.entities,
             source: &self.source,
         };
-        let pump = Pump::new(lent, publisher).await?;
+        let pump = Pump::new(lent, &position, publisher).await?;
         pump.run(cancel, health).await
+    }
+
+    /// The position, with an offset for every partition: where the database has none, all that was
+    /// published is below the partition's end. An inner error is Kafka's.
+    async fn position(
+        &mut self,
+        partitions: &BTreeMap<String, i32>,
+    ) -> Result<Result<Position, String>, RelayError> {
+        let mut position = self.store.position().await?;
+        let places = partitions.iter().flat_map(|(topic, &count)| {
+            (0..count).map(|partition| TopicPartition::new(topic.as_str(), partition))
+        });
+        let unknown: Vec<TopicPartition> = places
+            .filter(|place| !position.offsets.contains_key(place))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(Ok(position));
+        }
+        let ends = match self.broker.ends(unknown).await {
+            Ok(ends) => ends,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let mut learned = Position::new(position.confirmed, position.released);
+        learned.offsets = ends.clone();
+        self.store.save(&learned).await?;
+        position.offsets.extend(ends);
+        Ok(Ok(position))
     }
 
     fn topics(&self) -> Vec<String> {

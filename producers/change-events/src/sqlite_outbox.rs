@@ -253,13 +253,6 @@ impl OutboxStore for SqliteOutbox {
         counted::horizon(self).await
     }
 
-    async fn complete_after(&mut self) -> Result<i64, OutboxError> {
-        sqlx::query_scalar("SELECT complete_after FROM outbox_pruning WHERE id = 1")
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(OutboxError::while_being("read"))
-    }
-
     async fn prune(&mut self, through: i64, rows_max: u32) -> Result<u64, OutboxError> {
         self.write(|| sqlx::query(PRUNE).bind(through).bind(rows_max))
             .await

@@ -59,8 +59,6 @@ pub(super) struct Pump<'a> {
     watermarks: Option<Watermarks>,
     partitions: BTreeMap<String, i32>,
     offsets: Offsets,
-    /// Whether `offsets` say where all confirmed rows are.
-    is_complete: bool,
     /// The last sequence that was sent or parked, and the last confirmed one that is saved.
     pub(super) sent: i64,
     saved: i64,
@@ -71,23 +69,16 @@ pub(super) struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    /// Goes on where the database says.
+    /// Goes on at a position that knows every partition.
     pub(super) async fn new(
         lent: Lent<'a>,
+        position: &Position,
         publisher: Box<dyn Publisher>,
     ) -> Result<Self, RelayError> {
-        let position = lent.store.position().await?;
-        let complete_after = lent.store.complete_after().await?;
         let parking = Parking::load(lent.store, lent.limits, lent.progress).await?;
-        let mut places = lent.partitions.iter();
-        // A later record of every partition is behind all that came before it.
-        let all_known = places.all(|(topic, &count)| {
-            let known = position.offsets.keys().filter(|at| *at.topic == **topic);
-            known.count() >= usize::try_from(count).unwrap_or(0)
-        });
         let interval = lent.limits.watermark_interval;
         let watermarks =
-            interval.map(|every| Watermarks::new(lent.entities, lent.source, every, &position));
+            interval.map(|every| Watermarks::new(lent.entities, lent.source, every, position));
         Ok(Self {
             store: lent.store,
             encoders: lent.encoders,
@@ -98,8 +89,7 @@ impl<'a> Pump<'a> {
             window: Window::after(position.confirmed),
             parking,
             watermarks,
-            offsets: Offsets::of(&position),
-            is_complete: complete_after == 0 || all_known,
+            offsets: Offsets::of(position),
             partitions: lent.partitions,
             sent: position.confirmed,
             saved: position.confirmed,
@@ -109,8 +99,8 @@ impl<'a> Pump<'a> {
         })
     }
 
-    /// Works until `cancel` or until the connection is spent, and confirms what was acknowledged
-    /// in every case.
+    /// Works until `cancel` or until the connection is spent, and confirms what was acknowledged,
+    /// but for an error of the database.
     pub(super) async fn run(
         mut self,
         cancel: &CancellationToken,
@@ -134,6 +124,10 @@ impl<'a> Pump<'a> {
                 break Err(stop);
             }
         };
+        // Without its claim the relay does not know how far another one is.
+        if let Err(Stop::Error(error @ RelayError::Outbox(_))) = stop {
+            return Err(error);
+        }
         // What stops the relay must not keep back what was sent before it.
         if let Err(Stop::Error(_)) = &stop
             && let Err(Stop::Lost(why)) = self.drain(health).await
@@ -143,20 +137,18 @@ impl<'a> Pump<'a> {
                 "what was in flight when the relay stopped is left unconfirmed"
             );
         }
-        let saved = self.save(self.window.acknowledged(), self.sent).await;
+        if let Err(Stop::Error(error)) = self.save(self.window.acknowledged(), self.sent).await {
+            return Err(error);
+        }
         match stop {
-            Err(Stop::Error(error)) => return Err(error),
-            Err(Stop::Lost(why)) => return Ok(Ended::Lost(why)),
-            Err(Stop::ParkedAgain) => return Ok(Ended::Parked),
+            Ok(()) => Ok(Ended::Cancelled),
+            Err(Stop::Error(error)) => Err(error),
+            Err(Stop::Lost(why)) => Ok(Ended::Lost(why)),
+            Err(Stop::ParkedAgain) => Ok(Ended::Parked),
             Err(Stop::Refused { sequence, why }) => {
                 self.park_refused(sequence, why).await?;
-                return Ok(Ended::Parked);
+                Ok(Ended::Parked)
             }
-            Ok(()) => {}
-        }
-        match saved {
-            Err(Stop::Error(error)) => Err(error),
-            _ => Ok(Ended::Cancelled),
         }
     }
 
@@ -208,7 +200,7 @@ impl<'a> Pump<'a> {
     }
 
     async fn prune(&mut self) -> Result<(), Stop> {
-        if self.is_complete && self.pruning.is_due() {
+        if self.pruning.is_due() {
             let offsets = self.offsets.saved();
             self.pruning.ask(self.saved, offsets, self.limits);
         }

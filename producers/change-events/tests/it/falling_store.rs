@@ -86,10 +86,6 @@ impl OutboxStore for FallingStore {
         self.inner.horizon().await
     }
 
-    async fn complete_after(&mut self) -> Result<i64, OutboxError> {
-        self.inner.complete_after().await
-    }
-
     async fn prune(&mut self, through: i64, rows_max: u32) -> Result<u64, OutboxError> {
         self.inner.prune(through, rows_max).await
     }

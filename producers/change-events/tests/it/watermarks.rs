@@ -254,10 +254,20 @@ async fn what_is_counted_is_saved_with_the_position() {
             entities: [].into(),
         });
         store.save(&last).await.unwrap();
+        // What was counted up to no later sequence sets no sum back, but time goes on.
+        let behind = CountedEvents {
+            complete_through_us: 18,
+            ..CountedEvents::default()
+        };
+        last.counting = Some(Counting {
+            through: 7,
+            entities: [("cabin.seat".to_owned(), behind)].into(),
+        });
+        store.save(&last).await.unwrap();
         let found = store.position().await.unwrap().counting.unwrap();
         assert_eq!(found.through, 7);
         assert_eq!(found.entities["cabin.meal"], counted);
-        counted.complete_through_us = 17;
+        counted.complete_through_us = 18;
         assert_eq!(found.entities["cabin.seat"], counted);
     }
 }

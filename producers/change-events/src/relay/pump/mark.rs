@@ -30,11 +30,9 @@ impl Pump<'_> {
         };
         watermarks.count(acknowledged);
         let (offsets, parking, partitions) = (&self.offsets, &self.parking, &self.partitions);
-        // Offsets may be unknown of what an older relay published.
-        let is_complete = self.is_complete;
         let records = watermarks.at(time_us, |entity, topic| {
             let count = partitions.get(topic).copied()?;
-            let is_whole = is_complete && !parking.has(entity);
+            let is_whole = !parking.has(entity);
             is_whole.then(|| offsets.ends(topic, count)).flatten()
         });
         if records.is_empty() {
