@@ -15,11 +15,12 @@ use tracing::log::LevelFilter;
 use crate::outbox_store::{
     Horizon, OutboxBatch, OutboxStore, ParkedKey, ParkedRow, Position, Retry,
 };
-use crate::{Outbox, OutboxError, OutboxRow};
+use crate::{Outbox, OutboxError, OutboxRow, TransactionPlace};
 
 /// What the relay's session needs. A server whose commits do not wait for the disk is told to wait
-/// for ours, which takes all before it along.
-const SESSION: &str = "SET lakehead.outbox_prune = 'on'; \
+/// for ours, which takes all before it along. All that is asked for often has an index, and statistics
+/// of an outbox that is filled and pruned are never right.
+const SESSION: &str = "SET lakehead.outbox_prune = 'on'; SET enable_seqscan = off; \
     SELECT set_config('synchronous_commit', 'on', false) \
     WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
@@ -36,6 +37,10 @@ const NOTE_SERVER: &str =
 
 const SAFE: &str = "SELECT lakehead.outbox_safe()";
 
+/// Whether the outbox says which transaction wrote a row; one of before does not.
+const TELLS_TRANSACTIONS: &str = "SELECT EXISTS (SELECT FROM pg_attribute \
+    WHERE attrelid = 'lakehead.outbox'::regclass AND attname = 'transaction_id')";
+
 /// The columns of [`OutboxRow`]: a type that is no operation's letter is the name of an event.
 macro_rules! row_columns {
     () => {
@@ -44,11 +49,39 @@ macro_rules! row_columns {
     };
 }
 
-const ROWS: &str = concat!(
-    "SELECT ",
-    row_columns!(),
-    " FROM lakehead.outbox o WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence LIMIT $3"
-);
+/// The columns of [`TransactionPlace`]. A row that can be read was written by a transaction that has
+/// ended, so that all rows of it are seen by the same statement: the last one is told by its index.
+macro_rules! transaction_columns {
+    () => {
+        ", o.transaction_id || ':' || o.transaction_first, o.transaction_order, \
+         (o.transaction_counts->>o.aggregatetype)::bigint, \
+         CASE WHEN NOT EXISTS (SELECT FROM lakehead.outbox l \
+             WHERE l.transaction_first = o.transaction_first AND l.sequence > o.sequence) \
+         THEN o.transaction_counts::text END"
+    };
+}
+
+/// In an outbox that does not tell.
+macro_rules! no_transaction_columns {
+    () => {
+        ", NULL::text, NULL::bigint, NULL::bigint, NULL::text"
+    };
+}
+
+macro_rules! rows {
+    ($transaction:expr) => {
+        concat!(
+            "SELECT ",
+            row_columns!(),
+            $transaction,
+            " FROM lakehead.outbox o WHERE sequence > $1 AND sequence <= $2 \
+             ORDER BY sequence LIMIT $3"
+        )
+    };
+}
+
+const ROWS: &str = rows!(transaction_columns!());
+const ROWS_OF_BEFORE: &str = rows!(no_transaction_columns!());
 
 const SAVE: &str = "UPDATE lakehead.outbox_relay \
     SET confirmed = greatest(confirmed, $1), released = greatest(released, $2)";
@@ -84,6 +117,8 @@ const PRUNE: &str = "DELETE FROM lakehead.outbox WHERE sequence = ANY(ARRAY(\
 pub struct PostgresOutbox {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
+    /// Whether the outbox says which transaction wrote a row.
+    tells_transactions: bool,
 }
 
 /// Options hold a password.
@@ -109,6 +144,7 @@ impl PostgresOutbox {
                 .application_name("lakehead-relay")
                 .log_statements(LevelFilter::Off),
             connection: None,
+            tells_transactions: false,
         };
         store.connect().await?;
         store.source().await?;
@@ -140,14 +176,16 @@ impl PostgresOutbox {
             .execute(&mut connection)
             .await
             .map_err(failed())?;
+        self.tells_transactions = sqlx::query_scalar(TELLS_TRANSACTIONS)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(failed())?;
         self.connection = Some(connection);
         Ok(())
     }
 
     fn session(&mut self) -> Result<&mut PgConnection, OutboxError> {
-        self.connection
-            .as_mut()
-            .ok_or_else(OutboxError::no_session)
+        self.connection.as_mut().ok_or_else(OutboxError::no_session)
     }
 
     /// An error leaves the session in doubt: the next claim makes a new one.
@@ -197,7 +235,11 @@ impl OutboxStore for PostgresOutbox {
             return Ok(OutboxBatch { rows, safe });
         }
         // A statement of its own, and thereby a new snapshot.
-        let rows = sqlx::query(ROWS)
+        let sql = match self.tells_transactions {
+            true => ROWS,
+            false => ROWS_OF_BEFORE,
+        };
+        let rows = sqlx::query(sql)
             .bind(position)
             .bind(safe)
             .bind(i64::from(limit))
@@ -311,7 +353,8 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn retries(&mut self, limit: u32) -> Result<Vec<Retry>, OutboxError> {
-        let retries = parked::retries(self.session()?, limit).await;
+        let tells_transactions = self.tells_transactions;
+        let retries = parked::retries(self.session()?, tells_transactions, limit).await;
         self.checked("read", retries)
     }
 
@@ -340,7 +383,7 @@ impl OutboxStore for PostgresOutbox {
     }
 }
 
-/// Reads the columns of `row_columns`.
+/// Reads the columns of `row_columns` and those of the transaction.
 fn read_row(row: &PgRow) -> Result<OutboxRow, sqlx::Error> {
     let (kind, after): (String, Option<String>) = (row.try_get(3)?, row.try_get(7)?);
     let is_op = schemas::Op::from_letter(&kind).is_some();
@@ -360,7 +403,26 @@ fn read_row(row: &PgRow) -> Result<OutboxRow, sqlx::Error> {
         key: row.try_get(5)?,
         before: row.try_get(6)?,
         after,
+        transaction: read_place(row)?,
     })
 }
 
-pub(crate) use row_columns;
+fn read_place(row: &PgRow) -> Result<Option<TransactionPlace>, sqlx::Error> {
+    let (Some(id), Some(total_order), Some(entity_order)) =
+        (row.try_get(8)?, row.try_get(9)?, row.try_get(10)?)
+    else {
+        return Ok(None);
+    };
+    let counts: Option<String> = row.try_get(11)?;
+    let ended = counts.map(|counts| serde_json::from_str(&counts));
+    Ok(Some(TransactionPlace {
+        id,
+        total_order,
+        entity_order,
+        ended: ended
+            .transpose()
+            .map_err(|error| sqlx::Error::Decode(error.into()))?,
+    }))
+}
+
+use {no_transaction_columns, row_columns, transaction_columns};

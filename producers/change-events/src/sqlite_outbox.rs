@@ -18,7 +18,7 @@ use crate::outbox::SQLITE_RELAY_TABLES;
 use crate::outbox_store::{
     Horizon, OutboxBatch, OutboxStore, ParkedKey, ParkedRow, Position, Retry,
 };
-use crate::{Outbox, OutboxError, OutboxRow};
+use crate::{Outbox, OutboxError};
 
 /// How long the relay waits for the service's own transactions before it gives up.
 const BUSY_TIME_MAX: Duration = Duration::from_secs(60);

@@ -181,5 +181,6 @@ fn read_row(row: &SqliteRow) -> Result<OutboxRow, sqlx::Error> {
         key: row.try_get(5)?,
         before: row.try_get(6)?,
         after: row.try_get(7)?,
+        transaction: None,
     })
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use change_events::{Broker, Connected, Notice, PublishError, Publisher, Record};
-use schemas::TopicPartition;
+use schemas::{Sequence, TopicPartition};
 use tokio::sync::Notify;
 
 /// What happens at one step; a script of them is used up, then all goes well.
@@ -47,6 +47,8 @@ pub(crate) struct FaultyBroker {
 pub(crate) enum Refusal {
     BeforeSending,
     ByTheBroker,
+    /// With all records that go to its partition together.
+    InCompany,
 }
 
 #[derive(Debug, Default)]
@@ -114,7 +116,7 @@ impl FaultyBroker {
         let mut landed: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
         for record in self.landed_records() {
             let partition = landed.entry(partition(&record.key)).or_default();
-            partition.push(record.number);
+            partition.push(record.sequence.major);
         }
         landed
     }
@@ -123,11 +125,12 @@ impl FaultyBroker {
     pub(crate) fn landed_records(&self) -> Vec<Record> {
         let mut landed = Vec::new();
         for log in self.logs().into_values() {
-            let mut last: HashMap<Arc<str>, i64> = HashMap::new();
+            let mut last: HashMap<(Arc<str>, Arc<str>), Sequence> = HashMap::new();
             for record in log {
-                let last = last.entry(Arc::clone(&record.source)).or_insert(0);
-                if record.number > *last {
-                    *last = record.number;
+                let of = (Arc::clone(&record.topic), Arc::clone(&record.source));
+                let last = last.entry(of).or_insert(0.into());
+                if record.sequence > *last {
+                    *last = record.sequence;
                     landed.push(record);
                 }
             }
@@ -256,6 +259,21 @@ impl FaultyPublisher {
             state.logs.entry(partition).or_default().push(record);
         }
         // The broker answers for the first one first; nothing after it in its partition is stored.
+        if let Some(partition) = self
+            .sent
+            .iter()
+            .find(|(_, record)| self.refuses(record, Refusal::InCompany))
+            .map(|(partition, _)| *partition)
+        {
+            let refused = self.sent.drain(..).filter(|(other, _)| *other == partition);
+            notices.extend(refused.map(|(_, record)| Notice::Failed {
+                number: record.number,
+                why: "too large".into(),
+                refused: true,
+            }));
+            self.is_spent = true;
+            return;
+        }
         if let Some((partition, number)) = self
             .sent
             .iter()

@@ -20,4 +20,5 @@ mod pruning;
 mod relay;
 mod service;
 mod store;
+mod transactions;
 mod watermarks;

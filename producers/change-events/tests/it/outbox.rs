@@ -63,6 +63,8 @@ async fn two_events(service: &mut Service) {
             key: event.key,
             before: event.before,
             after: event.after,
+            // Its own test looks at it.
+            transaction: row.transaction.clone(),
         };
         assert_eq!(*row, expected);
     }

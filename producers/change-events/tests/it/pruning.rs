@@ -218,10 +218,14 @@ async fn watermarks_name_ends_that_are_above_what_was_forgotten() {
         relay_all_with(&mut service, &broker, &limits).await;
         let logs = broker.logs();
         let records = logs.values().flatten();
-        let mark = records.rev().find(|record| *record.topic == *WATERMARKS_TOPIC);
+        let mark = records
+            .rev()
+            .find(|record| *record.topic == *WATERMARKS_TOPIC);
         let mark = Watermark::from_json(&mark.unwrap().value).unwrap();
         for (partition, log) in &logs {
-            let seats = log.iter().rposition(|record| *record.topic == *"cabin.seat");
+            let seats = log
+                .iter()
+                .rposition(|record| *record.topic == *"cabin.seat");
             let end = mark.ends.iter().find(|end| end.partition == *partition);
             let end = usize::try_from(end.unwrap().offset).unwrap();
             assert!(seats.is_none_or(|last| end > last), "{mark:?}");

@@ -272,7 +272,7 @@ async fn what_is_counted_is_saved_with_the_position() {
     }
 }
 
-/// Everything was committed before the relay began, so a watermark is of all of it or is none.
+// Everything was committed before the relay began, so a watermark is of all of it or is none.
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
