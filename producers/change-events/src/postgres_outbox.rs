@@ -18,9 +18,11 @@ use crate::outbox_store::{
 use crate::{Outbox, OutboxError, OutboxRow, TransactionPlace};
 
 /// What the relay's session needs. A server whose commits do not wait for the disk is told to wait
-/// for ours, which takes all before it along. All that is asked for often has an index, and statistics
-/// of an outbox that is filled and pruned are never right.
-const SESSION: &str = "SET lakehead.outbox_prune = 'on'; SET enable_seqscan = off; \
+/// for ours, which takes all before it along. All that is asked for often has an index in its order;
+/// statistics of an outbox that is filled and pruned are never right, and by them Postgres sorts all of
+/// a backlog for each batch.
+const SESSION: &str = "SET lakehead.outbox_prune = 'on'; \
+    SET enable_seqscan = off; SET enable_bitmapscan = off; \
     SELECT set_config('synchronous_commit', 'on', false) \
     WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
@@ -56,7 +58,8 @@ macro_rules! transaction_columns {
         ", o.transaction_id || ':' || o.transaction_first, o.transaction_order, \
          (o.transaction_counts->>o.aggregatetype)::bigint, \
          CASE WHEN NOT EXISTS (SELECT FROM lakehead.outbox l \
-             WHERE l.transaction_first = o.transaction_first AND l.sequence > o.sequence) \
+             WHERE l.transaction_first = o.transaction_first \
+             AND l.transaction_order > o.transaction_order) \
          THEN o.transaction_counts::text END"
     };
 }

@@ -32,7 +32,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'lakehead.outbox'::regclass AND attname = 'transaction_id') THEN
         ALTER TABLE lakehead.outbox ADD COLUMN transaction_id bigint, ADD COLUMN transaction_first bigint,
             ADD COLUMN transaction_order bigint, ADD COLUMN transaction_counts json;
-        CREATE INDEX outbox_transaction ON lakehead.outbox (transaction_first, sequence) WHERE transaction_first IS NOT NULL;
+        CREATE INDEX outbox_transaction ON lakehead.outbox (transaction_first, transaction_order) WHERE transaction_first IS NOT NULL;
     END IF;
 END $$;
 
@@ -116,14 +116,14 @@ BEGIN
     NEW.transaction_first := nullif(current_setting('lakehead.outbox_first', true), '');
     IF NEW.transaction_first IS NOT NULL THEN
         NEW.transaction_id := writer;
+        NEW.transaction_order := current_setting('lakehead.outbox_order')::bigint + 1;
+        PERFORM set_config('lakehead.outbox_order', NEW.transaction_order::text, true);
         counts := current_setting('lakehead.outbox_counts');
         -- Of more entities than anybody has, nothing is counted: each row would hold them all.
         IF pg_column_size(counts) < 8192 THEN
             counts := counts || jsonb_build_object(NEW.aggregatetype, coalesce((counts->>NEW.aggregatetype)::bigint, 0) + 1);
-            NEW.transaction_order := current_setting('lakehead.outbox_order')::bigint + 1;
             NEW.transaction_counts := counts;
-            PERFORM set_config('lakehead.outbox_order', NEW.transaction_order::text, true),
-                set_config('lakehead.outbox_counts', counts::text, true);
+            PERFORM set_config('lakehead.outbox_counts', counts::text, true);
         END IF;
     END IF;
     RETURN NEW;

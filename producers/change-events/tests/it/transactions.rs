@@ -124,6 +124,25 @@ async fn a_row_says_its_place_and_the_last_one_how_many_there_are() {
     );
 }
 
+#[tokio::test]
+async fn a_transaction_of_too_many_entities_has_no_end() {
+    let test = "a_transaction_of_too_many_entities_has_no_end";
+    let Some(mut service) = Service::postgres(test).await else {
+        return;
+    };
+    service
+        .run(
+            "INSERT INTO {}outbox (aggregatetype, aggregateid, type) \
+             SELECT 'cabin.' || repeat('x', 90) || i, '1', 'd' FROM generate_series(1, 200) AS i",
+        )
+        .await;
+    let found = places(&service).await;
+    let with_place = found.iter().filter(|(_, place)| place.is_some()).count();
+    assert!((50..150).contains(&with_place), "{with_place}");
+    let mut ended = found.iter().filter_map(|(_, place)| place.as_ref());
+    assert!(ended.all(|place| place.ended.is_none()));
+}
+
 /// Transactions of three connections, interleaved: which sequences each of those has that were
 /// committed.
 async fn interleaved(service: &Service, seed: u64) -> Vec<Vec<i64>> {
