@@ -115,6 +115,10 @@ async fn relay(mut resolved: ResolvedRelay, database: &Database) -> Result<Relay
     if let Some(lake) = lake {
         relay = relay.with_lake(Arc::new(lake));
     }
+    // SQLite does not say which transaction wrote a row.
+    if settings.transactions && matches!(database, Database::Postgres(_)) {
+        relay = relay.with_transactions(&settings.service);
+    }
     Ok(relay)
 }
 

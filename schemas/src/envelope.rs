@@ -94,9 +94,11 @@ impl FromStr for Shape {
 /// The Avro schemas under which an entity's change events travel.
 ///
 /// The value is Debezium's envelope, field for field:
-/// `{before: null|Row, after: null|Row, source: {…}, op: string, ts_ms: null|long}`; `source` keeps
-/// `version`, `connector`, `name`, `ts_ms` (owner's commit time, milliseconds), `db`, `table` and
-/// Lakehead's `ts_us` (the same in microseconds) and `sequence`.
+/// `{before: null|Row, after: null|Row, source: {…}, op: string, ts_ms: null|long, transaction}`;
+/// `source` keeps `version`, `connector`, `name`, `ts_ms` (owner's commit time, milliseconds), `db`,
+/// `table` and Lakehead's `ts_us` (the same in microseconds) and `sequence`, and the transaction's id
+/// (`txId`) where it is known. `transaction` is null or the change's place in its transaction
+/// ([`crate::TransactionEvent`]): `{id, total_order, data_collection_order}`.
 #[derive(Clone, Debug)]
 pub struct Envelope {
     /// Avro schema of the record's value, as JSON text.
@@ -108,38 +110,29 @@ pub struct Envelope {
 impl Envelope {
     /// The schemas of `table`'s change events under its contract.
     pub fn of(table: &TableName, contract: &Contract) -> Self {
-        Self::with(table, contract, source_schema, None)
+        Self::with(table, contract, source_schema)
     }
 
     /// The same for changes that are read from a database's log: `source` is what Debezium's connector
-    /// for Postgres writes, with the change's LSN (`lsn`) and its transaction's id (`txId`), and
-    /// `transaction` names the change's place in its transaction ([`crate::TransactionEvent`]).
+    /// for Postgres writes, with the change's LSN (`lsn`) and its transaction's number (`txId`).
     pub fn captured(table: &TableName, contract: &Contract) -> Self {
-        let transaction = json!({
-            "name": "transaction", "type": ["null", transaction_schema(table)], "default": null,
-        });
-        Self::with(table, contract, captured_source_schema, Some(transaction))
+        Self::with(table, contract, captured_source_schema)
     }
 
-    fn with(
-        table: &TableName,
-        contract: &Contract,
-        source: fn(&str) -> Value,
-        last: Option<Value>,
-    ) -> Self {
+    fn with(table: &TableName, contract: &Contract, source: fn(&str) -> Value) -> Self {
         let namespace = table.to_string();
         let mut row = contract.avro_json().clone();
         row["name"] = json!("Row");
         row["namespace"] = json!(namespace);
         let row_name = format!("{namespace}.Row");
-        let mut fields = vec![
+        let fields = vec![
             json!({"name": "before", "type": ["null", row], "default": null}),
             json!({"name": "after", "type": ["null", row_name], "default": null}),
             json!({"name": "source", "type": source(&namespace)}),
             json!({"name": "op", "type": "string"}),
             json!({"name": "ts_ms", "type": ["null", "long"], "default": null}),
+            json!({"name": "transaction", "type": ["null", transaction_schema(table)], "default": null}),
         ];
-        fields.extend(last);
         let value_schema = json!({
             "type": "record", "name": "Envelope", "namespace": namespace, "fields": fields,
         });
@@ -202,6 +195,7 @@ fn source_schema(namespace: &str) -> Value {
             {"name": "db", "type": "string"},
             {"name": "table", "type": "string"},
             {"name": "sequence", "type": ["null", "string"], "default": null},
+            {"name": "txId", "type": ["null", "string"], "default": null},
         ],
     })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use change_events::{Entity, KafkaSettings, RelayLimits};
+use change_events::{Entity, KafkaSettings, RelayLimits, TransactionEncoder};
 use schemas::{Contract, TableName};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,10 @@ pub(crate) struct Relay {
     /// Remove rows from the outbox that the lake of `[lake]` has committed.
     #[serde(default)]
     prune: bool,
+    /// Say in the topic `<service>.transaction` where transactions begin and end, if the database
+    /// tells.
+    #[serde(default = "default_transactions")]
+    transactions: bool,
     /// Partitions and copies of a topic that is created because it is missing.
     #[serde(default = "default_partitions")]
     topic_partitions: i32,
@@ -74,6 +78,7 @@ pub(crate) struct RelaySettings {
     pub(crate) entities: Vec<Entity>,
     pub(crate) limits: RelayLimits,
     pub(crate) prune: bool,
+    pub(crate) transactions: bool,
 }
 
 /// Where the outbox is.
@@ -104,6 +109,7 @@ impl Relay {
                 services.len()
             ));
         }
+        let transactions = self.transactions(&entities, problems);
         if problems.len() > before {
             return None;
         }
@@ -114,6 +120,7 @@ impl Relay {
             entities,
             limits,
             prune: self.prune,
+            transactions,
         })
     }
 
@@ -187,6 +194,20 @@ impl Relay {
         entities
     }
 
+    /// Whether transactions are told. Their topic must be no entity's.
+    fn transactions(&self, entities: &[Entity], problems: &mut Vec<String>) -> bool {
+        let services = entities.iter().map(|entity| entity.table.service());
+        let mut topics = services.map(TransactionEncoder::topic);
+        let taken = topics.find(|topic| entities.iter().any(|entity| entity.topic == *topic));
+        if let Some(topic) = taken.filter(|_| self.transactions) {
+            problems.push(format!(
+                "relay.entity: topic {topic:?} is that of the service's transactions; name another, \
+                 or set relay.transactions = false"
+            ));
+        }
+        self.transactions
+    }
+
     fn kafka(
         &self,
         kafka: &lake_writer::KafkaSettings,
@@ -237,6 +258,10 @@ pub(super) fn has_password(url: &str) -> bool {
     let authority = rest.split('/').next().unwrap_or_default();
     let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
     user.contains(':') || url.contains("password=")
+}
+
+fn default_transactions() -> bool {
+    true
 }
 
 fn default_batch_rows_max() -> u32 {

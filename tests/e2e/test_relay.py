@@ -20,6 +20,7 @@ from kafka_topic import Topic
 from program import Program, wait_until
 from road import Road
 
+TRANSACTIONS = "cabin.transaction"
 KILLS = int(os.environ.get("LAKEHEAD_TEST_RELAY_KILLS", 12))
 
 
@@ -62,6 +63,20 @@ def assert_whole(road: Road, service: Cabin) -> None:
         assert versions == sorted(versions)
 
 
+def counted(road: Road) -> list[tuple[str, int]]:
+    """How many events of each transaction are in the lake."""
+    return road.lake.query(f"SELECT _source.transaction, count(*) FROM {{{TABLE}}} GROUP BY 1 ORDER BY 1")
+
+
+def told(road: Road) -> list[tuple[str, int]]:
+    """How many the end of each says that it has; each begins and ends once."""
+    topic = f"{{{TRANSACTIONS}}}"
+    if not road.lake.exists(TRANSACTIONS):
+        return []
+    assert road.lake.query(f"SELECT id FROM {topic} GROUP BY id, status HAVING count(*) > 1") == []
+    return road.lake.query(f"SELECT id, event_count FROM {topic} WHERE status = 'END' ORDER BY 1")
+
+
 def wait_landed(road: Road, service: Cabin) -> None:
     wait_until("every change is in the lake", lambda: len(landed(road)) >= sum(service.changes().values()), 180)
 
@@ -79,7 +94,7 @@ def test_killed_and_its_servers_restarted(road: Road, tmp_path: pathlib.Path) ->
     service = Cabin(server.url, seed)
     try:
         broker.wait_ready()
-        road.configure(settings(road.name))
+        road.configure(settings(road.name), {"name": TRANSACTIONS, "format": "avro", "shape": "append"})
         cabin.configure(road, road.name)
         relay_once(road, server.url, "--create")
         service.create()
@@ -105,6 +120,7 @@ def test_killed_and_its_servers_restarted(road: Road, tmp_path: pathlib.Path) ->
         assert program.alive(), program.text[-3000:]
         wait_landed(road, service)
         assert_whole(road, service)
+        wait_until("every transaction is whole", lambda: told(road) == counted(road))
         print(f"{sum(service.changes().values())} changes, {KILLS} kills and restarts")
         assert program.end() == 0, program.text[-3000:]
         assert writer.end(60) == 0, writer.text[-3000:]

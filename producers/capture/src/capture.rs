@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use change_events::{Broker, Connected};
+use change_events::{Broker, Connected, TransactionEncoder};
 use schemas::SchemaRegistry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,6 @@ use crate::stop::Stop;
 use crate::stream::Stream;
 use crate::table_copy;
 use crate::table_plan::{Publishing, TablePlan};
-use crate::transaction::TransactionEncoder;
 use crate::{CaptureError, CaptureProgress, CaptureSettings, Lsn};
 
 /// Publishes the changes of a service's tables. See the crate's documentation for what it guarantees.
@@ -218,8 +217,10 @@ impl Capture {
             source: &source,
             registry: &*self.registry,
         };
-        let transactions =
-            TransactionEncoder::prepare(&self.settings.service, &source, &*self.registry).await?;
+        let service = &self.settings.service;
+        let transactions = TransactionEncoder::prepare(service, &source, &*self.registry).await;
+        let transactions = transactions
+            .map_err(|error| Stop::of_registry(TransactionEncoder::topic(service), error))?;
         // From here on the log that Postgres keeps for us grows.
         let _watch = SlotWatch::start(&self.settings, &self.progress);
         let mut plans = Vec::new();

@@ -1,6 +1,7 @@
 //! How work on connections ends.
 
 use change_events::PublishError;
+use schemas::RegistryError;
 
 use crate::CaptureError;
 use crate::server::PostgresServer;
@@ -32,6 +33,20 @@ impl Stop {
                     why,
                 })
             }
+        }
+    }
+
+    /// Of a topic's schemas.
+    pub(crate) fn of_registry(topic: String, error: RegistryError) -> Self {
+        match error.is_passing() {
+            true => Self::Lost {
+                what: "schema registry",
+                why: error.to_string(),
+            },
+            false => Self::Error(CaptureError::Registry {
+                topic,
+                source: error,
+            }),
         }
     }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use change_events::Record;
+use change_events::{Record, TransactionEncoder};
 use schemas::Op;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use crate::settings::OnTruncate;
 use crate::state::State;
 use crate::stop::Stop;
 use crate::table_plan::{Change, Origin, Place};
-use crate::transaction::{Transaction, TransactionEncoder};
+use crate::transaction::Transaction;
 use crate::{CaptureError, CaptureProgress, CaptureSettings, Lsn};
 
 /// A slot being read, until something ends it.
@@ -134,7 +134,8 @@ impl Stream<'_, '_> {
         if let Some(transaction) = self.open.take()
             && transaction.events() > 0
         {
-            self.outlet.send(self.transactions.end(&transaction))?;
+            let (mark, counts) = (transaction.end_mark(), transaction.events_of_table());
+            self.outlet.send(self.transactions.end(mark, counts))?;
             point(Point::TransactionPublished);
         }
         self.outlet.window.end_transaction(end_lsn);
@@ -228,7 +229,8 @@ impl Stream<'_, '_> {
             return Ok(());
         };
         if transaction.events() == 0 {
-            self.outlet.send(self.transactions.begin(transaction))?;
+            let begin = self.transactions.begin(transaction.begin_mark());
+            self.outlet.send(begin)?;
         }
         let (total_order, data_collection_order) = transaction.count_event(&table.name);
         let sequence = transaction.sequence(second);

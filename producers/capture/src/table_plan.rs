@@ -161,10 +161,6 @@ async fn register(
             debug!(topic, key_id = %ids.0, value_id = %ids.1, "schemas registered");
             Ok(ids)
         }
-        Err(error) if error.is_passing() => Err(Stop::Lost {
-            what: "schema registry",
-            why: error.to_string(),
-        }),
-        Err(source) => Err(Stop::Error(CaptureError::Registry { topic, source })),
+        Err(error) => Err(Stop::of_registry(topic, error)),
     }
 }

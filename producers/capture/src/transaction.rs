@@ -1,14 +1,12 @@
 //! A transaction on its way, and what is told of it in the topic of transactions.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use change_events::{Record, put_long, put_text};
+use change_events::TransactionMark;
 use chrono::{DateTime, SecondsFormat};
-use schemas::{SchemaId, SchemaRegistry, Sequence, TransactionEvent, wire};
+use schemas::Sequence;
 
-use crate::stop::Stop;
-use crate::{CaptureError, Lsn};
+use crate::Lsn;
 
 /// A transaction whose changes are being read.
 ///
@@ -79,112 +77,33 @@ impl Transaction {
     pub(crate) fn events(&self) -> i64 {
         self.events
     }
+
+    /// The same of each table.
+    pub(crate) fn events_of_table(&self) -> &BTreeMap<String, i64> {
+        &self.events_of_table
+    }
+
+    /// Where the transaction begins.
+    pub(crate) fn begin_mark(&self) -> TransactionMark<'_> {
+        self.mark(0)
+    }
+
+    /// Where it ends.
+    pub(crate) fn end_mark(&self) -> TransactionMark<'_> {
+        self.mark(2 * self.changes + 1)
+    }
+
+    fn mark(&self, minor: i64) -> TransactionMark<'_> {
+        TransactionMark {
+            id: &self.id,
+            time_us: self.commit_time_us,
+            sequence: self.at(minor),
+        }
+    }
 }
 
 /// The event time as a header holds it; a time that RFC 3339 does not have is the epoch's.
 pub(crate) fn rfc3339(time_us: i64) -> String {
     let time = DateTime::from_timestamp_micros(time_us).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
-/// Encodes begins and ends of transactions.
-#[derive(Debug)]
-pub(crate) struct TransactionEncoder {
-    topic: Arc<str>,
-    event_type: Arc<str>,
-    source: Arc<str>,
-    key_id: SchemaId,
-    value_id: SchemaId,
-}
-
-impl TransactionEncoder {
-    /// The topic of a service's transactions.
-    pub(crate) fn topic(service: &str) -> String {
-        format!("{service}.transaction")
-    }
-
-    /// Registers the schemas.
-    pub(crate) async fn prepare(
-        service: &str,
-        source: &Arc<str>,
-        registry: &dyn SchemaRegistry,
-    ) -> Result<Self, Stop> {
-        let topic = Self::topic(service);
-        let event = TransactionEvent::of(service);
-        let (key, value) = (format!("{topic}-key"), format!("{topic}-value"));
-        let ids = tokio::try_join!(
-            registry.register(&key, &event.key_schema),
-            registry.register(&value, &event.value_schema),
-        );
-        let (key_id, value_id) = match ids {
-            Ok(ids) => ids,
-            Err(error) if error.is_passing() => {
-                return Err(Stop::Lost {
-                    what: "schema registry",
-                    why: error.to_string(),
-                });
-            }
-            Err(source) => return Err(Stop::Error(CaptureError::Registry { topic, source })),
-        };
-        Ok(Self {
-            event_type: topic.as_str().into(),
-            topic: topic.into(),
-            source: Arc::clone(source),
-            key_id,
-            value_id,
-        })
-    }
-
-    /// The record that a transaction begins.
-    pub(crate) fn begin(&self, transaction: &Transaction) -> Record {
-        let mut value = self.head("BEGIN", transaction);
-        value.extend_from_slice(&[0, 0]);
-        self.record(transaction, transaction.at(0), value)
-    }
-
-    /// The record that a transaction ended, with its counts.
-    pub(crate) fn end(&self, transaction: &Transaction) -> Record {
-        let mut value = self.head("END", transaction);
-        value.push(2);
-        put_long(transaction.events, &mut value);
-        value.push(2);
-        // A map in memory is far shorter than i64's end; it is not empty.
-        put_long(transaction.events_of_table.len() as i64, &mut value);
-        for (table, events) in &transaction.events_of_table {
-            put_text(table, &mut value);
-            put_long(*events, &mut value);
-        }
-        value.push(0);
-        self.record(
-            transaction,
-            transaction.at(2 * transaction.changes + 1),
-            value,
-        )
-    }
-
-    fn head(&self, status: &str, transaction: &Transaction) -> Vec<u8> {
-        let mut value = Vec::with_capacity(128);
-        wire::frame(self.value_id, &mut value);
-        put_text(status, &mut value);
-        put_text(&transaction.id, &mut value);
-        put_long(transaction.commit_time_us.div_euclid(1000), &mut value);
-        value
-    }
-
-    fn record(&self, transaction: &Transaction, sequence: Sequence, value: Vec<u8>) -> Record {
-        let mut key = Vec::with_capacity(64);
-        wire::frame(self.key_id, &mut key);
-        put_text(&transaction.id, &mut key);
-        Record {
-            number: 0,
-            sequence,
-            topic: Arc::clone(&self.topic),
-            source: Arc::clone(&self.source),
-            event_type: Arc::clone(&self.event_type),
-            event_id: sequence.to_string(),
-            time: transaction.time.clone(),
-            key,
-            value,
-        }
-    }
 }

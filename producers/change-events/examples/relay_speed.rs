@@ -6,8 +6,9 @@
 //!
 //! An outbox of a million flights (`ROWS` for another number) is written with SQL, then relayed to
 //! the brokers at `LAKEHEAD_TEST_KAFKA`: from SQLite, and from Postgres if `LAKEHEAD_TEST_POSTGRES`
-//! says where it is. CPU time is this process's, user and system, all threads: reading, encoding
-//! and librdkafka's sending, without the database server and the brokers.
+//! says where it is; without watermarks and with them. From Postgres also with begin and end of its
+//! transactions, of ten rows each. CPU time is this process's, user and system, all threads: reading,
+//! encoding and librdkafka's sending, without the database server and the brokers.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use change_events::{
     Entity, EventEncoder, KafkaBroker, KafkaSettings, OutboxRow, OutboxStore, PostgresOutbox,
-    Relay, SqliteOutbox,
+    Relay, RelayLimits, SqliteOutbox,
 };
 use schemas::{Contract, Envelope, RegistryError, SchemaId, SchemaRegistry, TableName};
 use sqlx::{AssertSqlSafe, Connection};
@@ -74,27 +75,51 @@ async fn main() -> Anyway<()> {
     sqlx::query(AssertSqlSafe(insert))
         .execute(&mut connection)
         .await?;
-    let store = Box::new(SqliteOutbox::open(&path).await?);
-    relay("SQLite", store, rows, &brokers).await?;
+    for told in [Told::Nothing, Told::Watermarks] {
+        sqlx::query("UPDATE outbox_relay SET confirmed = 0, released = 0")
+            .execute(&mut connection)
+            .await?;
+        let store = Box::new(SqliteOutbox::open(&path).await?);
+        relay("SQLite", told, store, rows, &brokers).await?;
+    }
     let Ok(server) = std::env::var("LAKEHEAD_TEST_POSTGRES") else {
         return say("LAKEHEAD_TEST_POSTGRES is not set: Postgres is not measured");
     };
     PostgresOutbox::create(&server, "flights").await?;
     let mut connection = sqlx::PgConnection::connect(&server).await?;
     let insert = format!(
-        "INSERT INTO lakehead.outbox (aggregatetype, aggregateid, type, event_time_us, before, payload) \
+        "DO $$ BEGIN FOR n IN 1..{rows} BY 10 LOOP \
+         INSERT INTO lakehead.outbox (aggregatetype, aggregateid, type, event_time_us, before, payload) \
          SELECT 'flights.flight', {KEY}, 'u', 1357034400000000 + i, ({AFTER})::json, ({AFTER})::json \
-         FROM generate_series(1, {rows}) AS i"
+         FROM generate_series(n, n + 9) AS i; COMMIT; END LOOP; END $$"
     );
-    sqlx::query(AssertSqlSafe(insert))
+    sqlx::raw_sql("SET synchronous_commit = off")
         .execute(&mut connection)
         .await?;
-    let store = Box::new(PostgresOutbox::open(&server).await?);
-    relay("Postgres", store, rows, &brokers).await
+    sqlx::raw_sql(AssertSqlSafe(insert))
+        .execute(&mut connection)
+        .await?;
+    for told in [Told::Nothing, Told::Watermarks, Told::Transactions] {
+        sqlx::query("UPDATE lakehead.outbox_relay SET confirmed = 0, released = 0")
+            .execute(&mut connection)
+            .await?;
+        let store = Box::new(PostgresOutbox::open(&server).await?);
+        relay("Postgres", told, store, rows, &brokers).await?;
+    }
+    Ok(())
+}
+
+/// What the relay says beside the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Watermarks,
+    Transactions,
 }
 
 async fn relay(
     name: &str,
+    told: Told,
     mut store: Box<dyn OutboxStore>,
     rows: i64,
     brokers: &str,
@@ -107,6 +132,14 @@ async fn relay(
     };
     let broker = Arc::new(KafkaBroker::new(KafkaSettings::new(brokers)));
     let relay = Relay::open(store, vec![entity], broker, Arc::new(AnyRegistry)).await?;
+    let relay = match told {
+        Told::Nothing => relay,
+        Told::Transactions => relay.with_transactions("flights"),
+        Told::Watermarks => relay.with_limits(RelayLimits {
+            watermark_interval: Some(Duration::from_secs(1)),
+            ..RelayLimits::default()
+        }),
+    };
     let progress = relay.progress();
     let cancel = CancellationToken::new();
     let (started, cpu) = (Instant::now(), cpu_seconds()?);
@@ -119,7 +152,7 @@ async fn relay(
     running.await??;
     let rows = rows as f64;
     say(&format!(
-        "relay from {name}: {:.0} rows per CPU-second, {:.0} per second",
+        "relay from {name}, told {told:?}: {:.0} rows per CPU-second, {:.0} per second",
         rows / cpu,
         rows / wall
     ))
@@ -146,6 +179,7 @@ fn encode() -> Anyway<()> {
             before,
             after: Some(after.into()),
             event_type: None,
+            transaction: None,
         };
         let (records, started) = (1_000_000, cpu_seconds()?);
         let mut bytes = 0;

@@ -25,7 +25,7 @@ pub struct EventEncoder {
     event_type: Arc<str>,
     /// The envelope's source before its times: version, connector, name.
     source_head: Vec<u8>,
-    /// The envelope's source after its times: db, table.
+    /// The envelope's source after its times and before the row's place: db, table.
     source_tail: Vec<u8>,
 }
 
@@ -84,6 +84,7 @@ impl EventEncoder {
         put_text(&event.op, &mut value);
         value.push(2);
         put_long(published_ms, &mut value);
+        put_transaction(event, &mut value);
         Ok(Record {
             number: event.sequence,
             sequence: event.sequence.into(),
@@ -133,6 +134,25 @@ impl EventEncoder {
         out.extend_from_slice(&self.source_tail);
         out.push(2);
         put_text(&event.sequence.to_string(), out);
+        match &event.transaction {
+            Some(place) => {
+                out.push(2);
+                put_text(&place.id, out);
+            }
+            None => out.push(0),
+        }
+    }
+}
+
+fn put_transaction(event: &OutboxRow, out: &mut Vec<u8>) {
+    match &event.transaction {
+        Some(place) => {
+            out.push(2);
+            put_text(&place.id, out);
+            put_long(place.total_order, out);
+            put_long(place.entity_order, out);
+        }
+        None => out.push(0),
     }
 }
 

@@ -11,7 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
-use schemas::WATERMARKS_TOPIC;
+use schemas::{TopicPartition, WATERMARKS_TOPIC};
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
@@ -48,12 +48,13 @@ impl KafkaBroker {
         Ok(())
     }
 
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>, PublishError> {
+        let config = self.settings.client_config()?;
+        config.create().map_err(publish_error)
+    }
+
     async fn create_topics(&self, topics: &[String]) -> Result<(), PublishError> {
-        let admin: AdminClient<DefaultClientContext> = self
-            .settings
-            .client_config()?
-            .create()
-            .map_err(publish_error)?;
+        let admin = self.admin()?;
         let new_topics: Vec<NewTopic<'_>> = topics
             .iter()
             .map(|topic| {
@@ -112,6 +113,34 @@ impl Broker for KafkaBroker {
             partitions,
         })
     }
+
+    async fn ends(
+        &self,
+        places: Vec<TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, i64>, PublishError> {
+        let admin = self.admin()?;
+        // librdkafka's questions block, and so does the end of a client.
+        let asked = tokio::task::spawn_blocking(move || partition_ends(&admin, places));
+        asked
+            .await
+            .map_err(|error| PublishError::Refused(error.to_string()))?
+    }
+}
+
+/// Asked one by one: it is asked for what the database does not know, once.
+fn partition_ends(
+    admin: &AdminClient<DefaultClientContext>,
+    places: Vec<TopicPartition>,
+) -> Result<BTreeMap<TopicPartition, i64>, PublishError> {
+    let mut ends = BTreeMap::new();
+    for place in places {
+        let client = admin.inner();
+        let (_, end) = client
+            .fetch_watermarks(&place.topic, place.partition, REQUEST_TIMEOUT)
+            .map_err(publish_error)?;
+        ends.insert(place, end);
+    }
+    Ok(ends)
 }
 
 /// The partition count of each topic; a topic that was just created may take a moment to appear.

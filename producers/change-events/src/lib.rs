@@ -24,6 +24,9 @@
 //! - **What is complete is said with evidence.** With [`RelayLimits::watermark_interval`] the relay
 //!   publishes watermarks: up to when everything the owner committed is in Kafka, where the
 //!   partitions end, and what the events add up to.
+//! - **A whole transaction can be told from half of one.** On Postgres every event carries its
+//!   transaction's id and its place in it; with [`Relay::with_transactions`] the relay says at a
+//!   transaction's end how many events of each entity it has.
 //! - **Nothing is removed before the lake has it.** With a [`LakeProgress`] the relay prunes the
 //!   outbox behind what the lake has committed; without one it keeps every row.
 //!
@@ -47,6 +50,7 @@ mod relay;
 mod relay_error;
 mod relay_limits;
 mod sqlite_outbox;
+mod transaction_encoder;
 mod window;
 
 pub use entity::Entity;
@@ -55,10 +59,11 @@ pub use event_encoder::EventEncoder;
 pub use kafka::KafkaBroker;
 pub use kafka_settings::{KafkaSettings, KafkaSettingsError};
 pub use lake_progress::LakeProgress;
-pub use outbox::{Outbox, OutboxConnection, OutboxRow};
+pub use outbox::{Outbox, OutboxConnection, OutboxRow, TransactionPlace};
 pub use outbox_error::OutboxError;
 pub use outbox_store::{
-    CountedEvents, Counting, Horizon, OutboxStore, ParkedKey, ParkedRow, Position, Retry,
+    CountedEvents, Counting, Horizon, OutboxBatch, OutboxStore, ParkedKey, ParkedRow, Position,
+    Retry,
 };
 pub use postgres_outbox::PostgresOutbox;
 pub use progress::RelayProgress;
@@ -68,6 +73,7 @@ pub use relay::Relay;
 pub use relay_error::RelayError;
 pub use relay_limits::RelayLimits;
 pub use sqlite_outbox::SqliteOutbox;
+pub use transaction_encoder::{TransactionEncoder, TransactionMark};
 
 /// The page of the docs: its Rust is compiled.
 #[cfg(doctest)]

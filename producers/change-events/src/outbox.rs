@@ -5,6 +5,8 @@ mod sqlite;
 #[cfg(feature = "tokio-postgres")]
 mod tokio_postgres;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use schemas::Op;
 use sqlx::sqlite::SqliteConnection;
@@ -55,6 +57,22 @@ pub struct OutboxRow {
     pub before: Option<String>,
     /// The row after the change, a JSON object.
     pub after: Option<String>,
+    /// Its place in the transaction that wrote it, where the database tells.
+    pub transaction: Option<TransactionPlace>,
+}
+
+/// A row's place in the transaction that wrote it. The rows of others may lie between those of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransactionPlace {
+    /// The transaction's name, the same in all its rows: its number in the database, and the sequence
+    /// of its first row, as in `734:17`. No two transactions of an outbox have the same.
+    pub id: String,
+    /// The row's place among those of the transaction, from 1.
+    pub total_order: i64,
+    /// The same among those of its entity.
+    pub entity_order: i64,
+    /// In the last row of the transaction: how many rows of each entity it wrote.
+    pub ended: Option<BTreeMap<String, i64>>,
 }
 
 /// A connection, or a transaction, of a service's database.

@@ -25,6 +25,15 @@ impl OutboxError {
         self.is_passing
     }
 
+    /// The session has ended; [`crate::OutboxStore::claim`] makes another.
+    pub(crate) fn no_session() -> Self {
+        Self {
+            doing: "used",
+            is_passing: true,
+            source: "its session has ended, and the claim to it with the session".into(),
+        }
+    }
+
     pub(crate) fn while_being(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self {
             doing,

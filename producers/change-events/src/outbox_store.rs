@@ -14,33 +14,30 @@ use crate::{OutboxError, OutboxRow};
 ///
 /// What an implementation must keep: a row that [`Self::rows_after`] did not answer although a
 /// larger sequence was answered never appears; what a call has written is on disk when it returns,
-/// with all that the service committed before. After an error that
-/// [passes](OutboxError::is_passing) the next call connects again by itself.
+/// with all that the service committed before. After an error only [`Self::claim`] connects again;
+/// until then every other call fails, with an error that [passes](OutboxError::is_passing): without
+/// the claim another relay may be further, and what this one knows would set it back.
 #[async_trait]
 pub trait OutboxStore: fmt::Debug + Send + Sync {
     /// The identity of the service's database.
     async fn source(&mut self) -> Result<String, OutboxError>;
 
-    /// Takes the outbox for this relay; false while another one has it. To be called before any
-    /// work and again after an error.
+    /// Takes the outbox for this relay, with a new connection if the last one is spent; false while
+    /// another one has it. To be called before any work and again after an error.
     async fn claim(&mut self) -> Result<bool, OutboxError>;
 
     /// Notes which server the outbox is on, the first time; answers the one of that time and the
     /// one of now if they differ. A restored backup may draw sequences again that were published.
     async fn moved(&mut self) -> Result<Option<(String, String)>, OutboxError>;
 
-    /// Up to `limit` rows above `position`, in order.
-    async fn rows_after(
-        &mut self,
-        position: i64,
-        limit: u32,
-    ) -> Result<Vec<OutboxRow>, OutboxError>;
+    /// Up to `limit` rows above `position`, in order, and how far it was looked for them.
+    async fn rows_after(&mut self, position: i64, limit: u32) -> Result<OutboxBatch, OutboxError>;
 
     /// How far the relay has come.
     async fn position(&mut self) -> Result<Position, OutboxError>;
 
     /// Moves the position. What is smaller than what is there stays as it is; offsets of partitions
-    /// that are not named, too.
+    /// that are not named, too. Sums are replaced only by those of a later sequence.
     async fn save(&mut self, position: &Position) -> Result<(), OutboxError>;
 
     /// The cluster that the outbox is published to, once there was one.
@@ -77,16 +74,29 @@ pub trait OutboxStore: fmt::Debug + Send + Sync {
     /// published; `None` while it cannot be told.
     async fn horizon(&mut self) -> Result<Option<Horizon>, OutboxError>;
 
-    /// Whether every sequence up to this one was drawn by a transaction that has ended:
-    /// [`Self::rows_after`] misses none of them from now on.
-    async fn is_settled(&mut self, sequence: i64) -> Result<bool, OutboxError>;
-
-    /// Rows up to `through` of whose offsets the position says nothing, 0 if it knows all.
-    async fn complete_after(&mut self) -> Result<i64, OutboxError>;
-
     /// Removes up to `rows_max` rows up to `through`, but for those that are parked; answers how
     /// many.
     async fn prune(&mut self, through: i64, rows_max: u32) -> Result<u64, OutboxError>;
+}
+
+/// Rows of an outbox that were read together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboxBatch {
+    /// The rows, by rising sequence.
+    pub rows: Vec<OutboxRow>,
+    /// The sequence up to which it was looked: every transaction that had drawn one up to it had
+    /// ended by then. It may be lower than at the read before; what was said then holds.
+    pub safe: i64,
+}
+
+impl OutboxBatch {
+    /// The sequence up to which nothing is left unread above the position, if all rows are taken:
+    /// a batch that is as long as its `limit` says nothing of what is behind its last row.
+    pub fn read_through(&self, limit: u32) -> i64 {
+        let is_full = self.rows.len() >= limit as usize;
+        let last = self.rows.last().filter(|_| is_full);
+        last.map_or(self.safe, |last| last.sequence)
+    }
 }
 
 /// How far a relay has come. More may be kept with it one day.
@@ -98,7 +108,8 @@ pub struct Position {
     /// The sequence up to which rows may be in Kafka.
     pub released: i64,
     /// For each topic partition, the offset after the last record acknowledged: at least all of the
-    /// rows up to `confirmed` are below. [`Position::UNKNOWN`] where offsets fell back.
+    /// rows up to `confirmed` are below. [`Position::UNKNOWN`] where offsets fell back. Of a partition
+    /// that is missing nothing is known, not even that nothing was published there.
     pub offsets: BTreeMap<TopicPartition, i64>,
     /// What the events up to `confirmed` add up to, if they are counted; of entities that are not
     /// named, what is there stays.

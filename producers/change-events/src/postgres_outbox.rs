@@ -12,12 +12,17 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions, Connection, Row};
 use tracing::log::LevelFilter;
 
-use crate::outbox_store::{Horizon, OutboxStore, ParkedKey, ParkedRow, Position, Retry};
-use crate::{Outbox, OutboxError, OutboxRow};
+use crate::outbox_store::{
+    Horizon, OutboxBatch, OutboxStore, ParkedKey, ParkedRow, Position, Retry,
+};
+use crate::{Outbox, OutboxError, OutboxRow, TransactionPlace};
 
 /// What the relay's session needs. A server whose commits do not wait for the disk is told to wait
-/// for ours, which takes all before it along.
+/// for ours, which takes all before it along. All that is asked for often has an index in its order;
+/// statistics of an outbox that is filled and pruned are never right, and by them Postgres sorts all of
+/// a backlog for each batch.
 const SESSION: &str = "SET lakehead.outbox_prune = 'on'; \
+    SET enable_seqscan = off; SET enable_bitmapscan = off; \
     SELECT set_config('synchronous_commit', 'on', false) \
     WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
@@ -34,6 +39,10 @@ const NOTE_SERVER: &str =
 
 const SAFE: &str = "SELECT lakehead.outbox_safe()";
 
+/// Whether the outbox says which transaction wrote a row; one of before does not.
+const TELLS_TRANSACTIONS: &str = "SELECT EXISTS (SELECT FROM pg_attribute \
+    WHERE attrelid = 'lakehead.outbox'::regclass AND attname = 'transaction_id')";
+
 /// The columns of [`OutboxRow`]: a type that is no operation's letter is the name of an event.
 macro_rules! row_columns {
     () => {
@@ -42,11 +51,40 @@ macro_rules! row_columns {
     };
 }
 
-const ROWS: &str = concat!(
-    "SELECT ",
-    row_columns!(),
-    " FROM lakehead.outbox o WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence LIMIT $3"
-);
+/// The columns of [`TransactionPlace`]. A row that can be read was written by a transaction that has
+/// ended, so that all rows of it are seen by the same statement: the last one is told by its index.
+macro_rules! transaction_columns {
+    () => {
+        ", o.transaction_id || ':' || o.transaction_first, o.transaction_order, \
+         (o.transaction_counts->>o.aggregatetype)::bigint, \
+         CASE WHEN NOT EXISTS (SELECT FROM lakehead.outbox l \
+             WHERE l.transaction_first = o.transaction_first \
+             AND l.transaction_order > o.transaction_order) \
+         THEN o.transaction_counts::text END"
+    };
+}
+
+/// In an outbox that does not tell.
+macro_rules! no_transaction_columns {
+    () => {
+        ", NULL::text, NULL::bigint, NULL::bigint, NULL::text"
+    };
+}
+
+macro_rules! rows {
+    ($transaction:expr) => {
+        concat!(
+            "SELECT ",
+            row_columns!(),
+            $transaction,
+            " FROM lakehead.outbox o WHERE sequence > $1 AND sequence <= $2 \
+             ORDER BY sequence LIMIT $3"
+        )
+    };
+}
+
+const ROWS: &str = rows!(transaction_columns!());
+const ROWS_OF_BEFORE: &str = rows!(no_transaction_columns!());
 
 const SAVE: &str = "UPDATE lakehead.outbox_relay \
     SET confirmed = greatest(confirmed, $1), released = greatest(released, $2)";
@@ -82,6 +120,8 @@ const PRUNE: &str = "DELETE FROM lakehead.outbox WHERE sequence = ANY(ARRAY(\
 pub struct PostgresOutbox {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
+    /// Whether the outbox says which transaction wrote a row.
+    tells_transactions: bool,
 }
 
 /// Options hold a password.
@@ -107,7 +147,9 @@ impl PostgresOutbox {
                 .application_name("lakehead-relay")
                 .log_statements(LevelFilter::Off),
             connection: None,
+            tells_transactions: false,
         };
+        store.connect().await?;
         store.source().await?;
         Ok(store)
     }
@@ -122,28 +164,34 @@ impl PostgresOutbox {
 
     /// The last sequence of the outbox, pruned or not; 0 if it never had a row.
     pub async fn end(&mut self) -> Result<i64, OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         Outbox::end(connection).await
     }
 
-    /// The connection, made anew if the last one is spent.
-    async fn connection(&mut self) -> Result<&mut PgConnection, OutboxError> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let failed = || OutboxError::while_being("opened");
-                let mut connection = self.options.connect().await.map_err(failed())?;
-                sqlx::raw_sql(SESSION)
-                    .execute(&mut connection)
-                    .await
-                    .map_err(failed())?;
-                connection
-            }
-        };
-        Ok(self.connection.insert(connection))
+    /// A new session, if the last one is spent.
+    async fn connect(&mut self) -> Result<(), OutboxError> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        let failed = || OutboxError::while_being("opened");
+        let mut connection = self.options.connect().await.map_err(failed())?;
+        sqlx::raw_sql(SESSION)
+            .execute(&mut connection)
+            .await
+            .map_err(failed())?;
+        self.tells_transactions = sqlx::query_scalar(TELLS_TRANSACTIONS)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(failed())?;
+        self.connection = Some(connection);
+        Ok(())
     }
 
-    /// An error leaves the session in doubt: the next call makes a new one.
+    fn session(&mut self) -> Result<&mut PgConnection, OutboxError> {
+        self.connection.as_mut().ok_or_else(OutboxError::no_session)
+    }
+
+    /// An error leaves the session in doubt: the next claim makes a new one.
     fn checked<T>(
         &mut self,
         doing: &'static str,
@@ -159,56 +207,59 @@ impl PostgresOutbox {
 #[async_trait]
 impl OutboxStore for PostgresOutbox {
     async fn source(&mut self) -> Result<String, OutboxError> {
-        Outbox::source(self.connection().await?).await
+        Outbox::source(self.session()?).await
     }
 
     async fn claim(&mut self) -> Result<bool, OutboxError> {
-        let connection = self.connection().await?;
+        self.connect().await?;
+        let connection = self.session()?;
         let claimed = sqlx::query_scalar(CLAIM).fetch_one(connection).await;
         self.checked("opened", claimed)
     }
 
     async fn moved(&mut self) -> Result<Option<(String, String)>, OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let found = sqlx::query_scalar(SERVER).fetch_one(connection).await;
         let found: String = self.checked("identified", found)?;
         let known = sqlx::query_scalar(NOTE_SERVER)
             .bind(&found)
-            .fetch_one(self.connection().await?)
+            .fetch_one(self.session()?)
             .await;
         let known: String = self.checked("confirmed", known)?;
         Ok((known != found).then_some((known, found)))
     }
 
-    async fn rows_after(
-        &mut self,
-        position: i64,
-        limit: u32,
-    ) -> Result<Vec<OutboxRow>, OutboxError> {
-        let connection = self.connection().await?;
+    async fn rows_after(&mut self, position: i64, limit: u32) -> Result<OutboxBatch, OutboxError> {
+        let connection = self.session()?;
         let safe = sqlx::query_scalar(SAFE).fetch_one(&mut *connection).await;
         let safe: i64 = self.checked("read", safe)?;
         if safe <= position {
-            return Ok(Vec::new());
+            let rows = Vec::new();
+            return Ok(OutboxBatch { rows, safe });
         }
         // A statement of its own, and thereby a new snapshot.
-        let rows = sqlx::query(ROWS)
+        let sql = match self.tells_transactions {
+            true => ROWS,
+            false => ROWS_OF_BEFORE,
+        };
+        let rows = sqlx::query(sql)
             .bind(position)
             .bind(safe)
             .bind(i64::from(limit))
             .try_map(|row: PgRow| read_row(&row))
-            .fetch_all(self.connection().await?)
+            .fetch_all(self.session()?)
             .await;
-        self.checked("read", rows)
+        let rows = self.checked("read", rows)?;
+        Ok(OutboxBatch { rows, safe })
     }
 
     async fn position(&mut self) -> Result<Position, OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let found = sqlx::query_as("SELECT confirmed, released FROM lakehead.outbox_relay")
             .fetch_one(&mut *connection)
             .await;
         let (confirmed, released) = self.checked("read", found)?;
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let offsets =
             sqlx::query_as("SELECT topic, partition, next_offset FROM lakehead.outbox_partition")
                 .fetch_all(connection)
@@ -219,7 +270,7 @@ impl OutboxStore for PostgresOutbox {
             let place = TopicPartition::new(topic, partition);
             position.offsets.insert(place, next_offset);
         }
-        let counting = counted::read(self.connection().await?).await;
+        let counting = counted::read(self.session()?).await;
         position.counting = self.checked("read", counting)?;
         Ok(position)
     }
@@ -227,7 +278,7 @@ impl OutboxStore for PostgresOutbox {
     async fn save(&mut self, position: &Position) -> Result<(), OutboxError> {
         if let Some(counting) = &position.counting {
             let query = counted::save(position, counting);
-            let saved = query.execute(self.connection().await?).await;
+            let saved = query.execute(self.session()?).await;
             self.checked("confirmed", saved)?;
             return Ok(());
         }
@@ -246,13 +297,13 @@ impl OutboxStore for PostgresOutbox {
             let offsets: Vec<i64> = position.offsets.values().copied().collect();
             query = query.bind(topics).bind(partitions).bind(offsets);
         }
-        let saved = query.execute(self.connection().await?).await;
+        let saved = query.execute(self.session()?).await;
         self.checked("confirmed", saved)?;
         Ok(())
     }
 
     async fn cluster(&mut self) -> Result<Option<String>, OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let found = sqlx::query_scalar("SELECT cluster FROM lakehead.outbox_relay")
             .fetch_one(connection)
             .await;
@@ -260,7 +311,7 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn set_cluster(&mut self, cluster: &str) -> Result<(), OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let set = sqlx::query(SET_CLUSTER)
             .bind(cluster)
             .execute(connection)
@@ -270,7 +321,7 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn topic_partitions(&mut self, topic: &str, found: i32) -> Result<i32, OutboxError> {
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let noted = sqlx::query(
             "INSERT INTO lakehead.outbox_topic (topic, partitions) VALUES ($1, $2) \
              ON CONFLICT DO NOTHING",
@@ -280,7 +331,7 @@ impl OutboxStore for PostgresOutbox {
         .execute(&mut *connection)
         .await;
         self.checked("confirmed", noted)?;
-        let connection = self.connection().await?;
+        let connection = self.session()?;
         let known =
             sqlx::query_scalar("SELECT partitions FROM lakehead.outbox_topic WHERE topic = $1")
                 .bind(topic)
@@ -290,64 +341,52 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn park(&mut self, rows: &[ParkedRow]) -> Result<(), OutboxError> {
-        let parked = parked::park(self.connection().await?, rows).await;
+        let parked = parked::park(self.session()?, rows).await;
         self.checked("confirmed", parked)
     }
 
     async fn park_again(&mut self, rows: &[ParkedRow]) -> Result<(), OutboxError> {
-        let parked = parked::park_again(self.connection().await?, rows).await;
+        let parked = parked::park_again(self.session()?, rows).await;
         self.checked("confirmed", parked)
     }
 
     async fn parked_keys(&mut self, limit: u32) -> Result<Vec<ParkedKey>, OutboxError> {
-        let keys = parked::keys(self.connection().await?, limit).await;
+        let keys = parked::keys(self.session()?, limit).await;
         self.checked("read", keys)
     }
 
     async fn retries(&mut self, limit: u32) -> Result<Vec<Retry>, OutboxError> {
-        let retries = parked::retries(self.connection().await?, limit).await;
+        let tells_transactions = self.tells_transactions;
+        let retries = parked::retries(self.session()?, tells_transactions, limit).await;
         self.checked("read", retries)
     }
 
     async fn number_retries(&mut self, sequences: &[i64]) -> Result<Vec<(i64, i64)>, OutboxError> {
-        let numbers = parked::number_retries(self.connection().await?, sequences).await;
+        let numbers = parked::number_retries(self.session()?, sequences).await;
         self.checked("confirmed", numbers)
     }
 
     async fn unpark(&mut self, sequences: &[i64]) -> Result<(), OutboxError> {
-        let unparked = parked::unpark(self.connection().await?, sequences).await;
+        let unparked = parked::unpark(self.session()?, sequences).await;
         self.checked("confirmed", unparked)
     }
 
     async fn horizon(&mut self) -> Result<Option<Horizon>, OutboxError> {
-        let horizon = counted::horizon(self.connection().await?).await;
+        let horizon = counted::horizon(self.session()?).await;
         self.checked("read", horizon)
-    }
-
-    async fn is_settled(&mut self, sequence: i64) -> Result<bool, OutboxError> {
-        let safe = sqlx::query_scalar(SAFE)
-            .fetch_one(self.connection().await?)
-            .await;
-        let safe: i64 = self.checked("read", safe)?;
-        Ok(safe >= sequence)
-    }
-
-    async fn complete_after(&mut self) -> Result<i64, OutboxError> {
-        // Offsets are kept since there are outboxes in Postgres.
-        Ok(0)
     }
 
     async fn prune(&mut self, through: i64, rows_max: u32) -> Result<u64, OutboxError> {
         let pruned = sqlx::query(PRUNE)
             .bind(through)
             .bind(i64::from(rows_max))
-            .execute(self.connection().await?)
+            .execute(self.session()?)
             .await;
         Ok(self.checked("pruned", pruned)?.rows_affected())
     }
 }
 
-/// Reads the columns of `row_columns`.
+/// Reads the columns of `row_columns` and those of the transaction.
 fn read_row(row: &PgRow) -> Result<OutboxRow, sqlx::Error> {
     let (kind, after): (String, Option<String>) = (row.try_get(3)?, row.try_get(7)?);
     let is_op = schemas::Op::from_letter(&kind).is_some();
@@ -367,7 +406,26 @@ fn read_row(row: &PgRow) -> Result<OutboxRow, sqlx::Error> {
         key: row.try_get(5)?,
         before: row.try_get(6)?,
         after,
+        transaction: read_place(row)?,
     })
 }
 
-pub(crate) use row_columns;
+fn read_place(row: &PgRow) -> Result<Option<TransactionPlace>, sqlx::Error> {
+    let (Some(id), Some(total_order), Some(entity_order)) =
+        (row.try_get(8)?, row.try_get(9)?, row.try_get(10)?)
+    else {
+        return Ok(None);
+    };
+    let counts: Option<String> = row.try_get(11)?;
+    let ended = counts.map(|counts| serde_json::from_str(&counts));
+    Ok(Some(TransactionPlace {
+        id,
+        total_order,
+        entity_order,
+        ended: ended
+            .transpose()
+            .map_err(|error| sqlx::Error::Decode(error.into()))?,
+    }))
+}
+
+use {no_transaction_columns, row_columns, transaction_columns};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use schemas::{Sequence, header};
+use schemas::{Sequence, TopicPartition, header};
 
 /// One record as it goes to Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,4 +126,10 @@ pub struct Connected {
 pub trait Broker: fmt::Debug + Send + Sync {
     /// Connects, and creates the topics that are missing.
     async fn connect(&self, topics: &[String]) -> Result<Connected, PublishError>;
+
+    /// The offset after the last record of each of these partitions.
+    async fn ends(
+        &self,
+        places: Vec<TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, i64>, PublishError>;
 }

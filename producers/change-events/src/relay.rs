@@ -5,6 +5,7 @@
 //! ([`pump`]) rows are read, made durable, encoded and sent in sequence order, and the window of
 //! what is in flight says what may be confirmed.
 
+mod caution;
 mod health;
 mod offsets;
 mod parking;
@@ -17,16 +18,17 @@ mod watermarks;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::{Envelope, SchemaRegistry, WATERMARKS_TOPIC};
+use schemas::{Envelope, SchemaRegistry, TopicPartition, WATERMARKS_TOPIC};
 use tokio_util::sync::CancellationToken;
 
+use self::caution::Caution;
 use self::health::Health;
 use self::pruning::Pruning;
-use self::pump::{Lent, Pump};
+use self::pump::{Encoders, Lent, Pump};
 use self::stop::Ended;
 use crate::{
-    Broker, Connected, Entity, EventEncoder, LakeProgress, OutboxStore, PublishError, RelayError,
-    RelayLimits, RelayProgress,
+    Broker, Connected, Entity, EventEncoder, LakeProgress, OutboxStore, Position, PublishError,
+    RelayError, RelayLimits, RelayProgress, TransactionEncoder,
 };
 
 /// Publishes an outbox. See the crate's documentation for what it guarantees.
@@ -39,7 +41,16 @@ pub struct Relay {
     registry: Arc<dyn SchemaRegistry>,
     limits: RelayLimits,
     lake: Option<Arc<dyn LakeProgress>>,
+    /// The service whose transactions are told.
+    transactions: Option<String>,
     progress: Arc<RelayProgress>,
+}
+
+/// What outlives a connection.
+struct Kept<'a> {
+    encoders: &'a mut Option<Encoders>,
+    pruning: &'a mut Pruning,
+    caution: &'a mut Caution,
 }
 
 impl Relay {
@@ -61,6 +72,7 @@ impl Relay {
             registry,
             limits: RelayLimits::default(),
             lake: None,
+            transactions: None,
             progress,
         })
     }
@@ -80,6 +92,15 @@ impl Relay {
         self
     }
 
+    /// The same relay, which also publishes where the transactions of its service begin and end, to
+    /// the topic [`TransactionEncoder::topic`]. An outbox that does not say which transaction wrote a
+    /// row (SQLite, and one in Postgres of before) has none.
+    #[must_use]
+    pub fn with_transactions(mut self, service: &str) -> Self {
+        self.transactions = Some(service.to_owned());
+        self
+    }
+
     /// The relay's counters; they stay readable while it runs.
     pub fn progress(&self) -> Arc<RelayProgress> {
         Arc::clone(&self.progress)
@@ -94,12 +115,17 @@ impl Relay {
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), RelayError> {
         let mut health = Health::new(&self.source);
         let mut pruning = Pruning::new(self.lake.take(), self.topics());
-        let mut encoders = None;
+        let (mut encoders, mut caution) = (None, Caution::default());
         loop {
-            let ended = self.connection(&mut encoders, &mut pruning, &cancel, &mut health);
+            let kept = Kept {
+                encoders: &mut encoders,
+                pruning: &mut pruning,
+                caution: &mut caution,
+            };
+            let ended = self.connection(kept, &cancel, &mut health);
             match ended.await {
                 Ok(Ended::Cancelled) => return Ok(()),
-                Ok(Ended::Parked) => continue,
+                Ok(Ended::Refused) => continue,
                 Ok(Ended::Standby) => health.standby(),
                 Ok(Ended::Lost(why)) => health.down("kafka", &why),
                 Err(RelayError::Outbox(error)) if error.is_passing() => {
@@ -116,11 +142,15 @@ impl Relay {
     /// Connects and publishes until something ends the connection.
     async fn connection(
         &mut self,
-        encoders: &mut Option<BTreeMap<String, EventEncoder>>,
-        pruning: &mut Pruning,
+        kept: Kept<'_>,
         cancel: &CancellationToken,
         health: &mut Health,
     ) -> Result<Ended, RelayError> {
+        let Kept {
+            encoders,
+            pruning,
+            caution,
+        } = kept;
         if !self.store.claim().await? {
             return Ok(Ended::Standby);
         }
@@ -139,6 +169,7 @@ impl Relay {
             return Ok(Ended::Cancelled);
         };
         let mut topics = self.topics();
+        topics.extend(self.transactions.as_deref().map(TransactionEncoder::topic));
         if self.limits.watermark_interval.is_some() {
             topics.push(WATERMARKS_TOPIC.to_owned());
         }
@@ -152,20 +183,56 @@ impl Relay {
         } = connected;
         // Watermarks have no order that partitions would keep.
         partitions.remove(WATERMARKS_TOPIC);
-        let store = self.store.as_mut();
-        check_cluster(store, cluster.as_deref(), &partitions).await?;
+        check_cluster(self.store.as_mut(), cluster.as_deref(), &partitions).await?;
+        let own = self.topics();
+        partitions.retain(|topic, _| own.contains(topic));
+        let position = match self.position(&partitions).await? {
+            Ok(position) => position,
+            Err(why) => {
+                publisher.close().await;
+                return Ok(Ended::Lost(why));
+            }
+        };
         let lent = Lent {
-            store,
+            store: self.store.as_mut(),
             encoders,
             limits: &self.limits,
             progress: &self.progress,
             pruning,
+            caution,
             partitions,
             entities: &self.entities,
             source: &self.source,
         };
-        let pump = Pump::new(lent, publisher).await?;
+        let pump = Pump::new(lent, &position, publisher).await?;
         pump.run(cancel, health).await
+    }
+
+    /// The position, with an offset for every partition: where the database has none, all that was
+    /// published is below the partition's end. An inner error is Kafka's.
+    async fn position(
+        &mut self,
+        partitions: &BTreeMap<String, i32>,
+    ) -> Result<Result<Position, String>, RelayError> {
+        let mut position = self.store.position().await?;
+        let places = partitions.iter().flat_map(|(topic, &count)| {
+            (0..count).map(|partition| TopicPartition::new(topic.as_str(), partition))
+        });
+        let unknown: Vec<TopicPartition> = places
+            .filter(|place| !position.offsets.contains_key(place))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(Ok(position));
+        }
+        let ends = match self.broker.ends(unknown).await {
+            Ok(ends) => ends,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let mut learned = Position::new(position.confirmed, position.released);
+        learned.offsets = ends.clone();
+        self.store.save(&learned).await?;
+        position.offsets.extend(ends);
+        Ok(Ok(position))
     }
 
     fn topics(&self) -> Vec<String> {
@@ -207,7 +274,7 @@ impl Relay {
         &self,
         cancel: &CancellationToken,
         health: &mut Health,
-    ) -> Result<Option<BTreeMap<String, EventEncoder>>, RelayError> {
+    ) -> Result<Option<Encoders>, RelayError> {
         loop {
             let encoders = tokio::select! {
                 encoders = self.register() => encoders,
@@ -229,8 +296,8 @@ impl Relay {
         }
     }
 
-    async fn register(&self) -> Result<BTreeMap<String, EventEncoder>, RelayError> {
-        let mut encoders = BTreeMap::new();
+    async fn register(&self) -> Result<Encoders, RelayError> {
+        let mut encoders = Encoders::default();
         for Entity {
             table,
             contract,
@@ -255,7 +322,16 @@ impl Relay {
                         entity: entity.clone(),
                         source,
                     })?;
-            encoders.insert(entity, encoder);
+            encoders.events.insert(entity, encoder);
+        }
+        if let Some(service) = &self.transactions {
+            let prepared =
+                TransactionEncoder::prepare(service, &self.source, self.registry.as_ref());
+            let prepared = prepared.await.map_err(|source| RelayError::Registry {
+                entity: TransactionEncoder::topic(service),
+                source,
+            });
+            encoders.transactions = Some(prepared?);
         }
         Ok(encoders)
     }

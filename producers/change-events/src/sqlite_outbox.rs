@@ -15,8 +15,10 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Sqlite};
 
 use crate::outbox::SQLITE_RELAY_TABLES;
-use crate::outbox_store::{Horizon, OutboxStore, ParkedKey, ParkedRow, Position, Retry};
-use crate::{Outbox, OutboxError, OutboxRow};
+use crate::outbox_store::{
+    Horizon, OutboxBatch, OutboxStore, ParkedKey, ParkedRow, Position, Retry,
+};
+use crate::{Outbox, OutboxError};
 
 /// How long the relay waits for the service's own transactions before it gives up.
 const BUSY_TIME_MAX: Duration = Duration::from_secs(60);
@@ -139,12 +141,12 @@ impl OutboxStore for SqliteOutbox {
         Ok(None)
     }
 
-    async fn rows_after(
-        &mut self,
-        position: i64,
-        limit: u32,
-    ) -> Result<Vec<OutboxRow>, OutboxError> {
-        Outbox::after(&mut self.connection, position, limit).await
+    /// Who has drawn a sequence is the one that writes, and what it draws is above all that is
+    /// committed.
+    async fn rows_after(&mut self, position: i64, limit: u32) -> Result<OutboxBatch, OutboxError> {
+        let safe = self.end().await?;
+        let rows = Outbox::after(&mut self.connection, position, limit).await?;
+        Ok(OutboxBatch { rows, safe })
     }
 
     async fn position(&mut self) -> Result<Position, OutboxError> {
@@ -249,18 +251,6 @@ impl OutboxStore for SqliteOutbox {
 
     async fn horizon(&mut self) -> Result<Option<Horizon>, OutboxError> {
         counted::horizon(self).await
-    }
-
-    /// Sequences are drawn by the one who writes, and seen when it has committed.
-    async fn is_settled(&mut self, _sequence: i64) -> Result<bool, OutboxError> {
-        Ok(true)
-    }
-
-    async fn complete_after(&mut self) -> Result<i64, OutboxError> {
-        sqlx::query_scalar("SELECT complete_after FROM outbox_pruning WHERE id = 1")
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(OutboxError::while_being("read"))
     }
 
     async fn prune(&mut self, through: i64, rows_max: u32) -> Result<u64, OutboxError> {

@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// The records in flight, in outbox order, bounded by rows and bytes.
+/// The records in flight, in outbox order, bounded by rows and bytes. They are called by numbers of
+/// the connection, as several may belong to one row.
 #[derive(Debug)]
 pub(crate) struct Window {
     entries: VecDeque<Entry>,
+    /// The first one's number.
+    first: i64,
     bytes: usize,
     acknowledged: i64,
 }
@@ -14,7 +17,7 @@ pub(crate) struct Window {
 #[derive(Debug)]
 struct Entry {
     sequence: i64,
-    /// `None`: the row is not sent but parked.
+    /// `None`: no event of the row, or the row is not sent but parked.
     topic: Option<Arc<str>>,
     bytes: usize,
     delivered: bool,
@@ -25,19 +28,28 @@ impl Window {
     pub(crate) fn after(confirmed: i64) -> Self {
         Self {
             entries: VecDeque::new(),
+            first: 0,
             bytes: 0,
             acknowledged: confirmed,
         }
     }
 
-    /// Takes in a record that is about to be sent, or a row that is about to be parked; sequences
-    /// must rise.
-    pub(crate) fn admit(&mut self, sequence: i64, topic: Option<Arc<str>>, bytes: usize) {
+    /// The number of the record that is taken in next.
+    pub(crate) fn next_number(&self) -> i64 {
+        // A length in memory is far below i64's end.
+        self.first + self.entries.len() as i64
+    }
+
+    /// Takes in a record that is about to be sent, or a row that is about to be parked; answers its
+    /// number. Sequences must not fall, and what belongs to one row comes before anything is
+    /// delivered.
+    pub(crate) fn admit(&mut self, sequence: i64, topic: Option<Arc<str>>, bytes: usize) -> i64 {
         debug_assert!(
             self.entries
                 .back()
-                .is_none_or(|last| last.sequence < sequence)
+                .is_none_or(|last| last.sequence <= sequence)
         );
+        let number = self.next_number();
         self.entries.push_back(Entry {
             sequence,
             topic,
@@ -45,23 +57,30 @@ impl Window {
             delivered: false,
         });
         self.bytes += bytes;
+        number
     }
 
-    /// Notes that the brokers have the record, or that the row is parked; a sequence that is not in
-    /// flight is passed over. Answers the record's topic.
-    pub(crate) fn deliver(&mut self, sequence: i64) -> Option<Arc<str>> {
-        let mut topic = None;
-        if let Ok(index) = self
-            .entries
-            .binary_search_by_key(&sequence, |entry| entry.sequence)
-            && let Some(entry) = self.entries.get_mut(index)
-        {
-            entry.delivered = true;
-            topic = entry.topic.take();
-        }
-        while let Some(first) = self.entries.pop_front_if(|first| first.delivered) {
-            self.bytes -= first.bytes;
-            self.acknowledged = first.sequence;
+    /// The row of an event in flight.
+    pub(crate) fn row(&self, number: i64) -> Option<i64> {
+        let index = usize::try_from(number - self.first).ok()?;
+        let entry = self.entries.get(index)?;
+        entry.topic.is_some().then_some(entry.sequence)
+    }
+
+    /// Notes that the brokers have the record, or that the row is parked; a number that is not in
+    /// flight is passed over. Answers the topic of an event.
+    pub(crate) fn deliver(&mut self, number: i64) -> Option<Arc<str>> {
+        let index = usize::try_from(number - self.first).ok()?;
+        let entry = self.entries.get_mut(index)?;
+        entry.delivered = true;
+        let topic = entry.topic.take();
+        while let Some(gone) = self.entries.pop_front_if(|first| first.delivered) {
+            self.first += 1;
+            self.bytes -= gone.bytes;
+            let next = self.entries.front();
+            if next.is_none_or(|next| next.sequence != gone.sequence) {
+                self.acknowledged = gone.sequence;
+            }
         }
         topic
     }
@@ -75,6 +94,7 @@ impl Window {
         self.entries.is_empty()
     }
 
+    /// Records in flight: no fewer than rows.
     pub(crate) fn rows(&self) -> usize {
         self.entries.len()
     }
@@ -91,23 +111,37 @@ mod tests {
     #[test]
     fn only_what_has_no_hole_before_it_counts() {
         let mut window = Window::after(4);
-        for sequence in [5, 7, 8] {
-            window.admit(sequence, Some("a".into()), 10);
-        }
-        window.deliver(7);
+        let numbers = [5, 7, 8].map(|sequence| window.admit(sequence, Some("a".into()), 10));
+        assert_eq!(numbers, [0, 1, 2]);
+        window.deliver(1);
         assert_eq!(
             (window.acknowledged(), window.rows(), window.bytes()),
             (4, 3, 30)
         );
-        window.deliver(6);
-        window.deliver(5);
+        window.deliver(0);
         assert_eq!(
             (window.acknowledged(), window.rows(), window.bytes()),
             (7, 1, 10)
         );
-        assert_eq!(window.deliver(8).as_deref(), Some("a"));
-        assert_eq!(window.deliver(8), None);
+        assert_eq!((window.row(2), window.row(1)), (Some(8), None));
+        assert_eq!(window.deliver(2).as_deref(), Some("a"));
+        assert_eq!(window.deliver(2), None);
         assert!(window.is_empty());
         assert_eq!((window.acknowledged(), window.bytes()), (8, 0));
+        assert_eq!(window.next_number(), 3);
+    }
+
+    #[test]
+    fn a_row_counts_with_the_last_of_its_records() {
+        let mut window = Window::after(4);
+        let begin = window.admit(5, None, 1);
+        let event = window.admit(5, Some("a".into()), 1);
+        let end = window.admit(5, None, 1);
+        assert_eq!((window.row(begin), window.row(event)), (None, Some(5)));
+        assert_eq!(window.deliver(begin), None);
+        assert!(window.deliver(event).is_some());
+        assert_eq!(window.acknowledged(), 4);
+        window.deliver(end);
+        assert_eq!(window.acknowledged(), 5);
     }
 }

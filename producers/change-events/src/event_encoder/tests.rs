@@ -4,6 +4,7 @@ use schemas::Contract;
 use serde_json::json;
 
 use super::*;
+use crate::TransactionPlace;
 
 const CONTRACT: &str = r#"{"type":"record","name":"Seat","lakehead.key":["id"],"fields":[
     {"name":"id","type":"int"},
@@ -39,6 +40,12 @@ fn update() -> OutboxRow {
         key: json!({"id": 7}).to_string(),
         before: Some(json!({"id": 7, "holder": null, "state": "free"}).to_string()),
         after: Some(json!({"id": 7, "holder": "Ann", "state": "taken"}).to_string()),
+        transaction: Some(TransactionPlace {
+            id: "734:40".into(),
+            total_order: 3,
+            entity_order: 2,
+            ended: None,
+        }),
     }
 }
 
@@ -71,10 +78,11 @@ fn an_update_is_debeziums_envelope() {
             "source": {
                 "version": env!("CARGO_PKG_VERSION"), "connector": "lakehead", "name": "cabin",
                 "ts_ms": 1_357_034_400_000_i64, "ts_us": 1_357_034_400_000_789_i64,
-                "db": "cabin", "table": "seat", "sequence": "42",
+                "db": "cabin", "table": "seat", "sequence": "42", "txId": "734:40",
             },
             "op": "u",
             "ts_ms": 1_700_000_000_000_i64,
+            "transaction": {"id": "734:40", "total_order": 3, "data_collection_order": 2},
         })
     );
     assert_eq!(
@@ -94,12 +102,14 @@ fn an_update_is_debeziums_envelope() {
 fn a_create_has_no_before_and_a_delete_no_after() {
     let (mut create, mut delete) = (update(), update());
     (create.op, create.before) = ("c".into(), None);
+    create.transaction = None;
     (delete.op, delete.after) = ("d".into(), None);
     for (row, absent) in [(create, "before"), (delete, "after")] {
         let record = encoder().encode(&row, 0).unwrap();
         let value = decode(2, &envelope().value_schema, &record.value);
         assert_eq!(value[absent], serde_json::Value::Null);
         assert_eq!(value["op"], row.op);
+        assert_eq!(value["transaction"].is_null(), row.transaction.is_none());
     }
 }
 

@@ -23,6 +23,19 @@ CREATE TABLE IF NOT EXISTS lakehead.outbox (
     event_time_us bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 );
 
+-- Which transaction wrote a row: its number, the sequence of its first row (which tells it from one
+-- of another server with the same number), the row's place in it, and how many rows of each
+-- aggregatetype it has written so far. Null in rows of before. Looked for first, as even an ALTER
+-- that changes nothing waits for all that is open, and all others behind it.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'lakehead.outbox'::regclass AND attname = 'transaction_id') THEN
+        ALTER TABLE lakehead.outbox ADD COLUMN transaction_id bigint, ADD COLUMN transaction_first bigint,
+            ADD COLUMN transaction_order bigint, ADD COLUMN transaction_counts json;
+        CREATE INDEX outbox_transaction ON lakehead.outbox (transaction_first, transaction_order) WHERE transaction_first IS NOT NULL;
+    END IF;
+END $$;
+
 CREATE TABLE IF NOT EXISTS lakehead.outbox_source (
     id     integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
     source text NOT NULL
@@ -82,19 +95,37 @@ CREATE OR REPLACE FUNCTION lakehead.outbox_drawn() RETURNS bigint LANGUAGE sql V
 $$;
 
 -- A transaction says where it began before it draws its first sequence: all it draws is above.
--- The setting and the lock have the same life: until the transaction ends, or is rolled back to a
--- savepoint before them.
+-- The settings and the lock have the same life: until the transaction ends, or is rolled back to a
+-- savepoint before them; so what a savepoint took back is not counted.
 CREATE OR REPLACE FUNCTION lakehead.outbox_insert() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     writer text := pg_current_xact_id();
     last bigint;
+    counts jsonb;
 BEGIN
     IF current_setting('lakehead.outbox_writer', true) IS DISTINCT FROM writer THEN
         SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END INTO last FROM lakehead.outbox_sequence;
         PERFORM pg_advisory_xact_lock_shared(26728::bigint << 48 | last);
-        PERFORM set_config('lakehead.outbox_writer', writer, true);
+        NEW.sequence := nextval('lakehead.outbox_sequence');
+        PERFORM set_config('lakehead.outbox_writer', writer, true), set_config('lakehead.outbox_first', NEW.sequence::text, true),
+            set_config('lakehead.outbox_order', '0', true), set_config('lakehead.outbox_counts', '{}', true);
+    ELSE
+        NEW.sequence := nextval('lakehead.outbox_sequence');
     END IF;
-    NEW.sequence := nextval('lakehead.outbox_sequence');
+    -- Empty in a transaction that was open while this function was made.
+    NEW.transaction_first := nullif(current_setting('lakehead.outbox_first', true), '');
+    IF NEW.transaction_first IS NOT NULL THEN
+        NEW.transaction_id := writer;
+        NEW.transaction_order := current_setting('lakehead.outbox_order')::bigint + 1;
+        PERFORM set_config('lakehead.outbox_order', NEW.transaction_order::text, true);
+        counts := current_setting('lakehead.outbox_counts');
+        -- Of more entities than anybody has, nothing is counted: each row would hold them all.
+        IF pg_column_size(counts) < 8192 THEN
+            counts := counts || jsonb_build_object(NEW.aggregatetype, coalesce((counts->>NEW.aggregatetype)::bigint, 0) + 1);
+            NEW.transaction_counts := counts;
+            PERFORM set_config('lakehead.outbox_counts', counts::text, true);
+        END IF;
+    END IF;
     RETURN NEW;
 END $$;
 

@@ -27,8 +27,7 @@ CREATE TABLE IF NOT EXISTS outbox_source (
 ";
 
 /// What the relay writes. `outbox_partition` says what follows the last record acknowledged of
-/// each topic partition; `complete_after`: of rows up to it, published before that was kept, it
-/// says nothing. `outbox_counted`: what an entity's events add up to, for watermarks.
+/// each topic partition, `outbox_counted` what an entity's events add up to, for watermarks.
 pub(crate) const RELAY_TABLES: &str = "
 CREATE TABLE IF NOT EXISTS outbox_relay (
     id        INTEGER PRIMARY KEY CHECK (id = 1),
@@ -47,11 +46,6 @@ CREATE TABLE IF NOT EXISTS outbox_partition (
     next_offset INTEGER NOT NULL,
     PRIMARY KEY (topic, partition)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outbox_pruning (
-    id             INTEGER PRIMARY KEY CHECK (id = 1),
-    complete_after INTEGER NOT NULL
-) STRICT;
-INSERT OR IGNORE INTO outbox_pruning (id, complete_after) SELECT 1, confirmed FROM outbox_relay;
 CREATE TABLE IF NOT EXISTS outbox_parked (
     sequence       INTEGER PRIMARY KEY,
     entity         TEXT NOT NULL,
@@ -187,5 +181,6 @@ fn read_row(row: &SqliteRow) -> Result<OutboxRow, sqlx::Error> {
         key: row.try_get(5)?,
         before: row.try_get(6)?,
         after: row.try_get(7)?,
+        transaction: None,
     })
 }

@@ -8,20 +8,40 @@ use tracing::warn;
 
 use crate::outbox_store::{CountedEvents, Counting, Horizon, Position};
 
+/// A column of an entity's sums, which are replaced by later ones alone.
+macro_rules! later {
+    ($column:literal) => {
+        concat!(
+            $column,
+            " = CASE WHEN $6 > (SELECT through FROM before) THEN excluded.",
+            $column,
+            " ELSE known.",
+            $column,
+            " END, "
+        )
+    };
+}
+
 /// Position and counted events in one statement: both are there after a crash, or neither.
-const SAVE: &str = "WITH offsets AS (INSERT INTO lakehead.outbox_partition AS known \
-    (topic, partition, next_offset) SELECT * FROM unnest($3::text[], $4::int[], $5::bigint[]) \
-    ON CONFLICT (topic, partition) DO UPDATE \
-    SET next_offset = greatest(known.next_offset, excluded.next_offset)), \
-    counted AS (INSERT INTO lakehead.outbox_counted AS known SELECT * FROM unnest(\
-    $7::text[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::bigint[]) \
-    ON CONFLICT (entity) DO UPDATE SET after_sequence = excluded.after_sequence, \
-    events = excluded.events, ids = excluded.ids, images = excluded.images, \
-    complete_through_us = greatest(known.complete_through_us, excluded.complete_through_us)), \
-    counting AS (INSERT INTO lakehead.outbox_counting AS known (through) VALUES ($6) \
-    ON CONFLICT (id) DO UPDATE SET through = greatest(known.through, excluded.through)) \
-    UPDATE lakehead.outbox_relay \
-    SET confirmed = greatest(confirmed, $1), released = greatest(released, $2)";
+const SAVE: &str = concat!(
+    "WITH before AS (SELECT coalesce(max(through), -1) AS through FROM lakehead.outbox_counting), \
+     offsets AS (INSERT INTO lakehead.outbox_partition AS known \
+     (topic, partition, next_offset) SELECT * FROM unnest($3::text[], $4::int[], $5::bigint[]) \
+     ON CONFLICT (topic, partition) DO UPDATE \
+     SET next_offset = greatest(known.next_offset, excluded.next_offset)), \
+     counted AS (INSERT INTO lakehead.outbox_counted AS known SELECT * FROM unnest(\
+     $7::text[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::bigint[]) \
+     ON CONFLICT (entity) DO UPDATE SET ",
+    later!("after_sequence"),
+    later!("events"),
+    later!("ids"),
+    later!("images"),
+    "complete_through_us = greatest(known.complete_through_us, excluded.complete_through_us)), \
+     counting AS (INSERT INTO lakehead.outbox_counting AS known (through) VALUES ($6) \
+     ON CONFLICT (id) DO UPDATE SET through = greatest(known.through, excluded.through)) \
+     UPDATE lakehead.outbox_relay \
+     SET confirmed = greatest(confirmed, $1), released = greatest(released, $2)"
+);
 
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 

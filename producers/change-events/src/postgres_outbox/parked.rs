@@ -3,7 +3,7 @@
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 
-use super::{read_row, row_columns};
+use super::{no_transaction_columns, read_row, row_columns, transaction_columns};
 use crate::outbox_store::{ParkedKey, ParkedRow, Retry};
 
 const PARK: &str = "INSERT INTO lakehead.outbox_parked (sequence, entity, key_id, key, why) \
@@ -19,17 +19,25 @@ const KEYS: &str = "SELECT entity, key_id, min(sequence), max(sequence), count(*
     GROUP BY entity, key_id ORDER BY 3 LIMIT $1";
 
 /// A row that nobody has any more cannot be tried; the others of its key can.
-const RETRIES: &str = concat!(
-    "SELECT ",
-    row_columns!(),
-    ", p.key_id, p.retry_sequence FROM lakehead.outbox_parked p \
-     JOIN lakehead.outbox o USING (sequence) \
-     JOIN (SELECT entity, key_id FROM lakehead.outbox_parked \
-         WHERE sequence IN (SELECT min(sequence) FROM lakehead.outbox_parked GROUP BY entity, key_id) \
-             AND (retry OR retry_sequence IS NOT NULL) \
-         ORDER BY retry_sequence NULLS LAST, sequence LIMIT 1) AS chosen \
-     ON chosen.entity = p.entity AND chosen.key_id = p.key_id ORDER BY o.sequence LIMIT $1"
-);
+macro_rules! retries {
+    ($transaction:expr) => {
+        concat!(
+            "SELECT ",
+            row_columns!(),
+            $transaction,
+            ", p.key_id, p.retry_sequence FROM lakehead.outbox_parked p \
+             JOIN lakehead.outbox o ON o.sequence = p.sequence \
+             JOIN (SELECT entity, key_id FROM lakehead.outbox_parked \
+                 WHERE sequence IN (SELECT min(sequence) FROM lakehead.outbox_parked GROUP BY entity, key_id) \
+                     AND (retry OR retry_sequence IS NOT NULL) \
+                 ORDER BY retry_sequence NULLS LAST, sequence LIMIT 1) AS chosen \
+             ON chosen.entity = p.entity AND chosen.key_id = p.key_id ORDER BY o.sequence LIMIT $1"
+        )
+    };
+}
+
+const RETRIES: &str = retries!(transaction_columns!());
+const RETRIES_OF_BEFORE: &str = retries!(no_transaction_columns!());
 
 /// Above all that were given; the counter follows.
 const NUMBER: &str = "WITH given AS (\
@@ -98,15 +106,20 @@ pub(super) async fn keys(
 
 pub(super) async fn retries(
     connection: &mut PgConnection,
+    tells_transactions: bool,
     limit: u32,
 ) -> Result<Vec<Retry>, sqlx::Error> {
-    sqlx::query(RETRIES)
+    let sql = match tells_transactions {
+        true => RETRIES,
+        false => RETRIES_OF_BEFORE,
+    };
+    sqlx::query(sql)
         .bind(i64::from(limit))
         .try_map(|row: PgRow| {
             Ok(Retry {
                 row: read_row(&row)?,
-                key_id: row.try_get(8)?,
-                retry_sequence: row.try_get(9)?,
+                key_id: row.try_get(12)?,
+                retry_sequence: row.try_get(13)?,
             })
         })
         .fetch_all(connection)

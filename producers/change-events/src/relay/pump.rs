@@ -2,6 +2,7 @@
 
 mod mark;
 mod park;
+mod transaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,17 +13,18 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::caution::Caution;
 use super::health::Health;
 use super::offsets::Offsets;
 use super::parking::Parking;
 use super::pruning::Pruning;
-use super::stop::{Ended, Stop, lost};
+use super::stop::{Ended, Refused, Stop, lost};
 use super::watermarks::Watermarks;
 use crate::outbox_store::{OutboxStore, Position};
 use crate::window::Window;
 use crate::{
     EncodeError, Entity, EventEncoder, Notice, OutboxRow, Publisher, Record, RelayError,
-    RelayLimits, RelayProgress,
+    RelayLimits, RelayProgress, TransactionEncoder,
 };
 
 /// How often the confirmed position is saved while nothing new is read.
@@ -31,14 +33,24 @@ const CONFIRM_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the database is asked whether parked rows are to be tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Rows and transactions to records.
+#[derive(Debug, Default)]
+pub(super) struct Encoders {
+    /// By entity.
+    pub(super) events: BTreeMap<String, EventEncoder>,
+    /// If transactions are told.
+    pub(super) transactions: Option<TransactionEncoder>,
+}
+
 /// What a pump works with for the length of a connection.
 #[derive(Debug)]
 pub(super) struct Lent<'a> {
     pub(super) store: &'a mut dyn OutboxStore,
-    pub(super) encoders: &'a mut BTreeMap<String, EventEncoder>,
+    pub(super) encoders: &'a mut Encoders,
     pub(super) limits: &'a RelayLimits,
     pub(super) progress: &'a RelayProgress,
     pub(super) pruning: &'a mut Pruning,
+    pub(super) caution: &'a mut Caution,
     /// The partition count of each topic.
     pub(super) partitions: BTreeMap<String, i32>,
     pub(super) entities: &'a [Entity],
@@ -49,18 +61,17 @@ pub(super) struct Lent<'a> {
 #[derive(Debug)]
 pub(super) struct Pump<'a> {
     pub(super) store: &'a mut dyn OutboxStore,
-    encoders: &'a mut BTreeMap<String, EventEncoder>,
+    encoders: &'a mut Encoders,
     pub(super) publisher: Box<dyn Publisher>,
     pub(super) limits: &'a RelayLimits,
     pub(super) progress: &'a RelayProgress,
     pub(super) pruning: &'a mut Pruning,
+    pub(super) caution: &'a mut Caution,
     pub(super) window: Window,
     pub(super) parking: Parking,
     watermarks: Option<Watermarks>,
     partitions: BTreeMap<String, i32>,
     offsets: Offsets,
-    /// Whether `offsets` say where all confirmed rows are.
-    is_complete: bool,
     /// The last sequence that was sent or parked, and the last confirmed one that is saved.
     pub(super) sent: i64,
     saved: i64,
@@ -71,23 +82,18 @@ pub(super) struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    /// Goes on where the database says.
+    /// Goes on at a position that knows every partition.
     pub(super) async fn new(
         lent: Lent<'a>,
+        position: &Position,
         publisher: Box<dyn Publisher>,
     ) -> Result<Self, RelayError> {
-        let position = lent.store.position().await?;
-        let complete_after = lent.store.complete_after().await?;
         let parking = Parking::load(lent.store, lent.limits, lent.progress).await?;
-        let mut places = lent.partitions.iter();
-        // A later record of every partition is behind all that came before it.
-        let all_known = places.all(|(topic, &count)| {
-            let known = position.offsets.keys().filter(|at| *at.topic == **topic);
-            known.count() >= usize::try_from(count).unwrap_or(0)
-        });
+        // Since the lake was asked, another relay may have made records of parked rows.
+        lent.pruning.start_again();
         let interval = lent.limits.watermark_interval;
         let watermarks =
-            interval.map(|every| Watermarks::new(lent.entities, lent.source, every, &position));
+            interval.map(|every| Watermarks::new(lent.entities, lent.source, every, position));
         Ok(Self {
             store: lent.store,
             encoders: lent.encoders,
@@ -95,11 +101,11 @@ impl<'a> Pump<'a> {
             limits: lent.limits,
             progress: lent.progress,
             pruning: lent.pruning,
+            caution: lent.caution,
             window: Window::after(position.confirmed),
             parking,
             watermarks,
-            offsets: Offsets::of(&position),
-            is_complete: complete_after == 0 || all_known,
+            offsets: Offsets::of(position),
             partitions: lent.partitions,
             sent: position.confirmed,
             saved: position.confirmed,
@@ -109,8 +115,8 @@ impl<'a> Pump<'a> {
         })
     }
 
-    /// Works until `cancel` or until the connection is spent, and confirms what was acknowledged
-    /// in every case.
+    /// Works until `cancel` or until the connection is spent, and confirms what was acknowledged,
+    /// but for an error of the database.
     pub(super) async fn run(
         mut self,
         cancel: &CancellationToken,
@@ -134,6 +140,10 @@ impl<'a> Pump<'a> {
                 break Err(stop);
             }
         };
+        // Without its claim the relay does not know how far another one is.
+        if let Err(Stop::Error(error @ RelayError::Outbox(_))) = stop {
+            return Err(error);
+        }
         // What stops the relay must not keep back what was sent before it.
         if let Err(Stop::Error(_)) = &stop
             && let Err(Stop::Lost(why)) = self.drain(health).await
@@ -143,20 +153,18 @@ impl<'a> Pump<'a> {
                 "what was in flight when the relay stopped is left unconfirmed"
             );
         }
-        let saved = self.save(self.window.acknowledged(), self.sent).await;
-        match stop {
-            Err(Stop::Error(error)) => return Err(error),
-            Err(Stop::Lost(why)) => return Ok(Ended::Lost(why)),
-            Err(Stop::ParkedAgain) => return Ok(Ended::Parked),
-            Err(Stop::Refused { sequence, why }) => {
-                self.park_refused(sequence, why).await?;
-                return Ok(Ended::Parked);
-            }
-            Ok(()) => {}
+        if let Err(Stop::Error(error)) = self.save(self.window.acknowledged(), self.sent).await {
+            return Err(error);
         }
-        match saved {
+        match stop {
+            Ok(()) => Ok(Ended::Cancelled),
             Err(Stop::Error(error)) => Err(error),
-            _ => Ok(Ended::Cancelled),
+            Err(Stop::Lost(why)) => Ok(Ended::Lost(why)),
+            Err(Stop::RetryRefused) => Ok(Ended::Refused),
+            Err(Stop::Refused(refused)) => {
+                self.refused(refused).await?;
+                Ok(Ended::Refused)
+            }
         }
     }
 
@@ -170,19 +178,21 @@ impl<'a> Pump<'a> {
     async fn turn(&mut self, cancel: &CancellationToken, health: &mut Health) -> Result<(), Stop> {
         self.look_ahead().await?;
         if self.has_room() && Instant::now() >= self.read_at {
-            let limit = self.limits.batch_rows_max;
-            let rows = self.store.rows_after(self.sent, limit).await?;
-            if let Some(last) = rows.last() {
+            let limit = self.batch_rows_max();
+            let batch = self.store.rows_after(self.sent, limit).await?;
+            if let Some(last) = batch.rows.last() {
                 self.release(last.sequence).await?;
-                self.send_batch(&rows).await?;
+                self.send_batch(&batch.rows).await?;
             }
             if let Some(watermarks) = &mut self.watermarks {
-                let all_sent = rows.last().is_none_or(|last| last.sequence == self.sent);
-                watermarks.read(self.sent, all_sent && rows.len() < limit as usize);
+                let last = batch.rows.last();
+                let all_sent = last.is_none_or(|last| last.sequence == self.sent);
+                let through = all_sent.then(|| batch.read_through(limit));
+                watermarks.read(self.sent, through.unwrap_or(self.sent));
             }
             // A batch that is not full was the outbox's end; resting lets the next one grow, and
             // each batch costs a wait for the disk.
-            if rows.len() < limit as usize {
+            if batch.rows.len() < limit as usize {
                 self.read_at = Instant::now() + self.limits.poll_interval;
             }
         }
@@ -193,6 +203,7 @@ impl<'a> Pump<'a> {
         };
         self.take_notices(wake_at, cancel, health).await?;
         let acknowledged = self.window.acknowledged();
+        self.caution.acknowledged(acknowledged);
         let is_due = self.window.is_empty() || Instant::now() >= self.save_at;
         if acknowledged > self.saved && is_due {
             self.save(acknowledged, self.sent).await?;
@@ -206,7 +217,7 @@ impl<'a> Pump<'a> {
     }
 
     async fn prune(&mut self) -> Result<(), Stop> {
-        if self.is_complete && self.pruning.is_due() {
+        if self.pruning.is_due() {
             let offsets = self.offsets.saved();
             self.pruning.ask(self.saved, offsets, self.limits);
         }
@@ -214,8 +225,15 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
+    /// No more than may be sent.
+    fn batch_rows_max(&self) -> u32 {
+        let most = self.limits.batch_rows_max;
+        let few = self.caution.rows_max(most as usize);
+        u32::try_from(few).map_or(most, |few| few.min(most))
+    }
+
     fn has_room(&self) -> bool {
-        self.window.rows() < self.limits.in_flight_rows_max
+        self.window.rows() < self.caution.rows_max(self.limits.in_flight_rows_max)
             && self.window.bytes() < self.limits.in_flight_bytes_max
     }
 
@@ -246,20 +264,18 @@ impl<'a> Pump<'a> {
             if !self.has_room() {
                 break;
             }
-            match self.send(row, now_ms)? {
-                None => {}
-                Some(row) => {
-                    self.window.admit(row.sequence, None, 0);
-                    parked.push(row);
-                }
+            self.tell_begin(row)?;
+            if let Some(row) = self.send(row, now_ms)? {
+                parked.push((self.window.admit(row.sequence, None, 0), row));
             }
+            self.tell_end(row)?;
             self.sent = row.sequence;
         }
         self.park(parked).await
     }
 
     pub(super) fn encode(&mut self, row: &OutboxRow, now_ms: i64) -> Result<Record, EncodeError> {
-        match self.encoders.get_mut(&row.entity) {
+        match self.encoders.events.get_mut(&row.entity) {
             Some(encoder) => encoder.encode(row, now_ms),
             None => Err(EncodeError::new(
                 Some("entity"),
@@ -286,7 +302,7 @@ impl<'a> Pump<'a> {
     }
 
     fn note(&mut self, notices: Vec<Notice>, health: &mut Health) -> Result<(), Stop> {
-        let mut delivered = 0;
+        let (mut delivered, mut refused_rows) = (0, None);
         let mut stop = Ok(());
         for notice in notices {
             match notice {
@@ -295,35 +311,34 @@ impl<'a> Pump<'a> {
                     stop = stop.and(Err(Stop::Lost(format!("topic {WATERMARKS_TOPIC}: {why}"))));
                 }
                 Notice::Delivered {
-                    number: sequence,
+                    number,
                     partition,
                     offset,
                 } => {
-                    if let Some(topic) = self.window.deliver(sequence) {
+                    if let Some(topic) = self.window.deliver(number) {
                         self.note_offset(&topic, partition, offset);
+                        delivered += 1;
                     }
-                    delivered += 1;
                 }
                 Notice::Down { why } => health.down("kafka", &why),
                 Notice::Failed {
-                    number: sequence,
+                    number,
                     why,
                     refused,
-                } if stop.is_ok() => {
-                    stop = Err(if refused {
-                        Stop::Refused { sequence, why }
-                    } else {
-                        Stop::Lost(why)
-                    });
-                }
-                Notice::Failed { .. } => {}
+                } => match self.window.row(number).filter(|_| refused) {
+                    Some(row) => refused_rows = Some(Refused::and(refused_rows, row, why)),
+                    None => stop = stop.and(Err(Stop::Lost(why))),
+                },
             }
         }
         if delivered > 0 {
             self.progress.count_published(delivered);
             health.up();
         }
-        stop
+        match refused_rows {
+            Some(refused) => Err(Stop::Refused(refused)),
+            None => stop,
+        }
     }
 
     /// Whether the record was a watermark.

@@ -22,6 +22,20 @@ use crate::{Notice, PublishError, Record};
 /// Rows that are tried at once.
 const RETRY_ROWS_MAX: u32 = 1_000;
 
+/// How a try went.
+#[derive(Debug, Default)]
+struct Tried {
+    /// Sequences in the outbox of the rows that are acknowledged, from the first one on.
+    published: Vec<i64>,
+    /// The row that is to blame, and why.
+    refused: Option<(i64, String)>,
+    /// The connection is spent on it.
+    is_spent: bool,
+}
+
+/// Rows that are sent and not acknowledged: by their number, the sequence in the outbox and the topic.
+type Sent = BTreeMap<i64, (i64, Arc<str>)>;
+
 impl Pump<'_> {
     /// Publishes the rows of one key that is to be tried again, if there is one.
     pub(super) async fn retry(&mut self, health: &mut Health) -> Result<(), Stop> {
@@ -39,16 +53,18 @@ impl Pump<'_> {
         }
         self.save(self.window.acknowledged(), self.sent).await?;
         let (records, failed) = self.retried(&retries);
-        let sequences: Vec<i64> = records.keys().copied().collect();
-        if !sequences.is_empty() {
-            self.publish_again(records, &retries).await?;
+        let tried = self.publish_again(records).await?;
+        if let (Some(first), rows) = (tried.published.first(), tried.published.len()) {
             self.save(self.window.acknowledged(), self.sent).await?;
-            self.store.unpark(&sequences).await?;
+            self.store.unpark(&tried.published).await?;
             self.pruning.start_again();
-            info!(rows = sequences.len(), first = ?sequences.first(), "parked rows are published");
+            info!(rows, first, "parked rows are published");
         }
-        if let Some((sequence, why)) = failed {
+        if let Some((sequence, why)) = tried.refused.or(failed) {
             self.park_again(&retries, sequence, &why).await?;
+        }
+        if tried.is_spent {
+            return Err(Stop::RetryRefused);
         }
         self.parking = Parking::load(self.store, self.limits, self.progress).await?;
         Ok(())
@@ -67,13 +83,9 @@ impl Pump<'_> {
     }
 
     /// Sends the records and waits until all are acknowledged.
-    async fn publish_again(
-        &mut self,
-        mut records: BTreeMap<i64, Record>,
-        retries: &[Retry],
-    ) -> Result<(), Stop> {
+    async fn publish_again(&mut self, mut records: BTreeMap<i64, Record>) -> Result<Tried, Stop> {
         let sequences: Vec<i64> = records.keys().copied().collect();
-        let mut sent: BTreeMap<i64, (i64, Arc<str>)> = BTreeMap::new();
+        let (mut tried, mut sent) = (Tried::default(), Sent::new());
         for (sequence, number) in self.store.number_retries(&sequences).await? {
             let Some(mut record) = records.remove(&sequence) else {
                 continue;
@@ -85,11 +97,27 @@ impl Pump<'_> {
                 Ok(()) => sent.insert(number, (sequence, record.topic)),
                 Err(PublishError::Unavailable(why)) => return Err(Stop::Lost(why)),
                 Err(PublishError::Refused(why)) => {
-                    self.park_again(retries, sequence, &why).await?;
-                    return Err(Stop::ParkedAgain);
+                    tried.refused = Some((sequence, why));
+                    break;
                 }
             };
+            if self.caution.retries_one_by_one() {
+                self.acknowledge(&mut sent, &mut tried).await?;
+            }
+            if tried.is_spent {
+                return Ok(tried);
+            }
         }
+        self.acknowledge(&mut sent, &mut tried).await?;
+        if !tried.is_spent {
+            self.caution.retry_one_by_one(false);
+        }
+        Ok(tried)
+    }
+
+    /// Waits until all that was sent is acknowledged, or some of it refused. A row is to blame if it
+    /// was sent alone; else the next try sends them one by one.
+    async fn acknowledge(&mut self, sent: &mut Sent, tried: &mut Tried) -> Result<(), Stop> {
         while !sent.is_empty() {
             let mut notices = Vec::new();
             self.publisher.notices(&mut notices).await.map_err(lost)?;
@@ -100,9 +128,10 @@ impl Pump<'_> {
                         partition,
                         offset,
                     } => {
-                        if let Some((_, topic)) = sent.remove(&number) {
+                        if let Some((sequence, topic)) = sent.remove(&number) {
                             self.note_offset(&topic, partition, offset);
                             self.progress.count_published(1);
+                            tried.published.push(sequence);
                         }
                     }
                     Notice::Down { .. } => {}
@@ -111,10 +140,13 @@ impl Pump<'_> {
                         why,
                         refused: true,
                     } => {
-                        if let Some(&(sequence, _)) = sent.get(&number) {
-                            self.park_again(retries, sequence, &why).await?;
+                        let is_alone = sent.len() == 1;
+                        if let Some(&(sequence, _)) = sent.get(&number).filter(|_| is_alone) {
+                            tried.refused = Some((sequence, why));
                         }
-                        return Err(Stop::ParkedAgain);
+                        self.caution.retry_one_by_one(!is_alone);
+                        tried.is_spent = true;
+                        return Ok(());
                     }
                     Notice::Failed { why, .. } => return Err(Stop::Lost(why)),
                 }

@@ -9,8 +9,8 @@ pub(super) enum Ended {
     Cancelled,
     /// The connection is spent; publish again from the confirmed position.
     Lost(String),
-    /// The connection is spent on a record that is parked now; publish again at once.
-    Parked,
+    /// The connection is spent on what was refused; publish again at once, with what that taught.
+    Refused,
     /// Another relay has the outbox.
     Standby,
 }
@@ -18,14 +18,39 @@ pub(super) enum Ended {
 /// Why work on a connection stopped.
 pub(super) enum Stop {
     Lost(String),
-    /// The brokers will never take this row's record; none after it in its partition is stored.
-    Refused {
-        sequence: i64,
-        why: String,
-    },
-    /// A parked row was tried and refused; it is parked again.
-    ParkedAgain,
+    /// The brokers did not take the batches of these rows; none after them in their partitions is
+    /// stored.
+    Refused(Refused),
+    /// Parked rows were tried and refused.
+    RetryRefused,
     Error(RelayError),
+}
+
+/// Rows that were refused together.
+pub(super) struct Refused {
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) rows: usize,
+    pub(super) why: String,
+}
+
+impl Refused {
+    /// One row, or one more beside those that are known.
+    pub(super) fn and(known: Option<Self>, sequence: i64, why: String) -> Self {
+        match known {
+            Some(known) => Self {
+                last: known.last.max(sequence),
+                rows: known.rows + 1,
+                ..known
+            },
+            None => Self {
+                first: sequence,
+                last: sequence,
+                rows: 1,
+                why,
+            },
+        }
+    }
 }
 
 impl From<RelayError> for Stop {

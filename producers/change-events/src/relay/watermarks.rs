@@ -1,10 +1,11 @@
 //! What is counted of each entity's events, and when a watermark may be published.
 //!
-//! The owner's clock is asked first, then the outbox ([`OutboxStore::horizon`]). Once no transaction
-//! can add a sequence below what it answered, the outbox is read past it; once all that was read is
-//! acknowledged, everything that the owner committed up to that time is in Kafka.
+//! The owner's clock is asked first, then the outbox ([`OutboxStore::horizon`]). Once it was read past
+//! what that answered, up to where no transaction can add a row any more ([`OutboxBatch::safe`]), and
+//! all that was read is acknowledged, everything that the owner committed up to that time is in Kafka.
 //!
 //! [`OutboxStore::horizon`]: crate::OutboxStore::horizon
+//! [`OutboxBatch::safe`]: crate::OutboxBatch::safe
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use crate::outbox_store::{CountedEvents, Counting, Horizon, Position};
 use crate::{Entity, OutboxRow, Record};
 
-/// How soon it is looked again while a horizon is not settled, or cannot be told.
+/// How soon it is asked again for a horizon that cannot be told.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The type of the record's event.
@@ -35,7 +36,7 @@ pub(super) struct Watermarks {
     sent: VecDeque<(i64, String, EventSums)>,
     through: i64,
     ahead: Option<Ahead>,
-    /// When the horizon is asked for, or looked at.
+    /// When the horizon is asked for.
     look_at: Instant,
     /// Watermarks that are sent and not yet acknowledged.
     in_flight: Vec<i64>,
@@ -57,17 +58,8 @@ struct OfEntity {
 #[derive(Clone, Copy, Debug)]
 struct Ahead {
     horizon: Horizon,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Transactions that were open may still add rows below it.
-    Open,
-    /// None may; the rows below it are there, and not all are read.
-    Settled,
-    /// They are read: with the acknowledgement of this sequence it is reached.
-    Read(i64),
+    /// All rows below it are read: with the acknowledgement of this sequence it is reached.
+    read: Option<i64>,
 }
 
 impl Watermarks {
@@ -180,7 +172,7 @@ impl Watermarks {
     pub(super) fn go_for(&mut self, horizon: Option<Horizon>, now: Instant) {
         self.ahead = horizon.map(|horizon| Ahead {
             horizon,
-            stage: Stage::Open,
+            read: None,
         });
         let wait = match horizon {
             Some(_) => Duration::ZERO,
@@ -189,36 +181,21 @@ impl Watermarks {
         self.look_at = now + wait;
     }
 
-    /// The sequence of which it is to be asked now whether it is settled.
-    pub(super) fn unsettled(&self, now: Instant) -> Option<i64> {
-        let ahead = self.ahead.filter(|ahead| ahead.stage == Stage::Open)?;
-        (now >= self.look_at).then_some(ahead.horizon.drawn)
-    }
-
-    pub(super) fn settle(&mut self, is_settled: bool, now: Instant) {
-        match &mut self.ahead {
-            Some(ahead) if is_settled => ahead.stage = Stage::Settled,
-            _ => self.look_at = now + LOOK_INTERVAL,
-        }
-    }
-
-    /// Notes how far the outbox is read, and whether that was to its end.
-    pub(super) fn read(&mut self, through: i64, to_its_end: bool) {
+    /// Notes that every row up to `through` that is or will be there is read, `last` being the last
+    /// of them, or one behind it.
+    pub(super) fn read(&mut self, last: i64, through: i64) {
         if let Some(ahead) = &mut self.ahead
-            && ahead.stage == Stage::Settled
-            && (to_its_end || through >= ahead.horizon.drawn)
+            && ahead.read.is_none()
+            && through.max(last) >= ahead.horizon.drawn
         {
-            ahead.stage = Stage::Read(through);
+            ahead.read = Some(last);
         }
     }
 
     /// The time up to which everything is in Kafka, once it is.
     pub(super) fn reached(&mut self, acknowledged: i64, now: Instant) -> Option<i64> {
         let ahead = self.ahead?;
-        let reached = matches!(ahead.stage, Stage::Read(last) if last <= acknowledged);
-        if !reached {
-            return None;
-        }
+        ahead.read.filter(|last| *last <= acknowledged)?;
         self.ahead = None;
         self.look_at = now + self.interval;
         Some(ahead.horizon.time_us)

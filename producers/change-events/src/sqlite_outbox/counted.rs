@@ -8,10 +8,29 @@ use super::{SqliteOutbox, SqliteQuery, is_busy};
 use crate::outbox_store::{Counting, Horizon};
 use crate::{Outbox, OutboxError};
 
-const SAVE: &str = "INSERT INTO outbox_counted VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET \
-    after_sequence = excluded.after_sequence, events = excluded.events, ids = excluded.ids, \
-    images = excluded.images, \
-    complete_through_us = max(complete_through_us, excluded.complete_through_us)";
+/// A column of an entity's sums, which are replaced by later ones alone.
+macro_rules! later {
+    ($column:literal) => {
+        concat!(
+            $column,
+            " = iif(?7 > (SELECT coalesce(max(through), -1) FROM outbox_counting), excluded.",
+            $column,
+            ", ",
+            $column,
+            "), "
+        )
+    };
+}
+
+/// Saved before [`SAVE_THROUGH`], which it is held against.
+const SAVE: &str = concat!(
+    "INSERT INTO outbox_counted VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET ",
+    later!("after_sequence"),
+    later!("events"),
+    later!("ids"),
+    later!("images"),
+    "complete_through_us = max(complete_through_us, excluded.complete_through_us)"
+);
 
 const SAVE_THROUGH: &str = "INSERT INTO outbox_counting (id, through) VALUES (1, ?) \
     ON CONFLICT DO UPDATE SET through = max(through, excluded.through)";
@@ -44,6 +63,7 @@ pub(super) fn save(counting: &Counting) -> Vec<SqliteQuery<'_>> {
             .bind(counted.sums.ids.to_string())
             .bind(counted.sums.rows.to_string())
             .bind(counted.complete_through_us)
+            .bind(counting.through)
     });
     let through = sqlx::query(SAVE_THROUGH).bind(counting.through);
     entities.chain([through]).collect()

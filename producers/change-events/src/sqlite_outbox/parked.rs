@@ -99,6 +99,7 @@ pub(super) async fn retries(
                     key: row.try_get(5)?,
                     before: row.try_get(6)?,
                     after: row.try_get(7)?,
+                    transaction: None,
                 },
                 key_id: row.try_get(8)?,
                 retry_sequence: row.try_get(9)?,

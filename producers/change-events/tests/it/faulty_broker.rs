@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use change_events::{Broker, Connected, Notice, PublishError, Publisher, Record};
+use schemas::{Sequence, TopicPartition};
 use tokio::sync::Notify;
 
 /// What happens at one step; a script of them is used up, then all goes well.
@@ -27,6 +28,8 @@ pub(crate) enum Fault {
     Kill,
     /// The brokers cannot be reached when the relay connects next.
     Away,
+    /// Nothing is told until [`FaultyBroker::go_on`].
+    Hold,
 }
 
 pub(crate) const PARTITIONS: i32 = 4;
@@ -35,6 +38,7 @@ pub(crate) const PARTITIONS: i32 = 4;
 pub(crate) struct FaultyBroker {
     state: Arc<Mutex<State>>,
     pub(crate) kill: Arc<Notify>,
+    held: Arc<Notify>,
     too_large: Option<(String, Refusal)>,
 }
 
@@ -43,6 +47,8 @@ pub(crate) struct FaultyBroker {
 pub(crate) enum Refusal {
     BeforeSending,
     ByTheBroker,
+    /// With all records that go to its partition together.
+    InCompany,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +56,8 @@ struct State {
     script: VecDeque<Fault>,
     logs: BTreeMap<i32, Vec<Record>>,
     late: Vec<(i32, Record)>,
+    /// Records that were ever sent.
+    sent: usize,
 }
 
 impl FaultyBroker {
@@ -81,6 +89,18 @@ impl FaultyBroker {
         self.state.lock().unwrap().script.push_back(fault);
     }
 
+    /// Whether a connection is at [`Fault::Hold`] with this many records sent.
+    pub(crate) fn holds(&self, records: usize) -> bool {
+        let state = self.state.lock().unwrap();
+        state.script.front() == Some(&Fault::Hold) && state.sent >= records
+    }
+
+    /// What is held is delivered.
+    pub(crate) fn go_on(&self) {
+        self.state.lock().unwrap().script.pop_front();
+        self.held.notify_waiters();
+    }
+
     /// All goes well from now on.
     pub(crate) fn calm(&self) {
         self.state.lock().unwrap().script.clear();
@@ -96,7 +116,7 @@ impl FaultyBroker {
         let mut landed: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
         for record in self.landed_records() {
             let partition = landed.entry(partition(&record.key)).or_default();
-            partition.push(record.number);
+            partition.push(record.sequence.major);
         }
         landed
     }
@@ -105,11 +125,12 @@ impl FaultyBroker {
     pub(crate) fn landed_records(&self) -> Vec<Record> {
         let mut landed = Vec::new();
         for log in self.logs().into_values() {
-            let mut last: HashMap<Arc<str>, i64> = HashMap::new();
+            let mut last: HashMap<(Arc<str>, Arc<str>), Sequence> = HashMap::new();
             for record in log {
-                let last = last.entry(Arc::clone(&record.source)).or_insert(0);
-                if record.number > *last {
-                    *last = record.number;
+                let of = (Arc::clone(&record.topic), Arc::clone(&record.source));
+                let last = last.entry(of).or_insert(0.into());
+                if record.sequence > *last {
+                    *last = record.sequence;
                     landed.push(record);
                 }
             }
@@ -134,6 +155,7 @@ impl Broker for FaultyBroker {
         let publisher = Box::new(FaultyPublisher {
             state: Arc::clone(&self.state),
             kill: Arc::clone(&self.kill),
+            held: Arc::clone(&self.held),
             too_large: self.too_large.clone(),
             sent: VecDeque::new(),
             is_spent: false,
@@ -144,12 +166,34 @@ impl Broker for FaultyBroker {
             partitions,
         })
     }
+
+    async fn ends(
+        &self,
+        places: Vec<TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, i64>, PublishError> {
+        let places = places.into_iter();
+        Ok(places
+            .map(|place| {
+                let end = self.end(place.partition);
+                (place, end)
+            })
+            .collect())
+    }
+}
+
+impl FaultyBroker {
+    fn end(&self, partition: i32) -> i64 {
+        let state = self.state.lock().unwrap();
+        let log = state.logs.get(&partition);
+        i64::try_from(log.map_or(0, Vec::len)).unwrap()
+    }
 }
 
 #[derive(Debug)]
 struct FaultyPublisher {
     state: Arc<Mutex<State>>,
     kill: Arc<Notify>,
+    held: Arc<Notify>,
     too_large: Option<(String, Refusal)>,
     sent: VecDeque<(i32, Record)>,
     is_spent: bool,
@@ -172,6 +216,7 @@ impl Publisher for FaultyPublisher {
         }
         self.sent
             .push_back((partition(&record.key), record.clone()));
+        self.state.lock().unwrap().sent += 1;
         Ok(())
     }
 
@@ -182,6 +227,10 @@ impl Publisher for FaultyPublisher {
         tokio::task::yield_now().await;
         if self.is_spent {
             return Err(PublishError::Unavailable("the connection is spent".into()));
+        }
+        // Waited for here, as this may be dropped while it waits.
+        while self.state.lock().unwrap().script.front() == Some(&Fault::Hold) {
+            self.held.notified().await;
         }
         let fault = self.state.lock().unwrap().script.pop_front();
         if fault == Some(Fault::Kill) {
@@ -210,6 +259,21 @@ impl FaultyPublisher {
             state.logs.entry(partition).or_default().push(record);
         }
         // The broker answers for the first one first; nothing after it in its partition is stored.
+        if let Some(partition) = self
+            .sent
+            .iter()
+            .find(|(_, record)| self.refuses(record, Refusal::InCompany))
+            .map(|(partition, _)| *partition)
+        {
+            let refused = self.sent.drain(..).filter(|(other, _)| *other == partition);
+            notices.extend(refused.map(|(_, record)| Notice::Failed {
+                number: record.number,
+                why: "too large".into(),
+                refused: true,
+            }));
+            self.is_spent = true;
+            return;
+        }
         if let Some((partition, number)) = self
             .sent
             .iter()
@@ -277,7 +341,7 @@ impl FaultyPublisher {
                 });
                 self.is_spent = true;
             }
-            Fault::Kill | Fault::Away => {}
+            Fault::Kill | Fault::Away | Fault::Hold => {}
         }
     }
 }

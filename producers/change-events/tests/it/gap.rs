@@ -36,8 +36,8 @@ async fn created(test: &str) -> Option<Database> {
 }
 
 async fn sequences(store: &mut PostgresOutbox, position: i64) -> Vec<i64> {
-    let rows = store.rows_after(position, 1_000).await.unwrap();
-    rows.iter().map(|row| row.sequence).collect()
+    let batch = store.rows_after(position, 1_000).await.unwrap();
+    batch.rows.iter().map(|row| row.sequence).collect()
 }
 
 #[tokio::test]
@@ -86,6 +86,41 @@ async fn a_sequence_is_not_read_before_a_smaller_one_is_decided() {
         .await
         .unwrap();
     assert_eq!(sequences(&mut store, 6).await, [7, 8]);
+}
+
+/// A writer that is descheduled between looking at the last sequence and taking its lock on it.
+#[tokio::test]
+async fn what_is_safe_may_fall_and_is_told_with_the_rows() {
+    let test = "what_is_safe_may_fall_and_is_told_with_the_rows";
+    let Some(database) = created(test).await else {
+        return;
+    };
+    let (mut slow, mut quick) = (database.connect().await, database.connect().await);
+    let mut store = PostgresOutbox::open(&database.url).await.unwrap();
+    let event = || seat(1, &json!("Ann"));
+    Outbox::append(&mut quick, &event()).await.unwrap();
+    let mut held = slow.begin().await.unwrap();
+    let seen: i64 = sqlx::query_scalar("SELECT lakehead.outbox_drawn()")
+        .fetch_one(&mut *held)
+        .await
+        .unwrap();
+    Outbox::append(&mut quick, &event()).await.unwrap();
+    Outbox::append(&mut quick, &event()).await.unwrap();
+    let drawn = store.horizon().await.unwrap().unwrap().drawn;
+    let before = store.rows_after(1, 10).await.unwrap();
+    assert_eq!((drawn, before.safe, before.rows.len()), (3, 3, 2));
+    assert_eq!(before.read_through(10), 3);
+    sqlx::query("SELECT pg_advisory_xact_lock_shared(26728::bigint << 48 | $1)")
+        .bind(seen)
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    // Short, and nothing is said of rows 2 and 3.
+    let fallen = store.rows_after(1, 10).await.unwrap();
+    assert_eq!((fallen.safe, fallen.rows.len()), (1, 0));
+    assert!(fallen.read_through(10) < drawn);
+    held.rollback().await.unwrap();
+    assert_eq!(store.rows_after(1, 10).await.unwrap(), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,7 +214,7 @@ async fn read(mut store: PostgresOutbox, done: Arc<AtomicBool>) -> Vec<(i64, Str
         assert!(started.elapsed() < DEADLINE, "the readers do not end");
         let was_done = done.load(Ordering::Acquire);
         let position = read.last().map_or(0, |(sequence, _)| *sequence);
-        let rows = store.rows_after(position, 50).await.unwrap();
+        let rows = store.rows_after(position, 50).await.unwrap().rows;
         if rows.is_empty() && was_done {
             return read;
         }

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use change_events::{KafkaBroker, KafkaSettings};
+use rand::distr::{Alphanumeric, SampleString};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::service::Service;
+use crate::service::{Service, seat};
 
 const CHANGES: usize = 3_000;
 const SEATS: usize = 50;
@@ -142,4 +146,33 @@ async fn once_and_in_order(service: &mut Service, brokers: &str, topic: &str) {
         }
     }
     assert_eq!(home.len(), SEATS);
+}
+
+/// The topic takes 20,000 bytes at once, rows have a thousand each, and one has more than the topic takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_too_large_parks_only_the_row_that_is() {
+    let Some(brokers) = brokers("a_batch_that_is_too_large_parks_only_the_row_that_is") else {
+        return;
+    };
+    let topic = format!("relay-{}", Uuid::new_v4());
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &brokers)
+        .create()
+        .unwrap();
+    let new_topic = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1))
+        .set("max.message.bytes", "20000");
+    let created = admin
+        .create_topics([&new_topic], &AdminOptions::new())
+        .await;
+    created.unwrap()[0].as_ref().unwrap();
+    let mut service = Service::sqlite().await;
+    let mut random = rand::rng();
+    for id in 0..400 {
+        let bytes = if id == 250 { 60_000 } else { 1_000 };
+        let holder = Alphanumeric.sample_string(&mut random, bytes);
+        service.append(&seat(id, &json!(holder))).await;
+    }
+    assert!(relay_all(&mut service, &brokers, &topic).await >= 399);
+    let parked = "SELECT sequence FROM {}outbox_parked";
+    assert_eq!(service.numbers(parked).await, [251]);
 }

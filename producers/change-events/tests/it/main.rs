@@ -7,6 +7,7 @@
     reason = "a test stops where it fails; clippy knows tests, not what they call"
 )]
 
+mod falling_store;
 mod faulty_broker;
 mod gap;
 mod kafka;
@@ -19,4 +20,5 @@ mod pruning;
 mod relay;
 mod service;
 mod store;
+mod transactions;
 mod watermarks;

@@ -131,7 +131,11 @@ async fn a_key_is_parked_from_its_bad_row_on_and_goes_out_in_order_when_that_is_
 
 #[tokio::test]
 async fn a_record_that_kafka_never_takes_parks_its_key() {
-    for refusal in [Refusal::BeforeSending, Refusal::ByTheBroker] {
+    for refusal in [
+        Refusal::BeforeSending,
+        Refusal::ByTheBroker,
+        Refusal::InCompany,
+    ] {
         for mut service in services("a_record_that_kafka_never_takes_parks_its_key").await {
             three_seats(&mut service, &json!("too-large")).await;
             let broker = Arc::new(FaultyBroker::refusing("too-large", refusal));

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use change_events::{CountedEvents, Counting, RelayLimits};
 use tokio_util::sync::CancellationToken;
 
-use crate::faulty_broker::FaultyBroker;
+use crate::faulty_broker::{Fault, FaultyBroker};
 use crate::relay::{check_landed, relay_all};
 use crate::service::Service;
 
@@ -13,6 +14,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
     WHERE application_name = 'lakehead-relay' AND datname = current_database()";
+
+const SESSIONS: &str = "SELECT pid::bigint FROM pg_stat_activity \
+    WHERE application_name = 'lakehead-relay' AND datname = current_database() ORDER BY backend_start DESC";
 
 #[tokio::test]
 async fn a_session_that_ends_is_made_again() {
@@ -106,4 +110,51 @@ async fn a_second_relay_waits_and_takes_over() {
     end.cancel();
     waiting.await.unwrap().unwrap();
     assert_eq!(two.logs().values().flatten().count(), 10);
+}
+
+/// The first relay's session ends while its records are in flight; it hears of them when another one
+/// is further already.
+#[tokio::test]
+async fn a_relay_that_lost_its_session_saves_nothing() {
+    let test = "a_relay_that_lost_its_session_saves_nothing";
+    let Some(mut service) = Service::postgres(test).await else {
+        return;
+    };
+    service.change(10, 3).await;
+    let broker = Arc::new(FaultyBroker::new([Fault::Hold]));
+    let limits = RelayLimits {
+        watermark_interval: Some(Duration::from_millis(10)),
+        shutdown_time_max: DEADLINE,
+        ..RelayLimits::default()
+    };
+    let relay = service.relay(Arc::clone(&broker) as _, "cabin.seat").await;
+    let relay = relay.unwrap().with_limits(limits);
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(relay.run(cancel.clone()));
+    let started = Instant::now();
+    while !broker.holds(10) {
+        assert!(started.elapsed() < DEADLINE, "not sent");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let first = service.numbers(SESSIONS).await;
+    let mut second = service.store().await;
+    assert!(!second.claim().await.unwrap());
+    let end = format!("SELECT pg_terminate_backend({})", first[0]);
+    assert_eq!(service.run(&end).await, 1);
+    while !second.claim().await.unwrap() {
+        assert!(started.elapsed() < DEADLINE, "not taken over");
+    }
+    let mut position = second.position().await.unwrap();
+    (position.confirmed, position.released) = (20, 20);
+    let mut counted = CountedEvents::default();
+    counted.sums.count = 20;
+    position.counting = Some(Counting {
+        through: 20,
+        entities: [("cabin.seat".to_owned(), counted)].into(),
+    });
+    second.save(&position).await.unwrap();
+    broker.go_on();
+    cancel.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(second.position().await.unwrap(), position);
 }

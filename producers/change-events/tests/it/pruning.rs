@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use change_events::{LakeProgress, RelayLimits, RelayProgress};
-use schemas::TopicPartition;
+use schemas::{TopicPartition, WATERMARKS_TOPIC, Watermark};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::faulty_broker::{Fault, FaultyBroker};
-use crate::relay::services;
+use crate::relay::{relay_all, relay_all_with, services};
 use crate::service::{Service, seat};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -179,34 +179,56 @@ async fn a_topic_that_was_made_again_stops_the_pruning() {
     }
 }
 
-/// Before offsets were kept, a database had a position alone.
+/// The documented `DELETE`, or a position of before offsets were kept: what the partitions held then
+/// is below their ends.
 #[tokio::test]
-async fn rows_of_which_nobody_knows_where_they_are_stay() {
-    let mut service = Service::sqlite().await;
-    service.change(3, 3).await;
-    service.run("UPDATE outbox_relay SET confirmed = 3").await;
-    service.run("DROP TABLE outbox_pruning").await;
-    service.run("DROP TABLE outbox_partition").await;
-    let broker = Arc::new(FaultyBroker::new([]));
-    let lake = Arc::new(ToldLake::default());
-    let running = Running::start(&service, &broker, &lake).await;
-    service.append(&seat(0, &json!("Ann"))).await;
-    running.confirmed(4).await;
-    lake.catch_up(&broker);
-    running.stop().await;
-    let running = Running::start(&service, &broker, &lake).await;
-    service.append(&seat(0, &json!("Bob"))).await;
-    running.confirmed(5).await;
-    assert_eq!(*lake.asked.lock().unwrap(), 0);
-    // Behind a record of every partition is all that came before.
-    for id in 0..40 {
-        service.append(&seat(id, &json!("Eve"))).await;
+async fn rows_whose_offsets_were_forgotten_stay_until_the_lake_has_the_partitions_ends() {
+    for mut service in services("rows_whose_offsets_were_forgotten_stay").await {
+        service.change(20, 5).await;
+        let broker = Arc::new(FaultyBroker::new([]));
+        let lake = Arc::new(ToldLake::default());
+        let running = Running::start(&service, &broker, &lake).await;
+        running.confirmed(20).await;
+        running.stop().await;
+        service.run("DELETE FROM {}outbox_partition").await;
+        service.run("DELETE FROM {}outbox_topic").await;
+        // The lake has nothing, of no partition.
+        let running = Running::start(&service, &broker, &lake).await;
+        lake.is_asked_again().await;
+        assert_eq!(service.numbers(LEFT).await.len(), 20);
+        lake.catch_up(&broker);
+        left_are(&mut service, &[]).await;
+        running.stop().await;
     }
-    running.confirmed(45).await;
-    assert_eq!(broker.logs().len(), 4);
-    running.stop().await;
-    let running = Running::start(&service, &broker, &lake).await;
-    lake.catch_up(&broker);
-    left_are(&mut service, &[]).await;
-    running.stop().await;
+}
+
+/// A partition's end is as unknown as its offsets while the brokers do not tell it.
+#[tokio::test]
+async fn watermarks_name_ends_that_are_above_what_was_forgotten() {
+    for mut service in services("watermarks_name_ends_that_are_above").await {
+        service.change(20, 5).await;
+        let broker = Arc::new(FaultyBroker::new([]));
+        relay_all(&mut service, &broker).await;
+        service.run("DELETE FROM {}outbox_partition").await;
+        service.change(1, 1).await;
+        let limits = RelayLimits {
+            watermark_interval: Some(Duration::from_millis(5)),
+            ..RelayLimits::default()
+        };
+        relay_all_with(&mut service, &broker, &limits).await;
+        let logs = broker.logs();
+        let records = logs.values().flatten();
+        let mark = records
+            .rev()
+            .find(|record| *record.topic == *WATERMARKS_TOPIC);
+        let mark = Watermark::from_json(&mark.unwrap().value).unwrap();
+        for (partition, log) in &logs {
+            let seats = log
+                .iter()
+                .rposition(|record| *record.topic == *"cabin.seat");
+            let end = mark.ends.iter().find(|end| end.partition == *partition);
+            let end = usize::try_from(end.unwrap().offset).unwrap();
+            assert!(seats.is_none_or(|last| end > last), "{mark:?}");
+        }
+    }
 }

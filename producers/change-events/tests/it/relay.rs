@@ -33,13 +33,21 @@ pub(crate) async fn relay_all_with(
     broker: &Arc<FaultyBroker>,
     limits: &RelayLimits,
 ) {
+    relay_all_as(service, broker, |relay| relay.with_limits(limits.clone())).await;
+}
+
+pub(crate) async fn relay_all_as(
+    service: &mut Service,
+    broker: &Arc<FaultyBroker>,
+    made: impl Fn(Relay) -> Relay,
+) {
     let end = service.end().await;
     loop {
         let relay = service
             .relay(Arc::clone(broker) as _, "cabin.seat")
             .await
             .unwrap();
-        let relay = relay.with_limits(limits.clone());
+        let relay = made(relay);
         let progress = relay.progress();
         let cancel = CancellationToken::new();
         let through = async {
@@ -156,8 +164,8 @@ fn one_key_stays_in_one_partition_and_an_event_keeps_its_sequence() {
                     *partition_of.entry(record.key.clone()).or_insert(partition),
                     partition
                 );
-                let known = sequence_of.insert(record.event_id, record.number);
-                assert!(known.is_none_or(|known| known == record.number));
+                let known = sequence_of.insert(record.event_id, record.sequence);
+                assert!(known.is_none_or(|known| known == record.sequence));
                 repeats += u32::from(known.is_some());
             }
         }

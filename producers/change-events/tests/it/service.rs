@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use change_events::{
-    Broker, ChangeEvent, Entity, Outbox, OutboxConnection, PostgresOutbox, Relay, RelayError,
-    SqliteOutbox,
+    Broker, ChangeEvent, Entity, Outbox, OutboxConnection, OutboxStore, PostgresOutbox, Relay,
+    RelayError, SqliteOutbox,
 };
 use schemas::{Contract, TableName};
 use serde_json::{Value, json};
@@ -143,7 +143,7 @@ impl Service {
         }
     }
 
-    pub(crate) async fn store(&self) -> Box<dyn change_events::OutboxStore> {
+    pub(crate) async fn store(&self) -> Box<dyn OutboxStore> {
         match &self.database {
             Kind::Sqlite { path, .. } => Box::new(SqliteOutbox::open(path).await.unwrap()),
             Kind::Postgres { database, .. } => {
@@ -157,14 +157,23 @@ impl Service {
         broker: Arc<dyn Broker>,
         topic: &str,
     ) -> Result<Relay, RelayError> {
-        let contract: Contract = CONTRACT.parse().unwrap();
-        let entity = Entity {
-            topic: topic.to_owned(),
-            ..Entity::new(table(), contract)
-        };
-        let registry = Arc::new(MemoryRegistry::default());
-        Relay::open(self.store().await, vec![entity], broker, registry).await
+        relay(self.store().await, broker, topic).await
     }
+}
+
+/// A relay of seats.
+pub(crate) async fn relay(
+    store: Box<dyn OutboxStore>,
+    broker: Arc<dyn Broker>,
+    topic: &str,
+) -> Result<Relay, RelayError> {
+    let contract: Contract = CONTRACT.parse().unwrap();
+    let entity = Entity {
+        topic: topic.to_owned(),
+        ..Entity::new(table(), contract)
+    };
+    let registry = Arc::new(MemoryRegistry::default());
+    Relay::open(store, vec![entity], broker, registry).await
 }
 
 pub(crate) async fn connect(path: &Path) -> SqliteConnection {

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use change_events::{CountedEvents, Counting, Outbox, Position, Record, RelayLimits};
 use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use schemas::canonical::{EventSums, JsonRow, RowWriter};
 use schemas::{WATERMARKS_TOPIC, Watermark};
 use serde_json::json;
@@ -12,9 +14,10 @@ use sqlx::Connection;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::falling_store::FallingStore;
 use crate::faulty_broker::FaultyBroker;
 use crate::relay::{fault, in_virtual_time, relay_all_with, services, small_limits};
-use crate::service::{CONTRACT, Kind, Service, connect, seat};
+use crate::service::{CONTRACT, Kind, Service, connect, relay, seat};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -45,7 +48,7 @@ async fn sums(service: &Service, after: i64, through: i64) -> EventSums {
     let (mut sums, mut writer) = (EventSums::default(), RowWriter::default());
     let row = JsonRow::new(&CONTRACT.parse().unwrap());
     let mut store = service.store().await;
-    for event in store.rows_after(after, 1_000).await.unwrap() {
+    for event in store.rows_after(after, 1_000).await.unwrap().rows {
         if event.sequence <= through {
             let image = row.hash(&event.after.unwrap(), &mut writer).unwrap();
             sums.add(&event.event_id, image);
@@ -253,11 +256,54 @@ async fn what_is_counted_is_saved_with_the_position() {
             entities: [].into(),
         });
         store.save(&last).await.unwrap();
+        // What was counted up to no later sequence sets no sum back, but time goes on.
+        let behind = CountedEvents {
+            complete_through_us: 18,
+            ..CountedEvents::default()
+        };
+        last.counting = Some(Counting {
+            through: 7,
+            entities: [("cabin.seat".to_owned(), behind)].into(),
+        });
+        store.save(&last).await.unwrap();
         let found = store.position().await.unwrap().counting.unwrap();
         assert_eq!(found.through, 7);
         assert_eq!(found.entities["cabin.meal"], counted);
-        counted.complete_through_us = 17;
+        counted.complete_through_us = 18;
         assert_eq!(found.entities["cabin.seat"], counted);
+    }
+}
+
+/// Everything was committed before the relay began, so a watermark is of all of it or is none.
+#[tokio::test]
+async fn a_read_that_fell_short_is_not_taken_for_the_end() {
+    let mut random = StdRng::seed_from_u64(7);
+    for _ in 0..12 {
+        let reads = random.random_range(0..40);
+        let safe = (0..reads).map(|_| random.random_range(0..20)).collect();
+        let mut service = Service::sqlite().await;
+        service.change(15, 7).await;
+        let broker = Arc::new(FaultyBroker::new([]));
+        let inner = service.store().await;
+        let store = Box::new(FallingStore { inner, safe });
+        let relay = relay(store, Arc::clone(&broker) as _, "cabin.seat").await;
+        let cancel = CancellationToken::new();
+        let limits = RelayLimits {
+            watermark_interval: Some(Duration::from_millis(1)),
+            poll_interval: Duration::from_millis(1),
+            ..small_limits()
+        };
+        let relaying = relay.unwrap().with_limits(limits).run(cancel.clone());
+        let some = |marks: &[Watermark]| !marks.is_empty();
+        let work = async {
+            wait_for(&broker, "a watermark", some).await;
+            cancel.cancel();
+        };
+        let (ended, ()) = tokio::join!(relaying, work);
+        ended.unwrap();
+        for mark in marks(&broker) {
+            assert_eq!((mark.through, mark.total.sums.count), (15, 15));
+        }
     }
 }
 

@@ -53,6 +53,7 @@ pub(crate) fn change(
         ("db", text("d")),
         ("table", text("t")),
         ("sequence", Value::Union(0, Box::new(Value::Null))),
+        ("txId", Value::Union(1, Box::new(text("734:17")))),
     ];
     let record = |fields: Vec<(&str, Value)>| {
         Value::Record(
@@ -68,6 +69,7 @@ pub(crate) fn change(
         ("source", record(source.to_vec())),
         ("op", text(op.letter())),
         ("ts_ms", Value::Union(1, Box::new(Value::Long(5)))),
+        ("transaction", Value::Union(0, Box::new(Value::Null))),
     ]);
     let json =
         |row: Option<usize>| row.map_or("null".to_owned(), |row| entity.json(&rows[row], style));

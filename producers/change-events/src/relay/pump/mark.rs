@@ -7,8 +7,7 @@ use crate::relay::health::Health;
 use crate::relay::stop::{Stop, lost};
 
 impl Pump<'_> {
-    /// Asks for a horizon when one is due, and whether the last one is settled. To be called before
-    /// the outbox is read.
+    /// Asks for a horizon when one is due. To be called before the outbox is read.
     pub(super) async fn look_ahead(&mut self) -> Result<(), Stop> {
         let now = Instant::now();
         let Some(watermarks) = &mut self.watermarks else {
@@ -16,9 +15,6 @@ impl Pump<'_> {
         };
         if watermarks.is_due(now) {
             watermarks.go_for(self.store.horizon().await?, now);
-        }
-        if let Some(drawn) = watermarks.unsettled(now) {
-            watermarks.settle(self.store.is_settled(drawn).await?, now);
         }
         Ok(())
     }
@@ -34,11 +30,9 @@ impl Pump<'_> {
         };
         watermarks.count(acknowledged);
         let (offsets, parking, partitions) = (&self.offsets, &self.parking, &self.partitions);
-        // Offsets may be unknown of what an older relay published.
-        let is_complete = self.is_complete;
         let records = watermarks.at(time_us, |entity, topic| {
             let count = partitions.get(topic).copied()?;
-            let is_whole = is_complete && !parking.has(entity);
+            let is_whole = !parking.has(entity);
             is_whole.then(|| offsets.ends(topic, count)).flatten()
         });
         if records.is_empty() {
@@ -60,18 +54,11 @@ impl Pump<'_> {
         let Some(horizon) = self.store.horizon().await? else {
             return Ok(());
         };
-        if !self.store.is_settled(horizon.drawn).await? {
-            return Ok(());
-        }
         let next = self.store.rows_after(self.sent, 1).await?;
-        let unread = next
-            .first()
-            .is_some_and(|row| row.sequence <= horizon.drawn);
-        let (now, sent) = (Instant::now(), self.sent);
-        if let Some(watermarks) = self.watermarks.as_mut().filter(|_| !unread) {
-            watermarks.go_for(Some(horizon), now);
-            watermarks.settle(true, now);
-            watermarks.read(sent, true);
+        let unread = next.rows.first().map(|row| row.sequence - 1);
+        if let Some(watermarks) = &mut self.watermarks {
+            watermarks.go_for(Some(horizon), Instant::now());
+            watermarks.read(self.sent, unread.unwrap_or(next.safe));
         }
         self.mark().await?;
         self.drain(health).await

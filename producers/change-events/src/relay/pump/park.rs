@@ -1,17 +1,17 @@
 //! Rows that cannot be published: their keys wait, other keys go on.
 
 use schemas::wire;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{Pump, now_ms};
 use crate::outbox_store::ParkedRow;
-use crate::relay::stop::Stop;
+use crate::relay::stop::{Refused, Stop};
 use crate::{OutboxRow, PublishError, Record};
 
 impl Pump<'_> {
     /// Sends a row's record; answers the row if it is to be parked instead.
     pub(super) fn send(&mut self, row: &OutboxRow, now: i64) -> Result<Option<ParkedRow>, Stop> {
-        let record = match self.encode(row, now) {
+        let mut record = match self.encode(row, now) {
             Ok(record) => record,
             Err(error) => {
                 let key_id = self.key_id(row);
@@ -25,6 +25,7 @@ impl Pump<'_> {
         {
             return Ok(Some(self.parked(row, key_id(&record).to_vec(), None)));
         }
+        record.number = self.window.next_number();
         match self.publisher.send(&record) {
             Ok(()) => {
                 let bytes = record.bytes();
@@ -42,28 +43,44 @@ impl Pump<'_> {
         }
     }
 
-    /// Keeps what is parked in the database; it counts as done from then on.
-    pub(super) async fn park(&mut self, rows: Vec<ParkedRow>) -> Result<(), Stop> {
+    /// Keeps rows, with their numbers in flight, as parked in the database; they count as done from
+    /// then on.
+    pub(super) async fn park(&mut self, rows: Vec<(i64, ParkedRow)>) -> Result<(), Stop> {
         if rows.is_empty() {
             return Ok(());
         }
+        let (numbers, rows): (Vec<i64>, Vec<ParkedRow>) = rows.into_iter().unzip();
         self.store.park(&rows).await?;
-        for row in &rows {
-            self.window.deliver(row.sequence);
+        for number in numbers {
+            self.window.deliver(number);
         }
         self.parking.show(self.progress);
         self.parking.check()?;
         Ok(())
     }
 
-    /// Parks a row that the brokers refused after it was sent.
-    pub(super) async fn park_refused(
-        &mut self,
-        sequence: i64,
-        why: String,
-    ) -> Result<(), crate::RelayError> {
-        let rows = self.store.rows_after(sequence - 1, 1).await?;
-        let Some(row) = rows.first().filter(|row| row.sequence == sequence) else {
+    /// Parks a row that the brokers refused after it was sent alone. Of several, the next connection
+    /// sends fewer at once.
+    pub(super) async fn refused(&mut self, refused: Refused) -> Result<(), crate::RelayError> {
+        let Refused {
+            first: sequence,
+            last,
+            rows,
+            why,
+        } = refused;
+        if !self.caution.refused(rows, last) {
+            info!(
+                rows,
+                first = sequence,
+                last,
+                why,
+                "a batch was refused; its rows are sent again, fewer at once (set batch.size below \
+                 the topic's max.message.bytes if this is said often)"
+            );
+            return Ok(());
+        }
+        let batch = self.store.rows_after(sequence - 1, 1).await?;
+        let Some(row) = batch.rows.first().filter(|row| row.sequence == sequence) else {
             return Ok(());
         };
         let key_id = match self.encode(row, now_ms()) {
@@ -79,7 +96,7 @@ impl Pump<'_> {
     /// A row whose key has no encoding has no other rows that belong to it but those that spell it
     /// the same way.
     fn key_id(&mut self, row: &OutboxRow) -> Vec<u8> {
-        let encoder = self.encoders.get_mut(&row.entity);
+        let encoder = self.encoders.events.get_mut(&row.entity);
         let encoded = encoder.and_then(|encoder| encoder.key_id(row));
         encoded.unwrap_or_else(|| row.key.clone().into_bytes())
     }
