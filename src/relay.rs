@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::capture::{Lsn, OutboxProgress, OutboxReading, ReplicatedOutbox};
 use change_events::{
     KafkaBroker, Outbox, OutboxError, OutboxStore, PostgresOutbox, Relay, RelayError,
     RelayProgress, SqliteOutbox,
@@ -72,14 +73,14 @@ pub(crate) async fn run(args: RelayArgs) -> Result<(), Failure> {
         true => Some(end(&database).await.map_err(failure)?),
         false => None,
     };
-    let relay = relay(resolved, &database).await?;
+    let (relay, log) = relay(resolved, &database).await?;
     let progress = relay.progress();
     let cancel = CancellationToken::new();
     let mut running = tokio::spawn(relay.run(cancel.clone()));
     let ended = tokio::select! {
         ended = &mut running => Some(ended),
         _ = stop.wait_for(|stop| *stop) => None,
-        () = until(&progress, end) => None,
+        () = until(&progress, log.as_deref(), end) => None,
     };
     cancel.cancel();
     let ended = match ended {
@@ -99,14 +100,17 @@ fn print_sql() -> Result<(), Failure> {
     }
 }
 
-/// A relay that is connected to the database and to nothing else.
-async fn relay(mut resolved: ResolvedRelay, database: &Database) -> Result<Relay, Failure> {
+/// A relay that is connected to the database and to nothing else, and how far it reads a log.
+async fn relay(
+    mut resolved: ResolvedRelay,
+    database: &Database,
+) -> Result<(Relay, Option<Arc<OutboxProgress>>), Failure> {
     let lake = match resolved.relay.prune {
         true => Some(CommittedOffsets::new(&mut resolved)?),
         false => None,
     };
     let settings = resolved.relay;
-    let store = open(database).await.map_err(failure)?;
+    let (store, log) = open(database, settings.reading).await.map_err(failure)?;
     let broker = Arc::new(KafkaBroker::new(settings.kafka));
     let registry = Arc::new(resolved.registry);
     let relay = Relay::open(store, settings.entities, broker, registry).await;
@@ -119,13 +123,20 @@ async fn relay(mut resolved: ResolvedRelay, database: &Database) -> Result<Relay
     if settings.transactions && matches!(database, Database::Postgres(_)) {
         relay = relay.with_transactions(&settings.service);
     }
-    Ok(relay)
+    Ok((relay, log))
 }
 
-async fn open(database: &Database) -> Result<Box<dyn OutboxStore>, OutboxError> {
+async fn open(
+    database: &Database,
+    reading: OutboxReading,
+) -> Result<(Box<dyn OutboxStore>, Option<Arc<OutboxProgress>>), OutboxError> {
     Ok(match database {
-        Database::Sqlite(path) => Box::new(SqliteOutbox::open(path).await?),
-        Database::Postgres(url) => Box::new(PostgresOutbox::open(url).await?),
+        Database::Sqlite(path) => (Box::new(SqliteOutbox::open(path).await?), None),
+        Database::Postgres(url) => {
+            let store = ReplicatedOutbox::open(url, reading).await?;
+            let progress = store.progress();
+            (Box::new(store), Some(progress))
+        }
     })
 }
 
@@ -138,19 +149,37 @@ async fn create(database: &Database, service: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The last sequence of the outbox.
-async fn end(database: &Database) -> Result<i64, OutboxError> {
+/// The last sequence of the outbox, and the end of its database's log.
+async fn end(database: &Database) -> Result<(i64, Lsn), OutboxError> {
     match database {
-        Database::Sqlite(path) => SqliteOutbox::open(path).await?.end().await,
-        Database::Postgres(url) => PostgresOutbox::open(url).await?.end().await,
+        Database::Sqlite(path) => {
+            let sequence = SqliteOutbox::open(path).await?.end().await?;
+            Ok((sequence, Lsn::default()))
+        }
+        Database::Postgres(url) => {
+            let reading = OutboxReading::default();
+            ReplicatedOutbox::open(url, reading).await?.end().await
+        }
+    }
+}
+
+/// Whether everything before the end is published, by the log where that is read.
+fn is_at(
+    progress: &RelayProgress,
+    log: Option<&OutboxProgress>,
+    (sequence, end): (i64, Lsn),
+) -> bool {
+    match log {
+        Some(log) if !log.is_polled() => log.confirmed() >= end,
+        _ => progress.confirmed() >= sequence,
     }
 }
 
 /// Says how far the relay has come, until it has come to `end`.
-async fn until(progress: &RelayProgress, end: Option<i64>) {
+async fn until(progress: &RelayProgress, log: Option<&OutboxProgress>, end: Option<(i64, Lsn)>) {
     let mut told = (progress.published(), progress.parked_rows());
     let mut tell_at = tokio::time::Instant::now() + REPORT_INTERVAL;
-    while end.is_none_or(|end| progress.confirmed() < end) {
+    while end.is_none_or(|end| !is_at(progress, log, end)) {
         tokio::time::sleep(LOOK_INTERVAL).await;
         let now = (progress.published(), progress.parked_rows());
         if now != told && tokio::time::Instant::now() >= tell_at {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ::capture::{OutboxReading, ReadOutbox};
 use bytesize::ByteSize;
 use change_events::{Entity, KafkaSettings, RelayLimits, TransactionEncoder};
 use schemas::{Contract, TableName};
@@ -19,6 +20,14 @@ pub(crate) struct Relay {
     /// `postgres://user:password@host/database`, by reference where it holds a password, or
     /// `sqlite:PATH`.
     database_url: Text,
+    /// How an outbox in Postgres is read.
+    #[serde(default)]
+    read: Read,
+    /// The replication slot, when one is created, and whether it may keep as much log as it will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slot: Option<String>,
+    #[serde(default)]
+    slot_unbounded: bool,
     /// Remove rows from the outbox that the lake of `[lake]` has committed.
     #[serde(default)]
     prune: bool,
@@ -57,6 +66,16 @@ pub(crate) struct Relay {
     entities: Vec<RelayEntity>,
 }
 
+/// `read`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Read {
+    #[default]
+    Auto,
+    Replication,
+    Polling,
+}
+
 /// `[[relay.entity]]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +92,7 @@ struct RelayEntity {
 /// A relay's settings with their secrets.
 pub(crate) struct RelaySettings {
     pub(crate) database: Database,
+    pub(crate) reading: OutboxReading,
     pub(crate) service: String,
     pub(crate) kafka: KafkaSettings,
     pub(crate) entities: Vec<Entity>,
@@ -101,6 +121,7 @@ impl Relay {
         let entities = self.entities(directory, problems);
         let kafka = self.kafka(kafka, directory, problems);
         let limits = self.limits(problems);
+        self.check_slot(problems);
         let services = self.entities.iter().map(|entity| entity.name.service());
         let services: std::collections::BTreeSet<&str> = services.collect();
         if services.len() != 1 {
@@ -115,6 +136,7 @@ impl Relay {
         }
         Some(RelaySettings {
             database: database?,
+            reading: self.reading(),
             service: (*services.first()?).to_owned(),
             kafka,
             entities,
@@ -122,6 +144,30 @@ impl Relay {
             prune: self.prune,
             transactions,
         })
+    }
+
+    fn reading(&self) -> OutboxReading {
+        OutboxReading {
+            way: match self.read {
+                Read::Auto => ReadOutbox::Auto,
+                Read::Replication => ReadOutbox::Replication,
+                Read::Polling => ReadOutbox::Polling,
+            },
+            slot: self.slot.clone(),
+            slot_unbounded: self.slot_unbounded,
+        }
+    }
+
+    fn check_slot(&self, problems: &mut Vec<String>) {
+        let is_slot_byte =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if let Some(slot) = &self.slot
+            && (slot.is_empty() || slot.len() > 63 || !slot.bytes().all(is_slot_byte))
+        {
+            problems.push(format!(
+                "relay.slot: {slot:?} must be 1 to 63 of a-z, 0-9 and _"
+            ));
+        }
     }
 
     fn database(&self, directory: &Path, problems: &mut Vec<String>) -> Option<Database> {

@@ -82,7 +82,8 @@ def wait_landed(road: Road, service: Cabin) -> None:
 
 
 @pytest.mark.slow
-def test_killed_and_its_servers_restarted(road: Road, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("read", ["polling", "replication"])
+def test_killed_and_its_servers_restarted(road: Road, tmp_path: pathlib.Path, read: str) -> None:
     """The relay is killed at random moments, Kafka and Postgres are killed and restarted under it, while many transactions write."""
     seed = int(os.environ.get("LAKEHEAD_TEST_SEED") or random.randrange(2**32))
     print(f"seed {seed} (LAKEHEAD_TEST_SEED={seed} repeats it)")
@@ -95,7 +96,7 @@ def test_killed_and_its_servers_restarted(road: Road, tmp_path: pathlib.Path) ->
     try:
         broker.wait_ready()
         road.configure(settings(road.name), {"name": TRANSACTIONS, "format": "avro", "shape": "append"})
-        cabin.configure(road, road.name)
+        cabin.configure(road, road.name, read=read, slot_unbounded=True)
         relay_once(road, server.url, "--create")
         service.create()
         service.start()

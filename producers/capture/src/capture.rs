@@ -69,7 +69,7 @@ impl Capture {
     /// away.
     pub async fn committed(&self) -> Result<Lsn, CaptureError> {
         let ask = async {
-            let mut session = Session::open(&self.settings).await?;
+            let mut session = Session::open(&self.settings.access()).await?;
             let rows = session.query("SELECT pg_current_wal_lsn()").await?;
             let row = rows.first().map(Vec::as_slice).unwrap_or_default();
             Answer::new(row, "pg_current_wal_lsn").number(0)
@@ -130,7 +130,7 @@ impl Capture {
     async fn prepare(&mut self) -> Result<(Session, Vec<OwnedTable>, Types, Connected), Stop> {
         let settings = &self.settings;
         let server = &settings.server;
-        let mut session = Session::open(settings)
+        let mut session = Session::open(&settings.access())
             .await
             .map_err(|error| Stop::of_session(server, error))?;
         let slot_stop = |error| match error {
@@ -222,7 +222,12 @@ impl Capture {
         let transactions = transactions
             .map_err(|error| Stop::of_registry(TransactionEncoder::topic(service), error))?;
         // From here on the log that Postgres keeps for us grows.
-        let _watch = SlotWatch::start(&self.settings, &self.progress);
+        let progress = Arc::clone(&self.progress);
+        let _watch = SlotWatch::start(
+            self.settings.access(),
+            self.settings.limits.watch_interval,
+            move |retained| progress.retain(retained),
+        );
         let mut plans = Vec::new();
         for table in &owned {
             let copy = self.state.progress.copies.get(&table.settings.topic());
@@ -253,7 +258,7 @@ impl Capture {
             (table, parts)
         });
         let relations = Relations::new(publishing, session, types, owned.collect());
-        let wal = WalStream::open(&self.settings, self.state.progress.confirmed)
+        let wal = WalStream::open(&self.settings.access(), self.state.progress.confirmed)
             .await
             .map_err(|error| Stop::of_session(&self.settings.server, error))?;
         self.progress.stream(true);

@@ -18,6 +18,14 @@ pub(crate) enum Point {
     TransactionPublished,
     /// The position is saved, Postgres is not told.
     PositionSaved,
+    /// The slot of an outbox is created, nothing remembers it.
+    OutboxSlotCreated,
+    /// It is kept that the slot takes over, the relay goes on polling for a moment.
+    OutboxHandedOver,
+    /// Rows of an outbox are acknowledged and kept as such, Postgres is not told.
+    OutboxPositionSaved,
+    /// The slot is dropped, it is not kept that the outbox is polled again.
+    OutboxSlotDropped,
 }
 
 /// Dies here if the point is armed.
@@ -38,6 +46,18 @@ pub(crate) fn point(point: Point) {
             fail::fail_point!("transaction_published", |_| die("transaction_published"));
         }
         Point::PositionSaved => fail::fail_point!("position_saved", |_| die("position_saved")),
+        Point::OutboxSlotCreated => {
+            fail::fail_point!("outbox_slot_created", |_| die("outbox_slot_created"));
+        }
+        Point::OutboxHandedOver => {
+            fail::fail_point!("outbox_handed_over", |_| die("outbox_handed_over"));
+        }
+        Point::OutboxPositionSaved => {
+            fail::fail_point!("outbox_position_saved", |_| die("outbox_position_saved"));
+        }
+        Point::OutboxSlotDropped => {
+            fail::fail_point!("outbox_slot_dropped", |_| die("outbox_slot_dropped"));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use pgwire_replication::{
 };
 
 use crate::server::SslMode;
-use crate::{CaptureSettings, Lsn};
+use crate::{Lsn, PostgresServer};
 
 /// Fixes how Postgres writes values, and ends no session that waits for Kafka. Where a policy would
 /// hide rows from a copy, the copy is refused: the log has them all.
@@ -51,6 +51,16 @@ pub(crate) enum SessionError {
     },
 }
 
+/// Where a log is read, and by which slot.
+#[derive(Clone, Debug)]
+pub(crate) struct LogAccess {
+    pub(crate) server: PostgresServer,
+    pub(crate) slot: String,
+    pub(crate) publication: String,
+    /// Who reads it, for whoever looks at the server's sessions.
+    pub(crate) application: &'static str,
+}
+
 /// A session of a role that may replicate. Texts are written as [`OPTIONS`] says.
 pub(crate) struct Session {
     client: ReplicationClient,
@@ -58,8 +68,8 @@ pub(crate) struct Session {
 
 impl Session {
     /// Connects.
-    pub(crate) async fn open(settings: &CaptureSettings) -> Result<Self, SessionError> {
-        Self::connect(wire_settings(settings)).await
+    pub(crate) async fn open(access: &LogAccess) -> Result<Self, SessionError> {
+        Self::connect(wire_settings(access)).await
     }
 
     async fn connect(settings: ReplicationConfig) -> Result<Self, SessionError> {
@@ -109,11 +119,8 @@ pub(crate) struct WalStream {
 impl WalStream {
     /// Starts to read the slot's publication: what was committed from `confirmed` on, although the slot
     /// may not have been told how far that is.
-    pub(crate) async fn open(
-        settings: &CaptureSettings,
-        confirmed: Lsn,
-    ) -> Result<Self, SessionError> {
-        let settings = wire_settings(settings).with_start_lsn(WireLsn::from_u64(confirmed.0));
+    pub(crate) async fn open(access: &LogAccess, confirmed: Lsn) -> Result<Self, SessionError> {
+        let settings = wire_settings(access).with_start_lsn(WireLsn::from_u64(confirmed.0));
         let Session { mut client } = Session::connect(settings).await?;
         client.start().await?;
         client.wait_started().await?;
@@ -172,20 +179,20 @@ impl std::fmt::Debug for WalStream {
     }
 }
 
-fn wire_settings(settings: &CaptureSettings) -> ReplicationConfig {
+fn wire_settings(access: &LogAccess) -> ReplicationConfig {
     use pgwire_replication::SslMode as Wire;
-    let server = &settings.server;
+    let server = &access.server;
     let mut settings = ReplicationConfig::new(
         &server.host,
         &server.user,
         &server.password,
         &server.database,
-        &settings.slot,
-        settings.publication.as_str(),
+        &access.slot,
+        access.publication.as_str(),
     )
     .with_port(server.port)
     .with_options(OPTIONS)
-    .with_application_name("lakehead-capture")
+    .with_application_name(access.application)
     .with_status_interval(STATUS_INTERVAL)
     .with_wakeup_interval(WAKEUP_INTERVAL)
     .with_buffer_size(MESSAGES_MAX);

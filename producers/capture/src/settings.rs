@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemas::TableName;
 
 use crate::PostgresServer;
+use crate::session::LogAccess;
 
 /// Longest name of a slot: the copy's own slot adds to it, and Postgres takes 63 bytes.
 const SLOT_BYTES_MAX: usize = 40;
@@ -115,6 +116,15 @@ impl Default for CaptureLimits {
 }
 
 impl CaptureSettings {
+    pub(crate) fn access(&self) -> LogAccess {
+        LogAccess {
+            server: self.server.clone(),
+            slot: self.slot.clone(),
+            publication: self.publication.clone(),
+            application: "lakehead-capture",
+        }
+    }
+
     /// Settings with defaults: slot and publication `lakehead_<service>`.
     pub fn new(server: PostgresServer, service: &str, directory: PathBuf) -> Self {
         let name = format!("lakehead_{service}");

@@ -28,11 +28,13 @@ impl From<CaptureError> for SlotError {
 }
 
 /// A slot as Postgres has it.
-struct Slot {
-    plugin: Option<String>,
-    database: Option<String>,
-    is_lost: bool,
-    confirmed: Lsn,
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) plugin: Option<String>,
+    pub(crate) database: Option<String>,
+    pub(crate) is_lost: bool,
+    /// 0 while the slot is being created.
+    pub(crate) confirmed: Lsn,
 }
 
 /// Makes sure that the slot has every change since what was captured; creates it at the very first run.
@@ -59,13 +61,7 @@ pub(crate) async fn ensure(
         None => {
             // The intent first: a slot that is there without it is somebody else's.
             state.save().await?;
-            let created = format!(
-                "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput NOEXPORT_SNAPSHOT",
-                settings.slot
-            );
-            let rows = session.query(&created).await?;
-            let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
-            let confirmed = Answer::new(answer, "CREATE_REPLICATION_SLOT").number(1)?;
+            let confirmed = create(session, &settings.slot).await?;
             info!(slot = %settings.slot, lsn = %confirmed, "replication slot created");
             point(Point::SlotCreated);
             created_at(state, confirmed).await
@@ -131,7 +127,16 @@ fn copy_again(settings: &CaptureSettings, exists: bool) -> String {
     )
 }
 
-async fn find(session: &mut Session, name: &str) -> Result<Option<Slot>, SessionError> {
+/// Creates a slot, which waits for the transactions that run now; answers from where on it gives what
+/// is committed.
+pub(crate) async fn create(session: &mut Session, name: &str) -> Result<Lsn, SessionError> {
+    let created = format!("CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput NOEXPORT_SNAPSHOT");
+    let rows = session.query(&created).await?;
+    let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
+    Answer::new(answer, "CREATE_REPLICATION_SLOT").number(1)
+}
+
+pub(crate) async fn find(session: &mut Session, name: &str) -> Result<Option<Slot>, SessionError> {
     let rows = session
         .query(&format!(
             "SELECT plugin, database, wal_status = 'lost', confirmed_flush_lsn \
@@ -242,12 +247,17 @@ fn left_at(history: &str, timeline: u32) -> Option<Lsn> {
     })
 }
 
-/// Without a bound, a capture that stands still fills the owner's disk.
-async fn check_bound(session: &mut Session, settings: &CaptureSettings) -> Result<(), SlotError> {
+/// Whether the server sets no bound to what a slot keeps.
+pub(crate) async fn is_unbounded(session: &mut Session) -> Result<bool, SessionError> {
     let rows = session
         .query("SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size'")
         .await?;
-    if rows.first().and_then(|row| text(row, 0)) != Some("-1") || settings.slot_unbounded {
+    Ok(rows.first().and_then(|row| text(row, 0)) == Some("-1"))
+}
+
+/// Without a bound, a capture that stands still fills the owner's disk.
+async fn check_bound(session: &mut Session, settings: &CaptureSettings) -> Result<(), SlotError> {
+    if settings.slot_unbounded || !is_unbounded(session).await? {
         return Ok(());
     }
     Err(SlotError::Slot(CaptureError::Postgres {

@@ -1,13 +1,12 @@
 //! Looks at the slot from the side: how much log Postgres keeps for it, and how near its bound is.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::answer::{Answer, literal};
-use crate::session::{Session, SessionError};
-use crate::{CaptureProgress, CaptureSettings};
+use crate::session::{LogAccess, Session, SessionError};
 
 /// Shares of the bound, in percent, at which it is told how near it is.
 const ALERTS: [u64; 2] = [50, 80];
@@ -19,15 +18,19 @@ pub(crate) struct SlotWatch {
 }
 
 impl SlotWatch {
-    pub(crate) fn start(settings: &CaptureSettings, progress: &Arc<CaptureProgress>) -> Self {
-        let (settings, progress) = (settings.clone(), Arc::clone(progress));
+    /// `retain` is told how many bytes of the log are kept.
+    pub(crate) fn start(
+        access: LogAccess,
+        interval: Duration,
+        retain: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Self {
         let task = tokio::spawn(async move {
             let mut told = 0;
             loop {
-                if let Err(error) = watch(&settings, &progress, &mut told).await {
+                if let Err(error) = watch(&access, interval, &retain, &mut told).await {
                     debug!(%error, "the slot cannot be looked at");
                 }
-                tokio::time::sleep(settings.limits.watch_interval).await;
+                tokio::time::sleep(interval).await;
             }
         });
         Self { task }
@@ -42,15 +45,16 @@ impl Drop for SlotWatch {
 
 /// Looks again and again in one session.
 async fn watch(
-    settings: &CaptureSettings,
-    progress: &CaptureProgress,
+    access: &LogAccess,
+    interval: Duration,
+    retain: &(impl Fn(u64) + Sync),
     told: &mut u64,
 ) -> Result<(), SessionError> {
-    let mut session = Session::open(settings).await?;
+    let mut session = Session::open(access).await?;
     let question = format!(
         "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)::bigint, \
          safe_wal_size FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
-        literal(&settings.slot)
+        literal(&access.slot)
     );
     loop {
         let rows = session.query(&question).await?;
@@ -58,32 +62,36 @@ async fn watch(
             let answer = Answer::new(row, "a row of pg_replication_slots");
             let retained = answer.option::<i64>(0)?.unwrap_or_default();
             let retained = u64::try_from(retained).unwrap_or_default();
-            progress.retain(retained);
+            retain(retained);
             if let Some(safe) = answer.option::<i64>(1)? {
-                alert(
-                    settings,
-                    retained,
-                    u64::try_from(safe).unwrap_or_default(),
-                    told,
-                );
+                let safe = u64::try_from(safe).unwrap_or_default();
+                alert(&access.slot, retained, safe, told);
             }
         }
-        tokio::time::sleep(settings.limits.watch_interval).await;
+        tokio::time::sleep(interval).await;
     }
 }
 
 /// Tells once that the slot keeps more than a share of its bound, and once that it no longer does.
-fn alert(settings: &CaptureSettings, retained: u64, safe: u64, told: &mut u64) {
+fn alert(slot: &str, retained: u64, safe: u64, told: &mut u64) {
     let share = share(retained, safe);
     let alert = ALERTS
         .into_iter()
         .rfind(|alert| share >= *alert)
         .unwrap_or_default();
     if alert > *told {
-        warn!(slot = %settings.slot, retained_bytes = retained, left_bytes = safe,
-            "the slot keeps {share} percent of the log it may; beyond that Postgres drops what is not captured");
+        warn!(
+            slot,
+            retained_bytes = retained,
+            left_bytes = safe,
+            "the slot keeps {share} percent of the log it may; beyond that Postgres drops what is not captured"
+        );
     } else if alert == 0 && *told > 0 {
-        info!(slot = %settings.slot, retained_bytes = retained, "the slot is far from its bound again");
+        info!(
+            slot,
+            retained_bytes = retained,
+            "the slot is far from its bound again"
+        );
     }
     *told = alert;
 }

@@ -171,6 +171,7 @@ fn encode() -> Anyway<()> {
     ] {
         let row = OutboxRow {
             sequence: 1,
+            place: 1,
             event_id: "a8ed6f2d-5e4c-4f3c-9f4e-3c0c4d1f0001".into(),
             entity: "flights.flight".into(),
             op: "u".into(),

@@ -86,8 +86,8 @@ impl EventEncoder {
         put_long(published_ms, &mut value);
         put_transaction(event, &mut value);
         Ok(Record {
-            number: event.sequence,
-            sequence: event.sequence.into(),
+            number: event.place,
+            sequence: event.place.into(),
             topic: Arc::clone(&self.topic),
             source: Arc::clone(&self.source),
             event_type: match &event.event_type {

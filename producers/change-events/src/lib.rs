@@ -65,7 +65,7 @@ pub use outbox_store::{
     CountedEvents, Counting, Horizon, OutboxBatch, OutboxStore, ParkedKey, ParkedRow, Position,
     Retry,
 };
-pub use postgres_outbox::PostgresOutbox;
+pub use postgres_outbox::{LogSave, OutboxLog, PostgresOutbox};
 pub use progress::RelayProgress;
 pub use publisher::{Broker, Connected, Notice, PublishError, Publisher, Record};
 pub use record_encoder::{EncodeError, RecordEncoder, put_long, put_text};

@@ -39,8 +39,11 @@ pub struct Outbox;
 /// A row of the outbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboxRow {
-    /// The row's place: strictly rising in the order of publishing, starting at 1, with gaps.
+    /// The row's number in the table, starting at 1, with gaps: strictly rising for each key.
     pub sequence: i64,
+    /// Its place in the order of publishing, by which its record is known: strictly rising, with
+    /// gaps. It is the sequence, but for a relay that reads by replication.
+    pub place: i64,
     /// The event's id.
     pub event_id: String,
     /// The entity, as in `flights.flight`.
@@ -147,5 +150,19 @@ impl OutboxRow {
     /// The operation, if its letter is one.
     pub fn op(&self) -> Option<Op> {
         Op::from_letter(&self.op)
+    }
+
+    /// Sets operation and event type by the column `type` of an outbox in Postgres; to be called
+    /// when `after` is set. A type that is no operation's letter is the name of an event.
+    pub fn set_type(&mut self, kind: &str) {
+        let is_op = Op::from_letter(kind).is_some();
+        let op = match &self.after {
+            _ if is_op => kind,
+            // Debezium's own meaning of an outbox row without a payload.
+            None => Op::Delete.letter(),
+            Some(_) => Op::Create.letter(),
+        };
+        self.op = op.to_owned();
+        self.event_type = (!is_op).then(|| kind.to_owned());
     }
 }

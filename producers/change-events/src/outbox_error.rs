@@ -8,6 +8,7 @@ use std::error::Error;
 pub struct OutboxError {
     doing: &'static str,
     is_passing: bool,
+    is_turn: bool,
     source: Box<dyn Error + Send + Sync>,
 }
 
@@ -25,19 +26,48 @@ impl OutboxError {
         self.is_passing
     }
 
+    /// Whether nothing is wrong: the outbox is read another way from now on, and is to be claimed
+    /// again.
+    pub fn is_turn(&self) -> bool {
+        self.is_turn
+    }
+
+    /// Of another way to the database than this crate's: it may pass, or somebody has to do something.
+    pub fn new(
+        doing: &'static str,
+        is_passing: bool,
+        why: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            doing,
+            is_passing,
+            is_turn: false,
+            source: why.into(),
+        }
+    }
+
+    /// See [`Self::is_turn`].
+    pub fn turn() -> Self {
+        Self {
+            is_turn: true,
+            ..Self::new("read", true, "it is read another way from now on")
+        }
+    }
+
     /// The session has ended; [`crate::OutboxStore::claim`] makes another.
     pub(crate) fn no_session() -> Self {
-        Self {
-            doing: "used",
-            is_passing: true,
-            source: "its session has ended, and the claim to it with the session".into(),
-        }
+        Self::new(
+            "used",
+            true,
+            "its session has ended, and the claim to it with the session",
+        )
     }
 
     pub(crate) fn while_being(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self {
             doing,
             is_passing: is_passing(&source),
+            is_turn: false,
             source: Box::new(source),
         }
     }
@@ -48,6 +78,7 @@ impl OutboxError {
     ) -> impl FnOnce(tokio_postgres::Error) -> Self {
         move |source| Self {
             doing,
+            is_turn: false,
             is_passing: source.is_closed()
                 || source
                     .code()

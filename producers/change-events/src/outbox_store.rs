@@ -11,15 +11,17 @@ use crate::{OutboxError, OutboxRow};
 
 /// An outbox as a relay reads it, and what the relay keeps beside it: in SQLite
 /// ([`crate::SqliteOutbox`]) or Postgres ([`crate::PostgresOutbox`]).
+/// Or another way to read the rows, beside one of these.
 ///
 /// What an implementation must keep: a row that [`Self::rows_after`] did not answer although a
-/// larger sequence was answered never appears; what a call has written is on disk when it returns,
+/// larger place was answered never appears; what a call has written is on disk when it returns,
 /// with all that the service committed before. After an error only [`Self::claim`] connects again;
 /// until then every other call fails, with an error that [passes](OutboxError::is_passing): without
 /// the claim another relay may be further, and what this one knows would set it back.
 #[async_trait]
 pub trait OutboxStore: fmt::Debug + Send + Sync {
-    /// The identity of the service's database.
+    /// The identity of the service's database, or of the order in which its rows come. It may be
+    /// another one after the next [`Self::claim`].
     async fn source(&mut self) -> Result<String, OutboxError>;
 
     /// Takes the outbox for this relay, with a new connection if the last one is spent; false while
@@ -32,6 +34,29 @@ pub trait OutboxStore: fmt::Debug + Send + Sync {
 
     /// Up to `limit` rows above `position`, in order, and how far it was looked for them.
     async fn rows_after(&mut self, position: i64, limit: u32) -> Result<OutboxBatch, OutboxError>;
+
+    /// Waits until [`Self::rows_after`] this position may have something new to answer. May be
+    /// dropped while it waits. An outbox that is polled never says so.
+    async fn wait(&mut self, _position: i64) -> Result<(), OutboxError> {
+        std::future::pending().await
+    }
+
+    /// Whether the rows that it answers are on the owner's disk. If not, the position is saved, and
+    /// they with it, before they are published.
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    /// The row at this place, which was answered and is not confirmed.
+    async fn row(&mut self, place: i64) -> Result<Option<OutboxRow>, OutboxError> {
+        let rows = self.rows_after(place - 1, 1).await?.rows;
+        Ok(rows.into_iter().find(|row| row.place == place))
+    }
+
+    /// Notes that the relay ends. To be called when everything that was published is confirmed.
+    async fn close(&mut self) -> Result<(), OutboxError> {
+        Ok(())
+    }
 
     /// How far the relay has come.
     async fn position(&mut self) -> Result<Position, OutboxError>;
@@ -60,6 +85,7 @@ pub trait OutboxStore: fmt::Debug + Send + Sync {
     async fn parked_keys(&mut self, limit: u32) -> Result<Vec<ParkedKey>, OutboxError>;
 
     /// The rows of the first key whose first row is to be tried again, in order, at most `limit`.
+    /// Of one that was not passed yet the place is above all that were answered.
     async fn retries(&mut self, limit: u32) -> Result<Vec<Retry>, OutboxError>;
 
     /// Gives rows that are about to be tried a sequence of their own, in their order, above all
@@ -82,10 +108,11 @@ pub trait OutboxStore: fmt::Debug + Send + Sync {
 /// Rows of an outbox that were read together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboxBatch {
-    /// The rows, by rising sequence.
+    /// The rows, by rising place.
     pub rows: Vec<OutboxRow>,
     /// The sequence up to which it was looked: every transaction that had drawn one up to it had
-    /// ended by then. It may be lower than at the read before; what was said then holds.
+    /// ended by then. It may be lower than at the read before; what was said then holds. By
+    /// replication it is a place in the log, above all of [`OutboxRow::place`].
     pub safe: i64,
 }
 
@@ -95,7 +122,7 @@ impl OutboxBatch {
     pub fn read_through(&self, limit: u32) -> i64 {
         let is_full = self.rows.len() >= limit as usize;
         let last = self.rows.last().filter(|_| is_full);
-        last.map_or(self.safe, |last| last.sequence)
+        last.map_or(self.safe, |last| last.place)
     }
 }
 
@@ -103,9 +130,9 @@ impl OutboxBatch {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Position {
-    /// The sequence up to which everything is acknowledged (or parked).
+    /// The place up to which everything is acknowledged (or parked).
     pub confirmed: i64,
-    /// The sequence up to which rows may be in Kafka.
+    /// The place up to which rows may be in Kafka.
     pub released: i64,
     /// For each topic partition, the offset after the last record acknowledged: at least all of the
     /// rows up to `confirmed` are below. [`Position::UNKNOWN`] where offsets fell back. Of a partition
@@ -171,7 +198,7 @@ pub struct Horizon {
     /// The owner's clock, or the start of its oldest transaction that was open and had written, if
     /// that is earlier: microseconds since 1970-01-01 UTC.
     pub time_us: i64,
-    /// What was committed up to then has sequences up to this one.
+    /// What was committed up to then is read once [`OutboxBatch::safe`] has come to this.
     pub drawn: i64,
 }
 

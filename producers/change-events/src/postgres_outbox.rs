@@ -1,6 +1,7 @@
 //! An outbox in Postgres, as its relay reads it: by polling, without missing a row.
 
 mod counted;
+mod log;
 mod parked;
 
 use std::fmt;
@@ -16,6 +17,8 @@ use crate::outbox_store::{
     Horizon, OutboxBatch, OutboxStore, ParkedKey, ParkedRow, Position, Retry,
 };
 use crate::{Outbox, OutboxError, OutboxRow, TransactionPlace};
+
+pub use self::log::{LogSave, OutboxLog};
 
 /// What the relay's session needs. A server whose commits do not wait for the disk is told to wait
 /// for ours, which takes all before it along. All that is asked for often has an index in its order;
@@ -48,6 +51,14 @@ macro_rules! row_columns {
     () => {
         "o.sequence, o.id::text, o.aggregatetype, o.type, o.event_time_us, o.aggregateid, \
          o.before::text, o.payload::text"
+    };
+}
+
+/// Whether row `o` is in a run that was published by replication.
+macro_rules! is_ahead {
+    () => {
+        "coalesce((SELECT a.last >= o.sequence FROM lakehead.outbox_ahead a \
+         WHERE a.first <= o.sequence ORDER BY a.first DESC LIMIT 1), false)"
     };
 }
 
@@ -86,6 +97,16 @@ macro_rules! rows {
 const ROWS: &str = rows!(transaction_columns!());
 const ROWS_OF_BEFORE: &str = rows!(no_transaction_columns!());
 
+/// The same where rows beyond the position are published already.
+const ROWS_BUT_AHEAD: &str = concat!(
+    "SELECT ",
+    row_columns!(),
+    transaction_columns!(),
+    " FROM lakehead.outbox o WHERE sequence > $1 AND sequence <= $2 AND NOT ",
+    is_ahead!(),
+    " ORDER BY sequence LIMIT $3"
+);
+
 const SAVE: &str = "UPDATE lakehead.outbox_relay \
     SET confirmed = greatest(confirmed, $1), released = greatest(released, $2)";
 
@@ -120,6 +141,8 @@ const PRUNE: &str = "DELETE FROM lakehead.outbox WHERE sequence = ANY(ARRAY(\
 pub struct PostgresOutbox {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
+    /// Whether rows beyond the position were published by replication, and are to be left out.
+    has_ahead: bool,
     /// Whether the outbox says which transaction wrote a row.
     tells_transactions: bool,
 }
@@ -147,6 +170,7 @@ impl PostgresOutbox {
                 .application_name("lakehead-relay")
                 .log_statements(LevelFilter::Off),
             connection: None,
+            has_ahead: false,
             tells_transactions: false,
         };
         store.connect().await?;
@@ -211,10 +235,15 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn claim(&mut self) -> Result<bool, OutboxError> {
-        self.connect().await?;
-        let connection = self.session()?;
-        let claimed = sqlx::query_scalar(CLAIM).fetch_one(connection).await;
-        self.checked("opened", claimed)
+        if !self.take().await? {
+            return Ok(false);
+        }
+        match self.log().await? {
+            Some(OutboxLog {
+                slot: Some(slot), ..
+            }) => Err(log::is_replicated(&slot)),
+            _ => Ok(true),
+        }
     }
 
     async fn moved(&mut self) -> Result<Option<(String, String)>, OutboxError> {
@@ -238,9 +267,10 @@ impl OutboxStore for PostgresOutbox {
             return Ok(OutboxBatch { rows, safe });
         }
         // A statement of its own, and thereby a new snapshot.
-        let sql = match self.tells_transactions {
-            true => ROWS,
-            false => ROWS_OF_BEFORE,
+        let sql = match (self.has_ahead, self.tells_transactions) {
+            (true, _) => ROWS_BUT_AHEAD,
+            (false, true) => ROWS,
+            (false, false) => ROWS_OF_BEFORE,
         };
         let rows = sqlx::query(sql)
             .bind(position)
@@ -276,30 +306,8 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn save(&mut self, position: &Position) -> Result<(), OutboxError> {
-        if let Some(counting) = &position.counting {
-            let query = counted::save(position, counting);
-            let saved = query.execute(self.session()?).await;
-            self.checked("confirmed", saved)?;
-            return Ok(());
-        }
-        let sql = if position.offsets.is_empty() {
-            SAVE
-        } else {
-            SAVE_ALL
-        };
-        let mut query = sqlx::query(sql)
-            .bind(position.confirmed)
-            .bind(position.released);
-        if !position.offsets.is_empty() {
-            let places = || position.offsets.keys();
-            let topics: Vec<String> = places().map(|place| place.topic.to_string()).collect();
-            let partitions: Vec<i32> = places().map(|place| place.partition).collect();
-            let offsets: Vec<i64> = position.offsets.values().copied().collect();
-            query = query.bind(topics).bind(partitions).bind(offsets);
-        }
-        let saved = query.execute(self.session()?).await;
-        self.checked("confirmed", saved)?;
-        Ok(())
+        let saved = save_position(self.session()?, position).await;
+        self.checked("confirmed", saved)
     }
 
     async fn cluster(&mut self) -> Result<Option<String>, OutboxError> {
@@ -386,28 +394,51 @@ impl OutboxStore for PostgresOutbox {
     }
 }
 
+async fn save_position(
+    connection: &mut PgConnection,
+    position: &Position,
+) -> Result<(), sqlx::Error> {
+    if let Some(counting) = &position.counting {
+        let query = counted::save(position, counting);
+        query.execute(connection).await?;
+        return Ok(());
+    }
+    let sql = if position.offsets.is_empty() {
+        SAVE
+    } else {
+        SAVE_ALL
+    };
+    let mut query = sqlx::query(sql)
+        .bind(position.confirmed)
+        .bind(position.released);
+    if !position.offsets.is_empty() {
+        let places = || position.offsets.keys();
+        let topics: Vec<String> = places().map(|place| place.topic.to_string()).collect();
+        let partitions: Vec<i32> = places().map(|place| place.partition).collect();
+        let offsets: Vec<i64> = position.offsets.values().copied().collect();
+        query = query.bind(topics).bind(partitions).bind(offsets);
+    }
+    query.execute(connection).await?;
+    Ok(())
+}
+
 /// Reads the columns of `row_columns` and those of the transaction.
 fn read_row(row: &PgRow) -> Result<OutboxRow, sqlx::Error> {
-    let (kind, after): (String, Option<String>) = (row.try_get(3)?, row.try_get(7)?);
-    let is_op = schemas::Op::from_letter(&kind).is_some();
-    let (op, event_type) = match &after {
-        _ if is_op => (kind, None),
-        // Debezium's own meaning of an outbox row without a payload.
-        None => ("d".to_owned(), Some(kind)),
-        Some(_) => ("c".to_owned(), Some(kind)),
-    };
-    Ok(OutboxRow {
+    let kind: String = row.try_get(3)?;
+    let mut read = OutboxRow {
         sequence: row.try_get(0)?,
+        place: row.try_get(0)?,
         event_id: row.try_get(1)?,
         entity: row.try_get(2)?,
-        op,
-        event_type,
         event_time_us: row.try_get(4)?,
         key: row.try_get(5)?,
         before: row.try_get(6)?,
-        after,
+        after: row.try_get(7)?,
         transaction: read_place(row)?,
-    })
+        ..OutboxRow::default()
+    };
+    read.set_type(&kind);
+    Ok(read)
 }
 
 fn read_place(row: &PgRow) -> Result<Option<TransactionPlace>, sqlx::Error> {
@@ -428,4 +459,4 @@ fn read_place(row: &PgRow) -> Result<Option<TransactionPlace>, sqlx::Error> {
     }))
 }
 
-use {no_transaction_columns, row_columns, transaction_columns};
+use {is_ahead, no_transaction_columns, row_columns, transaction_columns};

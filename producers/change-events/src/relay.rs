@@ -124,10 +124,11 @@ impl Relay {
             };
             let ended = self.connection(kept, &cancel, &mut health);
             match ended.await {
-                Ok(Ended::Cancelled) => return Ok(()),
+                Ok(Ended::Cancelled) => return Ok(self.store.close().await?),
                 Ok(Ended::Refused) => continue,
                 Ok(Ended::Standby) => health.standby(),
                 Ok(Ended::Lost(why)) => health.down("kafka", &why),
+                Err(RelayError::Outbox(error)) if error.is_turn() => continue,
                 Err(RelayError::Outbox(error)) if error.is_passing() => {
                     health.down("the database", &error.to_string());
                 }
@@ -161,6 +162,10 @@ impl Relay {
                 found,
                 confirmed,
             });
+        }
+        let source = self.store.source().await?;
+        if source != self.source {
+            (self.source, *encoders) = (source, None);
         }
         if encoders.is_none() {
             *encoders = self.encoders(cancel, health).await?;

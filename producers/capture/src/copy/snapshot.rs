@@ -28,8 +28,9 @@ impl Snapshot {
     }
 
     async fn take(settings: &CaptureSettings) -> Result<Self, SessionError> {
-        let mut exporter = Session::open(settings).await?;
-        let mut session = Session::open(settings).await?;
+        let access = settings.access();
+        let mut exporter = Session::open(&access).await?;
+        let mut session = Session::open(&access).await?;
         let created = format!(
             "CREATE_REPLICATION_SLOT {}_copy_{} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT",
             settings.slot,

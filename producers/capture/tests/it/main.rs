@@ -11,7 +11,10 @@
     reason = "a test stops where it fails; clippy knows tests, not what they call"
 )]
 
+mod cabin;
 mod copy;
+mod outbox_hand_over;
+mod outbox_stream;
 mod owner;
 mod refusals;
 mod restarts;

@@ -32,6 +32,7 @@ fn encoder() -> EventEncoder {
 fn update() -> OutboxRow {
     OutboxRow {
         sequence: 42,
+        place: 42,
         event_id: "e-1".into(),
         entity: "cabin.seat".into(),
         op: "u".into(),

@@ -77,6 +77,39 @@ CREATE TABLE IF NOT EXISTS lakehead.outbox_counted (
     complete_through_us bigint NOT NULL
 );
 
+-- Of a relay that reads by replication: its slot, none while the outbox is polled; how many slots
+-- there were; the last sequence that was drawn when the slot was there, none while it is being
+-- created; the sequence up to which rows were polled, none while they still are. Places count the
+-- rows behind that in the order of their commits: up to which place everything is acknowledged, and
+-- the place that belongs to an LSN at which a transaction ended. All sequences up to `floor` are
+-- decided, and published; `is_clean` says that nothing else may be in Kafka than what is kept here.
+CREATE TABLE IF NOT EXISTS lakehead.outbox_log (
+    id          integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    slot        text,
+    epoch       bigint NOT NULL DEFAULT 0,
+    horizon     bigint,
+    handed_over bigint,
+    confirmed   bigint NOT NULL DEFAULT 0,
+    lsn         pg_lsn NOT NULL DEFAULT '0/0',
+    lsn_place   bigint NOT NULL DEFAULT 0,
+    floor       bigint NOT NULL DEFAULT 0,
+    is_clean    boolean NOT NULL DEFAULT true
+);
+INSERT INTO lakehead.outbox_log DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- Runs of sequences above the floor that are published, since their transactions ended before others.
+CREATE TABLE IF NOT EXISTS lakehead.outbox_ahead (
+    first bigint PRIMARY KEY,
+    last  bigint NOT NULL
+);
+
+-- What a slot gives of the outbox. Without a slot it does nothing.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_publication WHERE pubname = 'lakehead_outbox') THEN
+        CREATE PUBLICATION lakehead_outbox FOR TABLE lakehead.outbox WITH (publish = 'insert');
+    END IF;
+END $$;
+
 -- Rows that cannot be published, and behind each the later rows of its key.
 CREATE TABLE IF NOT EXISTS lakehead.outbox_parked (
     sequence       bigint PRIMARY KEY,

@@ -173,6 +173,7 @@ pub(super) async fn after(
 fn read_row(row: &SqliteRow) -> Result<OutboxRow, sqlx::Error> {
     Ok(OutboxRow {
         sequence: row.try_get(0)?,
+        place: row.try_get(0)?,
         event_id: row.try_get(1)?,
         entity: row.try_get(2)?,
         op: row.try_get(3)?,

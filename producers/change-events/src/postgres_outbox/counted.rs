@@ -108,6 +108,18 @@ pub(super) fn save(
 /// so it is not above the last one drawn, which is asked for afterwards. Whoever had begun to write
 /// by then is seen in between.
 pub(super) async fn horizon(connection: &mut PgConnection) -> Result<Option<Horizon>, sqlx::Error> {
+    let Some(time_us) = complete_time(connection).await? else {
+        return Ok(None);
+    };
+    let drawn = sqlx::query_scalar(DRAWN).fetch_one(connection).await?;
+    Ok(Some(Horizon { time_us, drawn }))
+}
+
+/// The owner's clock, or the start of its oldest transaction that has written, once neither hides
+/// anything: how far the end that is asked for afterwards is complete.
+pub(super) async fn complete_time(
+    connection: &mut PgConnection,
+) -> Result<Option<i64>, sqlx::Error> {
     let clock: i64 = sqlx::query_scalar(CLOCK)
         .fetch_one(&mut *connection)
         .await?;
@@ -123,9 +135,5 @@ pub(super) async fn horizon(connection: &mut PgConnection) -> Result<Option<Hori
     if unknown || hidden || prepared {
         return Ok(None);
     }
-    let drawn = sqlx::query_scalar(DRAWN).fetch_one(connection).await?;
-    Ok(Some(Horizon {
-        time_us: oldest.map_or(clock, |oldest| oldest.min(clock)),
-        drawn,
-    }))
+    Ok(Some(oldest.map_or(clock, |oldest| oldest.min(clock))))
 }

@@ -72,7 +72,7 @@ pub(super) struct Pump<'a> {
     watermarks: Option<Watermarks>,
     partitions: BTreeMap<String, i32>,
     offsets: Offsets,
-    /// The last sequence that was sent or parked, and the last confirmed one that is saved.
+    /// The last place that was sent or parked, and the last confirmed one that is saved.
     pub(super) sent: i64,
     saved: i64,
     save_at: Instant,
@@ -181,12 +181,14 @@ impl<'a> Pump<'a> {
             let limit = self.batch_rows_max();
             let batch = self.store.rows_after(self.sent, limit).await?;
             if let Some(last) = batch.rows.last() {
-                self.release(last.sequence).await?;
+                if !self.store.is_durable() {
+                    self.release(last.place).await?;
+                }
                 self.send_batch(&batch.rows).await?;
             }
             if let Some(watermarks) = &mut self.watermarks {
                 let last = batch.rows.last();
-                let all_sent = last.is_none_or(|last| last.sequence == self.sent);
+                let all_sent = last.is_none_or(|last| last.place == self.sent);
                 let through = all_sent.then(|| batch.read_through(limit));
                 watermarks.read(self.sent, through.unwrap_or(self.sent));
             }
@@ -204,7 +206,9 @@ impl<'a> Pump<'a> {
         self.take_notices(wake_at, cancel, health).await?;
         let acknowledged = self.window.acknowledged();
         self.caution.acknowledged(acknowledged);
-        let is_due = self.window.is_empty() || Instant::now() >= self.save_at;
+        // Where rows cost no wait for the disk, a row alone is not to cost one.
+        let is_due = self.window.is_empty() && !self.store.is_durable();
+        let is_due = is_due || Instant::now() >= self.save_at;
         if acknowledged > self.saved && is_due {
             self.save(acknowledged, self.sent).await?;
         }
@@ -265,11 +269,12 @@ impl<'a> Pump<'a> {
                 break;
             }
             self.tell_begin(row)?;
-            if let Some(row) = self.send(row, now_ms)? {
-                parked.push((self.window.admit(row.sequence, None, 0), row));
+            if let Some(row_to_park) = self.send(row, now_ms)? {
+                let number = self.window.admit(row.place, None, 0);
+                parked.push((number, row_to_park));
             }
             self.tell_end(row)?;
-            self.sent = row.sequence;
+            self.sent = row.place;
         }
         self.park(parked).await
     }
@@ -292,10 +297,15 @@ impl<'a> Pump<'a> {
         health: &mut Health,
     ) -> Result<(), Stop> {
         let mut notices = Vec::new();
+        let has_room = self.has_room();
         tokio::select! {
             biased;
             told = self.publisher.notices(&mut notices) => told.map_err(lost)?,
             () = cancel.cancelled() => {}
+            told = self.store.wait(self.sent), if has_room => {
+                told?;
+                self.read_at = Instant::now();
+            }
             () = sleep_until(wake_at) => {}
         }
         self.note(notices, health)

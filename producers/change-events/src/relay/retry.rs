@@ -41,7 +41,7 @@ impl Pump<'_> {
     pub(super) async fn retry(&mut self, health: &mut Health) -> Result<(), Stop> {
         let retries = self.store.retries(RETRY_ROWS_MAX).await?;
         // A row that is read once more after a restart would go out under both sources.
-        let all_read = retries.iter().all(|retry| retry.row.sequence <= self.sent);
+        let all_read = retries.iter().all(|retry| retry.row.place <= self.sent);
         if retries.is_empty() || !all_read {
             // Rows may have been given up meanwhile; nobody waits for those.
             self.parking = Parking::load(self.store, self.limits, self.progress).await?;

@@ -132,8 +132,7 @@ impl Watermarks {
         };
         let mut sums = EventSums::default();
         sums.add(&row.event_id, image);
-        self.sent
-            .push_back((row.sequence, row.entity.clone(), sums));
+        self.sent.push_back((row.place, row.entity.clone(), sums));
     }
 
     /// Counts the events up to a sequence, which are acknowledged.

@@ -55,6 +55,7 @@ async fn two_events(service: &mut Service) {
     for (row, event, sequence) in [(&rows[0], create, one), (&rows[1], delete, two)] {
         let expected = OutboxRow {
             sequence,
+            place: sequence,
             event_id: event.event_id.to_string(),
             entity: "cabin.seat".into(),
             op: event.op.letter().into(),

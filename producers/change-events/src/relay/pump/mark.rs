@@ -55,7 +55,7 @@ impl Pump<'_> {
             return Ok(());
         };
         let next = self.store.rows_after(self.sent, 1).await?;
-        let unread = next.rows.first().map(|row| row.sequence - 1);
+        let unread = next.rows.first().map(|row| row.place - 1);
         if let Some(watermarks) = &mut self.watermarks {
             watermarks.go_for(Some(horizon), Instant::now());
             watermarks.read(self.sent, unread.unwrap_or(next.safe));

@@ -29,7 +29,7 @@ impl Pump<'_> {
         match self.publisher.send(&record) {
             Ok(()) => {
                 let bytes = record.bytes();
-                self.window.admit(row.sequence, Some(record.topic), bytes);
+                self.window.admit(row.place, Some(record.topic), bytes);
                 if let Some(watermarks) = &mut self.watermarks {
                     watermarks.send(row);
                 }
@@ -63,7 +63,7 @@ impl Pump<'_> {
     /// sends fewer at once.
     pub(super) async fn refused(&mut self, refused: Refused) -> Result<(), crate::RelayError> {
         let Refused {
-            first: sequence,
+            first: place,
             last,
             rows,
             why,
@@ -71,7 +71,7 @@ impl Pump<'_> {
         if !self.caution.refused(rows, last) {
             info!(
                 rows,
-                first = sequence,
+                first = place,
                 last,
                 why,
                 "a batch was refused; its rows are sent again, fewer at once (set batch.size below \
@@ -79,15 +79,14 @@ impl Pump<'_> {
             );
             return Ok(());
         }
-        let batch = self.store.rows_after(sequence - 1, 1).await?;
-        let Some(row) = batch.rows.first().filter(|row| row.sequence == sequence) else {
+        let Some(row) = self.store.row(place).await? else {
             return Ok(());
         };
-        let key_id = match self.encode(row, now_ms()) {
+        let key_id = match self.encode(&row, now_ms()) {
             Ok(record) => key_id(&record).to_vec(),
-            Err(_) => self.key_id(row),
+            Err(_) => self.key_id(&row),
         };
-        let parked = self.parked(row, key_id, Some(why));
+        let parked = self.parked(&row, key_id, Some(why));
         self.store.park(&[parked]).await?;
         self.parking.show(self.progress);
         Ok(())

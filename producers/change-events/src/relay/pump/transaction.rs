@@ -1,7 +1,7 @@
 //! Where the owner's transactions begin and end, told beside their events.
 //!
 //! The rows say all of it: which is a transaction's first, and which its last, with the counts. So there
-//! is nothing to remember, and after a crash the same is told again with the same sequence: the row's,
+//! is nothing to remember, and after a crash the same is told again with the same sequence: the row's place,
 //! and behind it 0 for a begin and 1 for an end.
 
 use schemas::Sequence;
@@ -20,7 +20,7 @@ impl Pump<'_> {
                 .filter(|place| place.total_order == 1)
         {
             let record = encoder.begin(mark(row, &place.id, 0));
-            self.tell(row.sequence, record)?;
+            self.tell(row.place, record)?;
         }
         Ok(())
     }
@@ -32,16 +32,16 @@ impl Pump<'_> {
             && let Some(counts) = &place.ended
         {
             let record = encoder.end(mark(row, &place.id, 1), counts);
-            self.tell(row.sequence, record)?;
+            self.tell(row.place, record)?;
         }
         Ok(())
     }
 
     /// The row counts as acknowledged when this is, too.
-    fn tell(&mut self, sequence: i64, mut record: Record) -> Result<(), Stop> {
+    fn tell(&mut self, place: i64, mut record: Record) -> Result<(), Stop> {
         record.number = self.window.next_number();
         self.publisher.send(&record).map_err(lost)?;
-        self.window.admit(sequence, None, record.bytes());
+        self.window.admit(place, None, record.bytes());
         Ok(())
     }
 }
@@ -51,7 +51,7 @@ fn mark<'a>(row: &OutboxRow, id: &'a str, minor: i64) -> TransactionMark<'a> {
         id,
         time_us: row.event_time_us,
         sequence: Sequence {
-            major: row.sequence,
+            major: row.place,
             minor: Some(minor),
         },
     }

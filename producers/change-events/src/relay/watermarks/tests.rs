@@ -17,6 +17,7 @@ fn watermarks(position: &Position) -> Watermarks {
 fn row(sequence: i64, op: &str, after: Option<&str>) -> OutboxRow {
     OutboxRow {
         sequence,
+        place: sequence,
         event_id: format!("event {sequence}"),
         entity: "cabin.seat".into(),
         op: op.into(),
