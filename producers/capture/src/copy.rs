@@ -69,7 +69,13 @@ impl Copy<'_, '_> {
             // One snapshot for all: their rows are of one moment.
             let snapshot = match &mut snapshot {
                 Some(snapshot) => snapshot,
-                none => none.insert(Snapshot::open(self.settings).await?),
+                none => {
+                    let opened = none.insert(Snapshot::open(self.settings).await?);
+                    // The rows are of everything that was committed before.
+                    self.state.reserve(before(opened.lsn)).await?;
+                    self.state.give_back();
+                    opened
+                }
             };
             self.copy_table(plan, snapshot).await?;
         }
@@ -191,9 +197,14 @@ impl Copy<'_, '_> {
     }
 }
 
+/// The last place before a snapshot's.
+fn before(lsn: Lsn) -> Lsn {
+    Lsn(lsn.0.saturating_sub(1))
+}
+
 fn sequence(lsn: Lsn, ordinal: i64) -> Sequence {
     Sequence {
-        major: lsn.signed() - 1,
+        major: before(lsn).signed(),
         minor: Some(ordinal),
     }
 }

@@ -17,6 +17,9 @@ use crate::{CaptureError, Lsn};
 const FILE: &str = "capture.json";
 const LOCK: &str = "capture.lock";
 
+/// Log for which what may be sent is reserved at once, so that the file is written rarely.
+const RESERVED_BYTES: u64 = 4 << 20;
+
 /// The file's contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +35,12 @@ pub(crate) struct Progress {
     pub(crate) slot_created: bool,
     /// The furthest position that the slot may have been told. Saved before it is told.
     pub(crate) confirmed: Lsn,
+    /// The last commit of which something was about to be sent when this was saved: the server had it.
+    #[serde(default)]
+    pub(crate) sent: Lsn,
+    /// No later commit has anything with the brokers, whether it is acknowledged or not.
+    #[serde(default)]
+    pub(crate) reserved: Lsn,
     /// Kafka's cluster, and the partition counts of its topics.
     pub(crate) cluster: Option<String>,
     pub(crate) partitions: BTreeMap<String, i32>,
@@ -90,6 +99,26 @@ impl State {
         &self.directory
     }
 
+    /// Makes sure that it is on disk that this commit may be with the brokers. To be called before
+    /// anything of it is sent.
+    pub(crate) async fn reserve(&mut self, commit: Lsn) -> Result<(), CaptureError> {
+        let progress = &mut self.progress;
+        progress.sent = progress.sent.max(commit);
+        if commit <= progress.reserved {
+            return Ok(());
+        }
+        progress.reserved = Lsn(commit.0.saturating_add(RESERVED_BYTES));
+        self.save().await
+    }
+
+    /// Gives back what is reserved beyond what was sent; false if there is nothing.
+    pub(crate) fn give_back(&mut self) -> bool {
+        let progress = &mut self.progress;
+        let is_beyond = progress.reserved > progress.sent;
+        progress.reserved = progress.sent;
+        is_beyond
+    }
+
     /// Makes the progress outlive a loss of power.
     pub(crate) async fn save(&self) -> Result<(), CaptureError> {
         let path = self.directory.join(FILE);
@@ -135,6 +164,26 @@ pub(crate) fn wrong(path: &Path, why: impl std::fmt::Display) -> CaptureError {
 mod tests {
     use super::*;
     use crate::table_copy::{CopiedPart, TableCopy};
+
+    #[tokio::test]
+    async fn what_may_be_sent_is_on_disk_before_and_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let saved = || {
+            let bytes = std::fs::read(directory.path().join(FILE)).unwrap();
+            serde_json::from_slice::<Progress>(&bytes).unwrap()
+        };
+        let mut state = State::open(directory.path()).unwrap();
+        state.reserve(Lsn(100)).await.unwrap();
+        let ahead = Lsn(100 + RESERVED_BYTES);
+        assert_eq!((saved().sent, saved().reserved), (Lsn(100), ahead));
+        // What is reserved already costs no write.
+        state.reserve(Lsn(200)).await.unwrap();
+        assert_eq!(saved().sent, Lsn(100));
+        assert!(state.give_back() && !state.give_back());
+        assert_eq!(state.progress.reserved, Lsn(200));
+        state.reserve(Lsn(201)).await.unwrap();
+        assert_eq!(saved().reserved, Lsn(201 + RESERVED_BYTES));
+    }
 
     #[tokio::test]
     async fn what_is_saved_is_there_again_and_is_held_by_one() {

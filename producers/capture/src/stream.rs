@@ -60,7 +60,7 @@ impl Stream<'_, '_> {
                 debug!(?error, "what was in flight at the end is left unconfirmed");
             }
         }
-        if let Err(error) = self.confirm().await {
+        if let Err(error) = self.confirm(true).await {
             debug!(?error, "the last position is left unconfirmed");
         }
         self.wal.close().await;
@@ -85,20 +85,23 @@ impl Stream<'_, '_> {
             self.take(event).await?;
         }
         if Instant::now() >= self.confirm_at {
-            self.confirm().await?;
+            let is_resting = self.outlet.window.is_empty() && self.open.is_none();
+            self.confirm(is_resting).await?;
         }
         Ok(())
     }
 
     /// Saves the position, then tells Postgres: what the slot was told is never ahead of what we know.
-    async fn confirm(&mut self) -> Result<(), Stop> {
+    /// While nothing is sent, what is reserved for sending is given back.
+    async fn confirm(&mut self, is_resting: bool) -> Result<(), Stop> {
         self.confirm_at = Instant::now() + self.settings.limits.confirm_interval;
         let confirmed = self.outlet.window.confirmed();
+        let gives_back = is_resting && self.state.give_back();
         let progress = &mut self.state.progress;
-        if confirmed <= progress.confirmed {
+        if confirmed <= progress.confirmed && !gives_back {
             return Ok(());
         }
-        progress.confirmed = confirmed;
+        progress.confirmed = progress.confirmed.max(confirmed);
         for copy in progress.copies.values_mut() {
             copy.settle(confirmed);
         }
@@ -116,6 +119,7 @@ impl Stream<'_, '_> {
                 xid,
                 commit_time_us,
             } => {
+                self.state.reserve(commit_lsn).await?;
                 self.open = Some(Transaction::begin(commit_lsn, xid, commit_time_us));
                 Ok(())
             }
