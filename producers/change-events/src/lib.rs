@@ -36,6 +36,7 @@ mod event_encoder;
 mod kafka;
 mod kafka_settings;
 mod lake_progress;
+mod offsets;
 mod outbox;
 mod outbox_error;
 mod outbox_store;
@@ -47,6 +48,7 @@ mod relay;
 mod relay_error;
 mod relay_limits;
 mod sqlite_outbox;
+mod tally;
 mod window;
 
 pub use entity::Entity;
@@ -55,6 +57,7 @@ pub use event_encoder::EventEncoder;
 pub use kafka::KafkaBroker;
 pub use kafka_settings::{KafkaSettings, KafkaSettingsError};
 pub use lake_progress::LakeProgress;
+pub use offsets::Offsets;
 pub use outbox::{Outbox, OutboxConnection, OutboxRow};
 pub use outbox_error::OutboxError;
 pub use outbox_store::{
@@ -68,6 +71,7 @@ pub use relay::Relay;
 pub use relay_error::RelayError;
 pub use relay_limits::RelayLimits;
 pub use sqlite_outbox::SqliteOutbox;
+pub use tally::Tally;
 
 /// The page of the docs: its Rust is compiled.
 #[cfg(doctest)]

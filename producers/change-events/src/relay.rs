@@ -6,7 +6,6 @@
 //! what is in flight says what may be confirmed.
 
 mod health;
-mod offsets;
 mod parking;
 mod pruning;
 mod pump;

@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::health::Health;
-use super::offsets::Offsets;
 use super::parking::Parking;
 use super::pruning::Pruning;
 use super::stop::{Ended, Stop, lost};
 use super::watermarks::Watermarks;
+use crate::offsets::Offsets;
 use crate::outbox_store::{OutboxStore, Position};
 use crate::window::Window;
 use crate::{
@@ -98,7 +98,7 @@ impl<'a> Pump<'a> {
             window: Window::after(position.confirmed),
             parking,
             watermarks,
-            offsets: Offsets::of(&position),
+            offsets: Offsets::of(&position.offsets),
             is_complete: complete_after == 0 || all_known,
             partitions: lent.partitions,
             sent: position.confirmed,
