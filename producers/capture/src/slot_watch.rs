@@ -49,7 +49,7 @@ async fn watch(
     let mut session = Session::open(settings).await?;
     let question = format!(
         "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)::bigint, \
-         safe_wal_size FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
+         safe_wal_size, pg_catalog.pg_current_wal_lsn() FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
         literal(&settings.slot)
     );
     loop {
@@ -59,6 +59,7 @@ async fn watch(
             let retained = answer.option::<i64>(0)?.unwrap_or_default();
             let retained = u64::try_from(retained).unwrap_or_default();
             progress.retain(retained);
+            progress.see_end(answer.number(2)?);
             if let Some(safe) = answer.option::<i64>(1)? {
                 alert(
                     settings,

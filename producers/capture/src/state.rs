@@ -9,10 +9,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use change_events::Position;
+use schemas::TopicPartition;
 use serde::{Deserialize, Serialize};
 
 use crate::table_copy::TableCopies;
-use crate::{CaptureError, Lsn};
+use crate::watermarks::CountedTables;
+use crate::{CaptureError, CapturedTable, Lsn};
 
 const FILE: &str = "capture.json";
 const LOCK: &str = "capture.lock";
@@ -45,6 +48,16 @@ pub(crate) struct Progress {
     pub(crate) cluster: Option<String>,
     pub(crate) partitions: BTreeMap<String, i32>,
     pub(crate) copies: TableCopies,
+    /// For each topic partition, the offset after the last record acknowledged: at least all records of
+    /// what is confirmed are below.
+    #[serde(default)]
+    pub(crate) offsets: BTreeMap<String, BTreeMap<i32, i64>>,
+    /// Nothing was published before `offsets` were kept.
+    #[serde(default)]
+    pub(crate) offsets_complete: bool,
+    /// What the events of what is confirmed add up to; none if they are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) counted: Option<CountedTables>,
 }
 
 /// The file, held.
@@ -64,8 +77,44 @@ impl Progress {
             source: format!("postgres://{system}/{database}?slot={slot}&timeline={timeline}"),
             database: database.to_owned(),
             slot: slot.to_owned(),
+            offsets_complete: true,
             ..Self::default()
         }
+    }
+
+    /// Notes where records are that were acknowledged.
+    pub(crate) fn note_offsets(&mut self, changed: BTreeMap<TopicPartition, i64>) {
+        for (place, offset) in changed {
+            let of_topic = self.offsets.entry(place.topic.to_string()).or_default();
+            of_topic.insert(place.partition, offset);
+        }
+    }
+
+    /// Where records are, as it was saved.
+    pub(crate) fn saved_offsets(&self) -> BTreeMap<TopicPartition, i64> {
+        let places = self.offsets.iter().flat_map(|(topic, of_topic)| {
+            let place = |partition: &i32| TopicPartition::new(topic.as_str(), *partition);
+            of_topic
+                .iter()
+                .map(move |(partition, offset)| (place(partition), *offset))
+        });
+        places.collect()
+    }
+
+    /// Forgets where the records of a topic that was made again are, once its table is left out.
+    pub(crate) fn forget_fallen(&mut self, tables: &[CapturedTable]) {
+        self.offsets.retain(|topic, of_topic| {
+            let has_fallen = of_topic.values().any(|offset| *offset == Position::UNKNOWN);
+            !has_fallen || tables.iter().any(|table| table.topic() == *topic)
+        });
+    }
+
+    /// Whether the offsets say where all records of a topic are.
+    pub(crate) fn knows_offsets_of(&self, topic: &str) -> bool {
+        let known = self.offsets.get(topic).map_or(0, BTreeMap::len);
+        let count = self.partitions.get(topic).copied().unwrap_or(i32::MAX);
+        // A later record of every partition is behind all that came before it.
+        self.offsets_complete || usize::try_from(count).is_ok_and(|count| known >= count)
     }
 }
 

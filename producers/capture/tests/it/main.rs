@@ -22,3 +22,4 @@ mod tables;
 mod transactions;
 mod types;
 mod view;
+mod watermarks;
