@@ -71,10 +71,7 @@ def test_killed_and_its_servers_restarted(road: Road, server: Server, tmp_path: 
 
 def recover(server: Server, owner: Owner) -> None:
     """Starts the server as after a failover: on a timeline of its own, from where its files are."""
-    data = (server.folder / "postgres").resolve()
-    signal = data / "recovery.signal"
-    signal.touch()
-    shutil.chown(signal, data.owner(), data.group())
+    server.signal("recovery.signal")
     server.start()
     owner.connect()
     wait_until("it is promoted", lambda: owner.rows("SELECT pg_is_in_recovery()") == [(False,)], 60)
