@@ -247,6 +247,11 @@ impl Capture {
         let interval = self.settings.watermark_interval;
         let mut watermarks = interval
             .map(|interval| Watermarks::new(interval, &self.settings.tables, &self.state.progress));
+        if let Some(watermarks) = &watermarks {
+            // Where counting begins is known before anything is sent.
+            self.state.progress.counted = Some(watermarks.counted());
+            self.state.save().await?;
+        }
         let mut copy = Copy {
             settings: &self.settings,
             state: &mut self.state,
