@@ -12,6 +12,7 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::http;
 use crate::stop;
 
 /// How often it is said how far the capture has come, if it has moved.
@@ -55,6 +56,9 @@ pub(crate) async fn run(args: CaptureArgs) -> Result<(), Failure> {
         false => None,
     };
     let progress = capture.progress();
+    if let Some(settings) = &resolved.http {
+        http::captured::start(settings, Arc::clone(&progress)).await?;
+    }
     let cancel = CancellationToken::new();
     let mut running = tokio::spawn(capture.run(cancel.clone()));
     let ended = tokio::select! {

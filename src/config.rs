@@ -73,9 +73,10 @@ pub(crate) struct ResolvedCapture {
     pub(crate) capture: CaptureSettings,
     pub(crate) kafka: change_events::KafkaSettings,
     pub(crate) registry: HttpRegistry,
+    pub(crate) http: Option<Http>,
 }
 
-/// `[http]`: where to ask how the writer does.
+/// `[http]` and `[capture.http]`: where to ask how the writer, or the capture, does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
@@ -228,6 +229,10 @@ impl Config {
             capture,
             kafka,
             registry: registry?,
+            http: self
+                .capture
+                .as_ref()
+                .and_then(|capture| capture.http.clone()),
         })
     }
 

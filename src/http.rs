@@ -1,4 +1,4 @@
-//! Where to ask a running writer how it does: `/livez`, `/readyz`, `/metrics`.
+//! Where to ask a running writer or capture how it does: `/livez`, `/readyz`, `/metrics`.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::config::Http;
 use crate::failure::Failure;
 
+pub(crate) mod captured;
 mod exposition;
 mod metrics;
 mod readiness;
@@ -41,11 +42,6 @@ pub(crate) struct Watched {
 
 /// Serves requests from now on until the program ends. Fails only if it cannot listen.
 pub(crate) async fn start(settings: &Http, watched: Watched) -> Result<(), Failure> {
-    let address = settings.listen;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| Failure::usage(format!("[http]: cannot listen on {address}: {error}")))?;
-    let address = listener.local_addr().map_err(Failure::failed)?;
     let watched = Arc::new(watched);
     let service = Service {
         metrics: Arc::new(metrics::registry(Arc::clone(&watched))),
@@ -56,6 +52,17 @@ pub(crate) async fn start(settings: &Http, watched: Watched) -> Result<(), Failu
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(service);
+    listen("[http]", settings, router).await
+}
+
+/// Serves requests from now on; `section` of the configuration says where.
+async fn listen(section: &str, settings: &Http, router: Router) -> Result<(), Failure> {
+    let address = settings.listen;
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| {
+        Failure::usage(format!("{section}: cannot listen on {address}: {error}"))
+    })?;
+    let address = listener.local_addr().map_err(Failure::failed)?;
     info!(%address, "answering /livez, /readyz and /metrics");
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
@@ -91,10 +98,15 @@ async fn readyz(State(service): State<Service>) -> Response {
 }
 
 async fn metrics(State(service): State<Service>, headers: HeaderMap) -> Response {
+    page(&service.metrics, &headers)
+}
+
+/// The metrics of a registry as whoever asks reads them.
+fn page(metrics: &prometheus_client::registry::Registry, headers: &HeaderMap) -> Response {
     let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &service.metrics) {
+    match prometheus_client::encoding::text::encode(&mut text, metrics) {
         Ok(()) => {
-            let exposition = Exposition::asked_for(&headers);
+            let exposition = Exposition::asked_for(headers);
             let text = exposition.of(text);
             ([(CONTENT_TYPE, exposition.content_type())], text).into_response()
         }

@@ -6,15 +6,17 @@
 //! the same sum. What the bytes are is told in schemas/docs/canonical.md, for other languages too,
 //! with test vectors in schemas/vectors.
 //!
-//! Where to read next: [`RowWriter`] (the bytes), [`JsonRow`] (a JSON object as a row of a
-//! contract), [`Sum`].
+//! Where to read next: [`RowWriter`] (the bytes), [`JsonRow`] and [`AvroRow`] (a JSON object, or
+//! Avro bytes, as a row of a contract), [`Sum`].
 
+mod avro;
 mod json;
 mod number;
 mod sum;
 mod time;
 mod writer;
 
+pub use avro::AvroRow;
 pub use json::{JsonRow, NotCanonical};
 pub use sum::{EventSums, Sum};
 pub use time::{day_of_text, instant_of_text, time_of_text, wall_clock_of_text};

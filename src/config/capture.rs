@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use capture::{CaptureLimits, CaptureSettings, CapturedTable, OnTruncate, PostgresServer};
 use change_events::KafkaSettings;
 use serde::{Deserialize, Serialize};
 
+use super::Http;
 use super::producer::{Producer, default_partitions, default_replication};
 use super::secret::Text;
 
@@ -33,6 +35,13 @@ pub(crate) struct Capture {
     /// Accepts a server that sets no bound to what a slot keeps.
     #[serde(default)]
     slot_unbounded: bool,
+    /// How often watermarks are published; none are when left out.
+    #[serde(
+        default,
+        with = "humantime_serde",
+        skip_serializing_if = "Option::is_none"
+    )]
+    watermark_interval: Option<Duration>,
     /// Partitions and copies of topics that are created because they are missing.
     #[serde(default = "default_partitions")]
     topic_partitions: i32,
@@ -42,6 +51,9 @@ pub(crate) struct Capture {
     in_flight_rows_max: usize,
     #[serde(default = "default_in_flight_bytes_max")]
     in_flight_bytes_max: ByteSize,
+    /// Where to ask how the capture does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) http: Option<Http>,
     /// librdkafka's own settings of the producer, beside those of `[kafka.properties]`.
     #[serde(default)]
     properties: BTreeMap<String, Text>,
@@ -121,6 +133,7 @@ impl Capture {
         }
         settings.tables = tables;
         settings.slot_unbounded = self.slot_unbounded;
+        settings.watermark_interval = self.watermark_interval;
         settings.limits.in_flight_rows_max = self.in_flight_rows_max;
         settings.limits.in_flight_bytes_max =
             usize::try_from(self.in_flight_bytes_max.as_u64()).unwrap_or(usize::MAX);

@@ -243,10 +243,10 @@ fn refused_page(page: &mut Page<'_>, mut topics: impl ExactSizeIterator<Item = S
 }
 
 /// The text being made.
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Page<'_> {
-    fn info(&mut self) -> Result {
+    pub(super) fn info(&mut self) -> Result {
         let labels = [("version", env!("CARGO_PKG_VERSION"))];
         let one = ConstGauge::new(1_u64);
         let help = "The program's version";
@@ -255,7 +255,7 @@ impl Page<'_> {
         one.encode(encoder.encode_family(&labels)?)
     }
 
-    fn metric(
+    pub(super) fn metric(
         &mut self,
         name: &str,
         help: &str,

@@ -11,9 +11,9 @@ OWNERS = "id, guest, price::text, (extract(epoch FROM placed_at) * 1000000)::big
 LAKES = "id, guest, price::varchar, epoch_us(placed_at), tags, details, seat"
 
 
-def configure(road: Road, owner: Owner, **settings: object) -> None:
+def configure(road: Road, owner: Owner, *topics: dict[str, object], **settings: object) -> None:
     """`[capture]` beside what the lake-writer needs."""
-    road.configure({"match": f"{owner.service}\\.transaction", "shape": "append"}, {"match": f"{owner.service}\\..*"})
+    road.configure({"match": f"{owner.service}\\.transaction", "shape": "append"}, {"match": f"{owner.service}\\..*"}, *topics)
     capture = {"service": owner.service, "database_url": {"env": "OWNER_URL"}, "slot_unbounded": True} | settings
     lines = ["[capture]", *toml(capture), ""]
     for table in owner.tables():

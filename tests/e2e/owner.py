@@ -53,7 +53,7 @@ class Owner:
     def slot(self) -> str:
         return f"lakehead_{self.service}"
 
-    def tables(self) -> list[dict[str, str]]:
+    def tables(self) -> list[dict[str, Any]]:
         return [{"name": "public.booking"}, {"name": "public.gate"}]
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -40,3 +41,14 @@ class Server:
 
     def stop(self) -> None:
         self.part.stop()
+
+    def become_standby(self) -> None:
+        """Starts a server that was stopped as one that waits for more log, and answers questions meanwhile."""
+        self.signal("standby.signal")
+        self.start()
+
+    def signal(self, name: str) -> None:
+        """Tells the server by a file how to start."""
+        data = (self.folder / "postgres").resolve()
+        (data / name).touch()
+        shutil.chown(data / name, data.owner(), data.group())

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+import requests
 
 import parts
 from captured import assert_equal, assert_refused, capture_once, configure, finish, start, wait_told
@@ -71,6 +72,33 @@ def test_a_transaction_that_is_never_committed_keeps_nobody_waiting(road: Road, 
     capture_once(road, owner, "after")
     road.write_once()
     assert_equal(road, owner)
+
+
+def test_it_says_how_it_does(road: Road, owner: Owner) -> None:
+    owner.book(1, 100)
+    address = f"127.0.0.1:{parts.free_port()}"
+    configure(road, owner, http={"listen": address})
+    program = start(road, owner)
+
+    def ask(path: str) -> requests.Response | None:
+        try:
+            return requests.get(f"http://{address}/{path}", timeout=10)
+        except requests.ConnectionError:
+            return None
+
+    def answer(path: str) -> requests.Response:
+        found = ask(path)
+        assert found is not None, program.text[-3000:]
+        return found
+
+    wait_until("it is ready", lambda: (found := ask("readyz")) is not None and found.status_code == 200, 120)
+    wait_told(owner, program)
+    assert answer("livez").text == "alive\n"
+    report = answer("readyz").json()
+    assert report["ready"] is True and "/" in report["confirmed"] and report["lag_bytes"] >= 0
+    lines = answer("metrics").text.splitlines()
+    assert "lakehead_capture_streaming 1" in lines and "lakehead_capture_copied_rows_total 102" in lines, lines
+    assert program.end() == 0, program.text[-3000:]
 
 
 def test_what_is_wrong_is_told(road: Road, owner: Owner) -> None:

@@ -71,13 +71,30 @@ def test_killed_and_its_servers_restarted(road: Road, server: Server, tmp_path: 
 
 def recover(server: Server, owner: Owner) -> None:
     """Starts the server as after a failover: on a timeline of its own, from where its files are."""
-    data = (server.folder / "postgres").resolve()
-    signal = data / "recovery.signal"
-    signal.touch()
-    shutil.chown(signal, data.owner(), data.group())
+    server.signal("recovery.signal")
     server.start()
     owner.connect()
     wait_until("it is promoted", lambda: owner.rows("SELECT pg_is_in_recovery()") == [(False,)], 60)
+
+
+def copy_files(server: Server, owner: Owner, place: pathlib.Path) -> None:
+    server.stop()
+    shutil.copytree((server.folder / "postgres").resolve(), place)
+    server.start()
+    owner.connect()
+
+
+def put_back(server: Server, place: pathlib.Path) -> None:
+    """Stops the server and gives it the files that were copied."""
+    server.stop()
+    data = (server.folder / "postgres").resolve()
+    user, group = data.owner(), data.group()
+    for file in data.iterdir():
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    shutil.copytree(place, data, dirs_exist_ok=True)
+    for folder, _, files in os.walk(data):
+        for file in (folder, *(os.path.join(folder, name) for name in files)):
+            shutil.chown(file, user, group)
 
 
 def test_a_failover_that_lost_nothing_goes_on_and_one_that_did_is_refused(road: Road, server: Server, tmp_path: pathlib.Path) -> None:
@@ -96,21 +113,10 @@ def test_a_failover_that_lost_nothing_goes_on_and_one_that_did_is_refused(road: 
     assert_equal(road, owner)
 
     # A copy of the server's files, and changes after it that are captured.
-    server.stop()
-    data = (server.folder / "postgres").resolve()
-    shutil.copytree(data, tmp_path / "copy")
-    server.start()
-    owner.connect()
+    copy_files(server, owner, tmp_path / "copy")
     owner.book(301, 400)
     capture_once(road, owner, "after-the-copy")
-    server.stop()
-    user, group = data.owner(), data.group()
-    for file in data.iterdir():
-        shutil.rmtree(file) if file.is_dir() else file.unlink()
-    shutil.copytree(tmp_path / "copy", data, dirs_exist_ok=True)
-    for folder, _, files in os.walk(data):
-        for file in (folder, *(os.path.join(folder, name) for name in files)):
-            shutil.chown(file, user, group)
+    put_back(server, tmp_path / "copy")
     # As it was, its log ends before what is published; promoted, its timeline left before it.
     server.start()
     assert_refused(start(road, owner, "put-back"), 1, "its log ends at", "the lake has changes that it does not know")
@@ -118,6 +124,24 @@ def test_a_failover_that_lost_nothing_goes_on_and_one_that_did_is_refused(road: 
     recover(server, owner)
     owner.book(301, 5000)
     assert_refused(start(road, owner, "restored"), 1, "timeline 3", "the lake has changes that this server does not know")
+
+
+def test_a_failover_that_lacks_what_was_published_and_not_confirmed_is_refused(road: Road, server: Server, tmp_path: pathlib.Path) -> None:
+    """It has everything that the slot was told of: what came later in its log would be taken for repeats of what was published."""
+    owner = Owner(server.url)
+    owner.run("ALTER SYSTEM SET restore_command = 'false'")
+    owner.book(1, 100)
+    configure(road, owner)
+    capture_once(road, owner)
+    copy_files(server, owner, tmp_path / "copy")
+    for number in range(201, 221):
+        owner.book(number, number)
+    dying = start(road, owner, "dying", faults=True, FAILPOINTS="transaction_published=15*off->return")
+    assert dying.aborted_at("transaction_published", 120), dying.text[-3000:]
+    put_back(server, tmp_path / "copy")
+    recover(server, owner)
+    owner.book(301, 310)
+    assert_refused(start(road, owner, "lacking"), 1, "timeline 2", "published: the lake")
 
 
 def test_log_that_postgres_dropped_is_refused(road: Road, server: Server) -> None:

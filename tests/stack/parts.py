@@ -6,7 +6,7 @@
 starts them (when none is named, all but azure, an emulator), exports their addresses, runs the command, stops them and exits with its code.
 
 A part whose address the environment gives already (LAKEHEAD_TEST_KAFKA, LAKEHEAD_TEST_S3_ENDPOINT, LAKEHEAD_TEST_REGISTRY,
-LAKEHEAD_TEST_POSTGRES, LAKEHEAD_TEST_AZURE) is used as it is. A part that is not in the cache is named and left out; with CI=true that is a failure.
+LAKEHEAD_TEST_POSTGRES, LAKEHEAD_TEST_AZURE) is used as it is. LAKEHEAD_TEST_POSTGRES_PROGRAMS is a folder of another Postgres than the installed one. A part that is not in the cache is named and left out; with CI=true that is a failure.
 """
 
 from __future__ import annotations
@@ -218,13 +218,19 @@ def start_registry(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
     return Part("apicurio", command, folder, lambda: page_answers(f"{url}/subjects")), url
 
 
-def postgres_programs() -> pathlib.Path:
+def installed_postgres() -> pathlib.Path:
     """The folder of Debian's newest Postgres, or of the one in PATH."""
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda program: int(program.parts[-3]))
     on_path = shutil.which("postgres")
     if not found and not on_path:
         raise Missing("postgres is not installed")
     return (found[-1] if found else pathlib.Path(str(on_path))).parent
+
+
+def postgres_programs() -> pathlib.Path:
+    """The folder of the server's programs: of the one that is installed, unless the environment names another."""
+    named = os.environ.get("LAKEHEAD_TEST_POSTGRES_PROGRAMS")
+    return pathlib.Path(named) if named else installed_postgres()
 
 
 def postgres_data(folder: pathlib.Path, user: str | None) -> pathlib.Path:
@@ -254,7 +260,7 @@ def start_postgres(folder: pathlib.Path, port: int = 0) -> tuple[Part, str]:
                        "-E", "UTF8", "--no-locale", "-N"]
             subprocess.run(command, check=True, capture_output=True, cwd="/", **identity(user))
     settings = [word for name, value in POSTGRES_SETTINGS.items() for word in ("-c", f"{name}={value}")]
-    ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    ready = [str(installed_postgres() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     part = Part("postgres", [str(programs / "postgres"), "-D", str(data), "-p", str(port), *settings], folder,
                 lambda: subprocess.run(ready).returncode == 0, user)
     # Its "fast" shutdown; at SIGTERM it would wait for its clients.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use change_events::{Broker, Connected, TransactionEncoder};
-use schemas::SchemaRegistry;
+use schemas::{SchemaRegistry, WATERMARKS_TOPIC};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use crate::stop::Stop;
 use crate::stream::Stream;
 use crate::table_copy;
 use crate::table_plan::{Publishing, TablePlan};
+use crate::watermarks::Watermarks;
 use crate::{CaptureError, CaptureProgress, CaptureSettings, Lsn};
 
 /// Publishes the changes of a service's tables. See the crate's documentation for what it guarantees.
@@ -113,10 +114,14 @@ impl Capture {
             Ok(prepared) => prepared,
             Err(stop) => return stop,
         };
-        let confirmed = self.state.progress.confirmed;
         let progress = Arc::clone(&self.progress);
         let limits = self.settings.limits.clone();
-        let mut outlet = Outlet::new(connected.publisher, confirmed, &limits, &progress);
+        let mut outlet = Outlet::new(
+            connected.publisher,
+            &self.state.progress,
+            &limits,
+            &progress,
+        );
         let stop = self
             .publish(session, owned, types, &mut outlet, cancel, health)
             .await;
@@ -158,13 +163,20 @@ impl Capture {
             .await
             .map_err(slot_stop)?;
         table_copy::enroll(&mut self.state.progress.copies, &owned)?;
+        self.state.progress.forget_fallen(&settings.tables);
         let mut topics: Vec<String> = settings
             .tables
             .iter()
             .map(crate::CapturedTable::topic)
             .collect();
         topics.push(TransactionEncoder::topic(&settings.service));
-        let connected = self.broker.connect(&topics).await?;
+        match settings.watermark_interval {
+            None => self.state.progress.counted = None,
+            Some(_) => topics.push(WATERMARKS_TOPIC.to_owned()),
+        }
+        let mut connected = self.broker.connect(&topics).await?;
+        // Watermarks have no order that partitions would keep.
+        connected.partitions.remove(WATERMARKS_TOPIC);
         self.check_cluster(connected.cluster.as_deref(), &connected.partitions)
             .await?;
         Ok((session, owned, types, connected))
@@ -226,7 +238,10 @@ impl Capture {
         let _watch = SlotWatch::start(
             self.settings.access(),
             self.settings.limits.watch_interval,
-            move |retained| progress.retain(retained),
+            move |retained, end| {
+                progress.retain(retained);
+                progress.see_end(end);
+            },
         );
         let mut plans = Vec::new();
         for table in &owned {
@@ -238,6 +253,14 @@ impl Capture {
                 plans.push(plan.await?);
             }
         }
+        let interval = self.settings.watermark_interval;
+        let mut watermarks = interval
+            .map(|interval| Watermarks::new(interval, &self.settings.tables, &self.state.progress));
+        if let Some(watermarks) = &watermarks {
+            // Where counting begins is known before anything is sent.
+            self.state.progress.counted = Some(watermarks.counted());
+            self.state.save().await?;
+        }
         let mut copy = Copy {
             settings: &self.settings,
             state: &mut self.state,
@@ -245,6 +268,7 @@ impl Capture {
             progress: &self.progress,
             health,
             cancel,
+            watermarks: watermarks.as_mut(),
         };
         tokio::select! {
             copied = copy.run(&plans) => copied?,
@@ -271,6 +295,7 @@ impl Capture {
             relations,
             transactions,
             wal,
+            watermarks: watermarks.as_mut(),
             open: None,
             confirm_at: Instant::now() + self.settings.limits.confirm_interval,
         };

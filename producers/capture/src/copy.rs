@@ -21,6 +21,7 @@ mod snapshot;
 use std::sync::Arc;
 
 use change_events::Record;
+use schemas::canonical::EventSums;
 use schemas::{Op, Sequence};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -38,6 +39,7 @@ use crate::stop::Stop;
 use crate::table_copy::TableCopy;
 use crate::table_plan::{Change, Origin, RowError, TablePlan};
 use crate::transaction::rfc3339;
+use crate::watermarks::Watermarks;
 use crate::{CaptureError, CaptureProgress, CaptureSettings, Lsn};
 
 /// Rows of a table's first chunk, which tells how large rows are.
@@ -55,6 +57,8 @@ pub(crate) struct Copy<'a, 'o> {
     pub(crate) progress: &'a CaptureProgress,
     pub(crate) health: &'a mut Health,
     pub(crate) cancel: &'a CancellationToken,
+    /// Counts rows, if they are counted.
+    pub(crate) watermarks: Option<&'a mut Watermarks>,
 }
 
 impl Copy<'_, '_> {
@@ -69,7 +73,13 @@ impl Copy<'_, '_> {
             // One snapshot for all: their rows are of one moment.
             let snapshot = match &mut snapshot {
                 Some(snapshot) => snapshot,
-                none => none.insert(Snapshot::open(self.settings).await?),
+                none => {
+                    let opened = none.insert(Snapshot::open(self.settings).await?);
+                    // The rows are of everything that was committed before.
+                    self.state.reserve(before(opened.lsn)).await?;
+                    self.state.give_back();
+                    opened
+                }
             };
             self.copy_table(plan, snapshot).await?;
         }
@@ -105,7 +115,8 @@ impl Copy<'_, '_> {
         loop {
             let rows = snapshot.fetch(limit).await?;
             let is_end = rows.len() < limit;
-            let chunk = encode(plan, snapshot, &rows, ordinal + 1)?;
+            let watermarks = self.watermarks.as_deref_mut();
+            let chunk = encode(plan, snapshot, &rows, ordinal + 1, watermarks)?;
             // The chunk before must be acknowledged before its file is replaced.
             self.settle(pending.take()).await?;
             if let Some(chunk) = chunk {
@@ -176,6 +187,13 @@ impl Copy<'_, '_> {
             .or_default();
         copy.rows = head.first + head.rows - 1;
         part::extend(copy, head.lsn, &head.last_key);
+        let progress = &mut self.state.progress;
+        progress.note_offsets(self.outlet.offsets.take_changed());
+        if let Some(watermarks) = &mut self.watermarks {
+            let sequence = sequence(head.lsn, head.first);
+            watermarks.count_copied(&head.topic, sequence, &head.sums);
+            progress.counted = Some(watermarks.counted());
+        }
         self.progress.count_copied(head.rows.unsigned_abs());
         Ok(self.state.save().await?)
     }
@@ -191,9 +209,14 @@ impl Copy<'_, '_> {
     }
 }
 
+/// The last place before a snapshot's.
+fn before(lsn: Lsn) -> Lsn {
+    Lsn(lsn.0.saturating_sub(1))
+}
+
 fn sequence(lsn: Lsn, ordinal: i64) -> Sequence {
     Sequence {
-        major: lsn.signed() - 1,
+        major: before(lsn).signed(),
         minor: Some(ordinal),
     }
 }
@@ -204,7 +227,9 @@ fn encode(
     snapshot: &Snapshot,
     rows: &[Row],
     first: i64,
+    mut watermarks: Option<&mut Watermarks>,
 ) -> Result<Option<Chunk>, Stop> {
+    let mut sums = EventSums::default();
     let mut records = Vec::with_capacity(rows.len());
     let mut last_key = Vec::new();
     for (index, row) in rows.iter().enumerate() {
@@ -218,16 +243,21 @@ fn encode(
             after: Some(&values),
             whole_before: None,
         };
+        // A count of rows in memory is far below i64's end.
+        let sequence = sequence(snapshot.lsn, first + index as i64);
         let origin = Origin {
             lsn: snapshot.lsn.signed(),
             commit_time_us: snapshot.time_us,
             transaction: None,
-            // A count of rows in memory is far below i64's end.
-            sequence: sequence(snapshot.lsn, first + index as i64),
+            sequence,
             published_ms: snapshot.time_us.div_euclid(1000),
         };
         let record = plan.encode(change, origin);
-        records.push(record.map_err(|error| row_error(plan, &values, snapshot.lsn, error))?);
+        let record = record.map_err(|error| row_error(plan, &values, snapshot.lsn, error))?;
+        if let Some(watermarks) = &mut watermarks {
+            watermarks.add_copied(plan, sequence, &record, &mut sums);
+        }
+        records.push((record.key, record.value));
         if index + 1 == rows.len() {
             let key = plan.key_texts(change).unwrap_or_default();
             last_key = key.into_iter().map(str::to_owned).collect();
@@ -241,6 +271,7 @@ fn encode(
             first,
             rows: records.len() as i64,
             last_key,
+            sums,
         },
         records,
     }))

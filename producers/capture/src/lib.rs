@@ -26,6 +26,7 @@ mod copy;
 mod error;
 mod faults;
 mod health;
+mod horizon;
 mod key_order;
 mod lsn;
 mod outbox;
@@ -48,6 +49,7 @@ mod table_copy;
 mod table_plan;
 mod transaction;
 mod value;
+mod watermarks;
 mod window;
 
 pub use capture::Capture;

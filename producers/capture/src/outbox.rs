@@ -185,7 +185,7 @@ impl ReplicatedOutbox {
                 asked: None,
                 place: None,
             },
-            _watch: SlotWatch::start(access, WATCH_INTERVAL, move |retained| {
+            _watch: SlotWatch::start(access, WATCH_INTERVAL, move |retained, _| {
                 progress.retained_bytes.store(retained, Ordering::Relaxed);
             }),
         }))

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use change_events::{Notice, PublishError, Publisher, Record};
+use change_events::{Notice, Offsets, PublishError, Publisher, Record};
+use schemas::WATERMARKS_TOPIC;
 use tokio::time::{Instant, timeout_at};
+use tracing::warn;
 
 use crate::health::Health;
+use crate::state::Progress;
 use crate::stop::Stop;
 use crate::window::{InFlight, Window};
 use crate::{CaptureError, CaptureLimits, CaptureProgress, Lsn};
@@ -16,6 +19,8 @@ use crate::{CaptureError, CaptureLimits, CaptureProgress, Lsn};
 pub(crate) struct Outlet<'a> {
     publisher: Box<dyn Publisher>,
     pub(crate) window: Window,
+    /// Where the acknowledged records are.
+    pub(crate) offsets: Offsets,
     limits: &'a CaptureLimits,
     progress: &'a CaptureProgress,
     notices: Vec<Notice>,
@@ -24,13 +29,14 @@ pub(crate) struct Outlet<'a> {
 impl<'a> Outlet<'a> {
     pub(crate) fn new(
         publisher: Box<dyn Publisher>,
-        confirmed: Lsn,
+        known: &Progress,
         limits: &'a CaptureLimits,
         progress: &'a CaptureProgress,
     ) -> Self {
         Self {
             publisher,
-            window: Window::after(confirmed),
+            window: Window::after(known.confirmed),
+            offsets: Offsets::of(&known.saved_offsets()),
             limits,
             progress,
             notices: Vec::new(),
@@ -64,7 +70,17 @@ impl<'a> Outlet<'a> {
         let mut stop = Ok(());
         for notice in self.notices.drain(..) {
             match notice {
-                Notice::Delivered { number, .. } => {
+                Notice::Delivered {
+                    number,
+                    partition,
+                    offset,
+                } => {
+                    if let Some(record) = self.window.get(number)
+                        && *record.topic != *WATERMARKS_TOPIC
+                        && !self.offsets.note(&record.topic, partition, offset)
+                    {
+                        fell_back(&record.topic, partition, offset);
+                    }
                     self.window.deliver(number);
                     delivered += 1;
                 }
@@ -117,4 +133,15 @@ impl<'a> Outlet<'a> {
     pub(crate) async fn close(self) {
         self.publisher.close().await;
     }
+}
+
+fn fell_back(topic: &str, partition: i32, offset: i64) {
+    warn!(
+        topic,
+        partition,
+        offset,
+        "offsets fell back, so the topic was made again: what was published before is gone from it, and no \
+         watermark says that it is there. To copy the table again, start once with it left out of the \
+         configuration"
+    );
 }

@@ -11,6 +11,7 @@ pub struct CaptureProgress {
     copied_rows: AtomicU64,
     confirmed: AtomicU64,
     retained_bytes: AtomicU64,
+    log_end: AtomicU64,
     is_streaming: AtomicBool,
 }
 
@@ -36,6 +37,12 @@ impl CaptureProgress {
         self.retained_bytes.load(Ordering::Relaxed)
     }
 
+    /// Log that was written behind what is confirmed, in bytes, when the server was last looked at.
+    pub fn lag_bytes(&self) -> u64 {
+        let end = self.log_end.load(Ordering::Relaxed);
+        end.saturating_sub(self.confirmed().0)
+    }
+
     /// Whether the tables are copied and the stream is read.
     pub fn is_streaming(&self) -> bool {
         self.is_streaming.load(Ordering::Acquire)
@@ -55,6 +62,10 @@ impl CaptureProgress {
 
     pub(crate) fn retain(&self, bytes: u64) {
         self.retained_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn see_end(&self, end: Lsn) {
+        self.log_end.store(end.0, Ordering::Relaxed);
     }
 
     pub(crate) fn stream(&self, is_streaming: bool) {

@@ -53,6 +53,11 @@ impl<'a> Relations<'a> {
         }
     }
 
+    /// The session that asks the catalog.
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
     /// The relation's table, if it is captured; nothing if the relation was never told.
     pub(crate) fn get(&self, relation: u32) -> Option<Option<&Arc<StreamedTable>>> {
         self.known.get(&relation).map(Option::as_ref)

@@ -68,6 +68,9 @@ pub struct CaptureSettings {
     pub on_truncate: OnTruncate,
     /// Accepts a server whose `max_slot_wal_keep_size` sets no bound to what a slot keeps.
     pub slot_unbounded: bool,
+    /// How often a watermark of each table is published; none where it is not given, and nothing is
+    /// counted then.
+    pub watermark_interval: Option<Duration>,
     /// Bounds of what is held.
     pub limits: CaptureLimits,
 }
@@ -137,6 +140,7 @@ impl CaptureSettings {
             tables: Vec::new(),
             on_truncate: OnTruncate::default(),
             slot_unbounded: false,
+            watermark_interval: None,
             limits: CaptureLimits::default(),
         }
     }
@@ -163,6 +167,9 @@ impl CaptureSettings {
                 "publication {:?} must be of a-z, 0-9 and _",
                 self.publication
             ));
+        }
+        if self.watermark_interval == Some(Duration::ZERO) {
+            problems.push("watermark_interval must be longer than 0 s".to_owned());
         }
         if self.tables.is_empty() {
             problems.push("no table to capture".to_owned());

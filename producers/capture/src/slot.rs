@@ -199,11 +199,11 @@ pub(crate) async fn check_system(
         )));
     }
     if timeline == progress.timeline {
-        if wal_end < progress.confirmed {
+        if wal_end < progress.confirmed || wal_end <= progress.sent {
             return Err(other(format!(
                 "its log ends at {wal_end}, before {}, up to which changes are published: it was put back to \
                  an earlier state, and the lake has changes that it does not know. {}",
-                progress.confirmed,
+                progress.confirmed.max(progress.sent),
                 copy_again(settings, true)
             )));
         }
@@ -216,26 +216,42 @@ pub(crate) async fn check_system(
         .first()
         .and_then(|row| text(row, 1))
         .unwrap_or_default();
-    match left_at(history, progress.timeline) {
-        Some(left) if left >= progress.confirmed => {
+    match follows(history, progress) {
+        Ok(left) => {
             warn!(from = progress.timeline, to = timeline, %left, "postgres was failed over or restored; it has \
-                everything that was confirmed");
+                everything that was published");
             progress.timeline = timeline;
             Ok(())
         }
-        Some(left) => Err(other(format!(
-            "it is on timeline {timeline}, which left timeline {} at {left}, before {}, up to which changes are \
-             published: the lake has changes that this server does not know. {}",
-            progress.timeline,
-            progress.confirmed,
-            copy_again(settings, true)
-        ))),
-        None => Err(other(format!(
-            "it is on timeline {timeline}, whose history does not have timeline {}. {}",
-            progress.timeline,
+        Err(why) => Err(other(format!(
+            "it is on timeline {timeline}, {why}. {}",
             copy_again(settings, true)
         ))),
     }
+}
+
+/// Where a history left the timeline that was captured, if it has everything that may be published.
+fn follows(history: &str, progress: &Progress) -> Result<Lsn, String> {
+    let (timeline, confirmed) = (progress.timeline, progress.confirmed);
+    let left = left_at(history, timeline)
+        .ok_or_else(|| format!("whose history does not have timeline {timeline}"))?;
+    if left < confirmed || left <= progress.sent {
+        return Err(format!(
+            "which left timeline {timeline} at {left}, before {}, up to which changes are published: the lake has \
+             changes that this server does not know",
+            confirmed.max(progress.sent)
+        ));
+    }
+    // The commit that begins where the old timeline was left is not on the new one.
+    if left <= progress.reserved {
+        return Err(format!(
+            "which left timeline {timeline} at {left}; the capture ended without saying how far it had come, and up \
+             to {} changes may be published: the lake may have changes that this server does not know, and would \
+             take others for repeats",
+            progress.reserved
+        ));
+    }
+    Ok(left)
 }
 
 /// Where a history left a timeline: lines of its number, the LSN and the reason.
@@ -281,5 +297,31 @@ mod tests {
         assert_eq!(left_at(history, 2), Some(Lsn(0x500_0000)));
         assert_eq!(left_at(history, 3), None);
         assert_eq!(left_at("", 1), None);
+    }
+
+    #[test]
+    fn a_history_that_lacks_what_may_be_published_is_refused() {
+        let progress = |confirmed, sent, reserved| Progress {
+            timeline: 1,
+            confirmed: Lsn(confirmed),
+            sent: Lsn(sent),
+            reserved: Lsn(reserved),
+            ..Progress::default()
+        };
+        let follows = |progress| follows("1\t0/100\tpromoted\n", &progress);
+        assert_eq!(follows(progress(0x100, 0xFF, 0xFF)), Ok(Lsn(0x100)));
+        let lacks = |progress, part: &str| {
+            let why = follows(progress).unwrap_err();
+            assert!(why.contains(part), "{why}");
+        };
+        lacks(progress(0x101, 0xF0, 0xF0), "are published");
+        // Everything confirmed is there, and something that was sent is not.
+        lacks(progress(0x80, 0x100, 0x100), "are published");
+        lacks(progress(0x80, 0x90, 0x100), "may be published");
+        let other = Progress {
+            timeline: 7,
+            ..Progress::default()
+        };
+        lacks(other, "does not have timeline 7");
     }
 }

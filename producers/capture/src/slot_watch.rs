@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
+use crate::Lsn;
 use crate::answer::{Answer, literal};
 use crate::session::{LogAccess, Session, SessionError};
 
@@ -18,16 +19,16 @@ pub(crate) struct SlotWatch {
 }
 
 impl SlotWatch {
-    /// `retain` is told how many bytes of the log are kept.
+    /// `see` is told how many bytes of the log are kept, and where it ends.
     pub(crate) fn start(
         access: LogAccess,
         interval: Duration,
-        retain: impl Fn(u64) + Send + Sync + 'static,
+        see: impl Fn(u64, Lsn) + Send + Sync + 'static,
     ) -> Self {
         let task = tokio::spawn(async move {
             let mut told = 0;
             loop {
-                if let Err(error) = watch(&access, interval, &retain, &mut told).await {
+                if let Err(error) = watch(&access, interval, &see, &mut told).await {
                     debug!(%error, "the slot cannot be looked at");
                 }
                 tokio::time::sleep(interval).await;
@@ -47,13 +48,13 @@ impl Drop for SlotWatch {
 async fn watch(
     access: &LogAccess,
     interval: Duration,
-    retain: &(impl Fn(u64) + Sync),
+    see: &(impl Fn(u64, Lsn) + Sync),
     told: &mut u64,
 ) -> Result<(), SessionError> {
     let mut session = Session::open(access).await?;
     let question = format!(
         "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)::bigint, \
-         safe_wal_size FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
+         safe_wal_size, pg_catalog.pg_current_wal_lsn() FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
         literal(&access.slot)
     );
     loop {
@@ -62,7 +63,7 @@ async fn watch(
             let answer = Answer::new(row, "a row of pg_replication_slots");
             let retained = answer.option::<i64>(0)?.unwrap_or_default();
             let retained = u64::try_from(retained).unwrap_or_default();
-            retain(retained);
+            see(retained, answer.number(2)?);
             if let Some(safe) = answer.option::<i64>(1)? {
                 let safe = u64::try_from(safe).unwrap_or_default();
                 alert(&access.slot, retained, safe, told);

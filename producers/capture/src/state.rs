@@ -9,13 +9,19 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use change_events::Position;
+use schemas::TopicPartition;
 use serde::{Deserialize, Serialize};
 
 use crate::table_copy::TableCopies;
-use crate::{CaptureError, Lsn};
+use crate::watermarks::CountedTables;
+use crate::{CaptureError, CapturedTable, Lsn};
 
 const FILE: &str = "capture.json";
 const LOCK: &str = "capture.lock";
+
+/// Log for which what may be sent is reserved at once, so that the file is written rarely.
+const RESERVED_BYTES: u64 = 4 << 20;
 
 /// The file's contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +38,26 @@ pub(crate) struct Progress {
     pub(crate) slot_created: bool,
     /// The furthest position that the slot may have been told. Saved before it is told.
     pub(crate) confirmed: Lsn,
+    /// The last commit of which something was about to be sent when this was saved: the server had it.
+    #[serde(default)]
+    pub(crate) sent: Lsn,
+    /// No later commit has anything with the brokers, whether it is acknowledged or not.
+    #[serde(default)]
+    pub(crate) reserved: Lsn,
     /// Kafka's cluster, and the partition counts of its topics.
     pub(crate) cluster: Option<String>,
     pub(crate) partitions: BTreeMap<String, i32>,
     pub(crate) copies: TableCopies,
+    /// For each topic partition, the offset after the last record acknowledged: at least all records of
+    /// what is confirmed are below.
+    #[serde(default)]
+    pub(crate) offsets: BTreeMap<String, BTreeMap<i32, i64>>,
+    /// Nothing was published before `offsets` were kept.
+    #[serde(default)]
+    pub(crate) offsets_complete: bool,
+    /// What the events of what is confirmed add up to; none if they are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) counted: Option<CountedTables>,
 }
 
 /// The file, held.
@@ -55,8 +77,44 @@ impl Progress {
             source: format!("postgres://{system}/{database}?slot={slot}&timeline={timeline}"),
             database: database.to_owned(),
             slot: slot.to_owned(),
+            offsets_complete: true,
             ..Self::default()
         }
+    }
+
+    /// Notes where records are that were acknowledged.
+    pub(crate) fn note_offsets(&mut self, changed: BTreeMap<TopicPartition, i64>) {
+        for (place, offset) in changed {
+            let of_topic = self.offsets.entry(place.topic.to_string()).or_default();
+            of_topic.insert(place.partition, offset);
+        }
+    }
+
+    /// Where records are, as it was saved.
+    pub(crate) fn saved_offsets(&self) -> BTreeMap<TopicPartition, i64> {
+        let places = self.offsets.iter().flat_map(|(topic, of_topic)| {
+            let place = |partition: &i32| TopicPartition::new(topic.as_str(), *partition);
+            of_topic
+                .iter()
+                .map(move |(partition, offset)| (place(partition), *offset))
+        });
+        places.collect()
+    }
+
+    /// Forgets where the records of a topic that was made again are, once its table is left out.
+    pub(crate) fn forget_fallen(&mut self, tables: &[CapturedTable]) {
+        self.offsets.retain(|topic, of_topic| {
+            let has_fallen = of_topic.values().any(|offset| *offset == Position::UNKNOWN);
+            !has_fallen || tables.iter().any(|table| table.topic() == *topic)
+        });
+    }
+
+    /// Whether the offsets say where all records of a topic are.
+    pub(crate) fn knows_offsets_of(&self, topic: &str) -> bool {
+        let known = self.offsets.get(topic).map_or(0, BTreeMap::len);
+        let count = self.partitions.get(topic).copied().unwrap_or(i32::MAX);
+        // A later record of every partition is behind all that came before it.
+        self.offsets_complete || usize::try_from(count).is_ok_and(|count| known >= count)
     }
 }
 
@@ -88,6 +146,26 @@ impl State {
 
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Makes sure that it is on disk that this commit may be with the brokers. To be called before
+    /// anything of it is sent.
+    pub(crate) async fn reserve(&mut self, commit: Lsn) -> Result<(), CaptureError> {
+        let progress = &mut self.progress;
+        progress.sent = progress.sent.max(commit);
+        if commit <= progress.reserved {
+            return Ok(());
+        }
+        progress.reserved = Lsn(commit.0.saturating_add(RESERVED_BYTES));
+        self.save().await
+    }
+
+    /// Gives back what is reserved beyond what was sent; false if there is nothing.
+    pub(crate) fn give_back(&mut self) -> bool {
+        let progress = &mut self.progress;
+        let is_beyond = progress.reserved > progress.sent;
+        progress.reserved = progress.sent;
+        is_beyond
     }
 
     /// Makes the progress outlive a loss of power.
@@ -135,6 +213,26 @@ pub(crate) fn wrong(path: &Path, why: impl std::fmt::Display) -> CaptureError {
 mod tests {
     use super::*;
     use crate::table_copy::{CopiedPart, TableCopy};
+
+    #[tokio::test]
+    async fn what_may_be_sent_is_on_disk_before_and_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let saved = || {
+            let bytes = std::fs::read(directory.path().join(FILE)).unwrap();
+            serde_json::from_slice::<Progress>(&bytes).unwrap()
+        };
+        let mut state = State::open(directory.path()).unwrap();
+        state.reserve(Lsn(100)).await.unwrap();
+        let ahead = Lsn(100 + RESERVED_BYTES);
+        assert_eq!((saved().sent, saved().reserved), (Lsn(100), ahead));
+        // What is reserved already costs no write.
+        state.reserve(Lsn(200)).await.unwrap();
+        assert_eq!(saved().sent, Lsn(100));
+        assert!(state.give_back() && !state.give_back());
+        assert_eq!(state.progress.reserved, Lsn(200));
+        state.reserve(Lsn(201)).await.unwrap();
+        assert_eq!(saved().reserved, Lsn(201 + RESERVED_BYTES));
+    }
 
     #[tokio::test]
     async fn what_is_saved_is_there_again_and_is_held_by_one() {

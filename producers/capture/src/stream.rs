@@ -9,13 +9,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use change_events::{Record, TransactionEncoder};
 use schemas::Op;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::copy::row_error;
 use crate::faults::{Point, point};
 use crate::health::Health;
+use crate::horizon;
 use crate::outlet::Outlet;
 use crate::pgoutput::{self, Message, OldRow, Tuple, Value};
 use crate::relations::{Relations, StreamedTable};
@@ -23,8 +24,9 @@ use crate::session::{WalEvent, WalStream};
 use crate::settings::OnTruncate;
 use crate::state::State;
 use crate::stop::Stop;
-use crate::table_plan::{Change, Origin, Place};
+use crate::table_plan::{Change, Encoded, Origin, Place};
 use crate::transaction::Transaction;
+use crate::watermarks::Watermarks;
 use crate::{CaptureError, CaptureProgress, CaptureSettings, Lsn};
 
 /// A slot being read, until something ends it.
@@ -38,6 +40,8 @@ pub(crate) struct Stream<'a, 'o> {
     pub(crate) relations: Relations<'a>,
     pub(crate) transactions: TransactionEncoder,
     pub(crate) wal: WalStream,
+    /// None if nothing is counted.
+    pub(crate) watermarks: Option<&'a mut Watermarks>,
     /// The transaction whose changes come now.
     pub(crate) open: Option<Transaction>,
     /// When what is acknowledged is confirmed next.
@@ -53,6 +57,9 @@ impl Stream<'_, '_> {
                 break stop;
             }
         };
+        if matches!(stop, Stop::Cancelled) {
+            self.last_mark().await;
+        }
         // What stops the capture must not keep back what was sent before it.
         if !matches!(stop, Stop::Lost { what: "kafka", .. }) {
             let time_max = self.settings.limits.shutdown_time_max;
@@ -60,7 +67,7 @@ impl Stream<'_, '_> {
                 debug!(?error, "what was in flight at the end is left unconfirmed");
             }
         }
-        if let Err(error) = self.confirm().await {
+        if let Err(error) = self.confirm(true).await {
             debug!(?error, "the last position is left unconfirmed");
         }
         self.wal.close().await;
@@ -85,20 +92,32 @@ impl Stream<'_, '_> {
             self.take(event).await?;
         }
         if Instant::now() >= self.confirm_at {
-            self.confirm().await?;
+            let is_resting = self.outlet.window.is_empty() && self.open.is_none();
+            self.confirm(is_resting).await?;
         }
-        Ok(())
+        self.mark().await
     }
 
     /// Saves the position, then tells Postgres: what the slot was told is never ahead of what we know.
-    async fn confirm(&mut self) -> Result<(), Stop> {
+    /// While nothing is sent, what is reserved for sending is given back.
+    async fn confirm(&mut self, is_resting: bool) -> Result<(), Stop> {
         self.confirm_at = Instant::now() + self.settings.limits.confirm_interval;
         let confirmed = self.outlet.window.confirmed();
-        let progress = &mut self.state.progress;
-        if confirmed <= progress.confirmed {
+        let gives_back = is_resting && self.state.give_back();
+        if confirmed <= self.state.progress.confirmed && !gives_back {
             return Ok(());
         }
-        progress.confirmed = confirmed;
+        self.save(confirmed).await
+    }
+
+    async fn save(&mut self, confirmed: Lsn) -> Result<(), Stop> {
+        let progress = &mut self.state.progress;
+        progress.confirmed = progress.confirmed.max(confirmed);
+        progress.note_offsets(self.outlet.offsets.take_changed());
+        progress.counted = self
+            .watermarks
+            .as_mut()
+            .map(|watermarks| watermarks.count(confirmed));
         for copy in progress.copies.values_mut() {
             copy.settle(confirmed);
         }
@@ -109,6 +128,65 @@ impl Stream<'_, '_> {
         Ok(())
     }
 
+    /// Asks for a horizon when one is due, and publishes the watermarks of one that is reached.
+    async fn mark(&mut self) -> Result<(), Stop> {
+        let now = Instant::now();
+        let Some(watermarks) = &mut self.watermarks else {
+            return Ok(());
+        };
+        if watermarks.is_due(now) {
+            let asked =
+                horizon::ask(self.relations.session(), &mut watermarks.is_hidden_told).await;
+            let horizon = asked.map_err(|error| Stop::of_session(&self.settings.server, error))?;
+            watermarks.go_for(horizon, now);
+        }
+        let confirmed = self.outlet.window.confirmed();
+        let Some(time_us) = watermarks.reached(confirmed, now) else {
+            return Ok(());
+        };
+        watermarks.count(confirmed);
+        let (offsets, progress) = (&self.outlet.offsets, &self.state.progress);
+        let records = watermarks.at(time_us, confirmed, |topic| {
+            let count = *progress.partitions.get(topic)?;
+            let ends = progress
+                .knows_offsets_of(topic)
+                .then(|| offsets.ends(topic, count));
+            ends.flatten()
+        });
+        if records.is_empty() {
+            return Ok(());
+        }
+        // None goes back, whatever becomes of these.
+        self.save(confirmed).await?;
+        records
+            .into_iter()
+            .try_for_each(|record| self.outlet.send(record))
+    }
+
+    /// Says, before the capture ends, what is complete; for that it reads on to where the log ends now.
+    async fn last_mark(&mut self) {
+        let Some(watermarks) = &mut self.watermarks else {
+            return;
+        };
+        watermarks.hurry(Instant::now());
+        let time_max = self.settings.limits.shutdown_time_max;
+        let reading = async {
+            let never = CancellationToken::new();
+            while self
+                .watermarks
+                .as_ref()
+                .is_some_and(|watermarks| !watermarks.rests(Instant::now()))
+            {
+                self.turn(&never).await?;
+            }
+            Ok::<_, Stop>(())
+        };
+        match timeout(time_max, reading).await {
+            Ok(Ok(())) => {}
+            ended => debug!(?ended, "the last watermark is left out"),
+        }
+    }
+
     async fn take(&mut self, event: WalEvent) -> Result<(), Stop> {
         match event {
             WalEvent::Begin {
@@ -116,6 +194,7 @@ impl Stream<'_, '_> {
                 xid,
                 commit_time_us,
             } => {
+                self.state.reserve(commit_lsn).await?;
                 self.open = Some(Transaction::begin(commit_lsn, xid, commit_time_us));
                 Ok(())
             }
@@ -137,6 +216,9 @@ impl Stream<'_, '_> {
             let (mark, counts) = (transaction.end_mark(), transaction.events_of_table());
             self.outlet.send(self.transactions.end(mark, counts))?;
             point(Point::TransactionPublished);
+        }
+        if let Some(watermarks) = &mut self.watermarks {
+            watermarks.end_transaction(end_lsn);
         }
         self.outlet.window.end_transaction(end_lsn);
         Ok(())
@@ -247,7 +329,11 @@ impl Stream<'_, '_> {
             published_ms: now_ms(),
         };
         let encoded = plan.encode(change, origin);
-        let (key, value) = encoded.map_err(|error| row_error(plan, change.keyed(), lsn, error))?;
+        let encoded = encoded.map_err(|error| row_error(plan, change.keyed(), lsn, error))?;
+        if let Some(watermarks) = &mut self.watermarks {
+            watermarks.send(plan, sequence, &encoded);
+        }
+        let Encoded { key, value, .. } = encoded;
         self.outlet.send(Record {
             number: 0,
             sequence,

@@ -5,11 +5,12 @@ mod rows;
 use std::sync::Arc;
 
 use change_events::put_text;
+use schemas::canonical::AvroRow;
 use schemas::{Contract, Envelope, SchemaId, SchemaRegistry};
 use serde_json::json;
 use tracing::debug;
 
-pub(crate) use self::rows::{Change, Origin, Place, RowError};
+pub(crate) use self::rows::{Change, Encoded, Origin, Place, RowError};
 use crate::column_type::ColumnType;
 use crate::key_order::KeyOrder;
 use crate::owned_table::{OwnedColumn, refused};
@@ -43,6 +44,8 @@ pub(crate) struct TablePlan {
     /// `ce_source` of changes, and of rows of the first copy.
     pub(crate) source: Arc<str>,
     pub(crate) copy_source: Arc<str>,
+    /// The canonical form of what is published.
+    pub(crate) row: AvroRow,
     key_id: SchemaId,
     value_id: SchemaId,
     /// Parts of the envelope's source that are the same in every record.
@@ -83,7 +86,9 @@ impl TablePlan {
             place.ok_or_else(|| refused(settings, format!("its key column {name:?} is gone")))
         };
         let key = key.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-        let envelope = envelope(settings, &columns, &key)?;
+        let contract = contract(settings, &columns, &key)?;
+        let row = AvroRow::new(&contract).map_err(|error| refused(settings, error.to_string()))?;
+        let envelope = Envelope::captured(&settings.entity, &contract);
         let (key_id, value_id) = register(settings, &envelope, publishing.registry).await?;
         let keyed = key.iter().filter_map(|place| {
             let (column, source) = (columns.get(*place)?, source_columns.get(*place)?);
@@ -106,7 +111,8 @@ impl TablePlan {
             topic: settings.topic().into(),
             event_type: format!("{}.change", settings.entity).into(),
             source: Arc::clone(publishing.source),
-            copy_source: format!("{}#copy", publishing.source).into(),
+            copy_source: copy_source(publishing.source),
+            row,
             key_id,
             value_id,
             source_head,
@@ -123,13 +129,18 @@ impl TablePlan {
     }
 }
 
+/// `ce_source` of the rows of a first copy.
+pub(crate) fn copy_source(source: &str) -> Arc<str> {
+    format!("{source}#copy").into()
+}
+
 /// Key columns are never null. Any other may be: the log is read later than it was written, and a
 /// column that is NOT NULL today may have been null then.
-fn envelope(
+fn contract(
     settings: &CapturedTable,
     columns: &[Column],
     key: &[usize],
-) -> Result<Envelope, CaptureError> {
+) -> Result<Contract, CaptureError> {
     let fields = columns.iter().map(|column| {
         let (name, avro) = (&column.name, &column.column_type.avro);
         match column.is_key {
@@ -139,10 +150,9 @@ fn envelope(
     });
     let key = key.iter().filter_map(|place| columns.get(*place));
     let key = key.map(|column| column.name.clone()).collect();
-    let contract = Contract::of_fields(fields.collect())
+    Contract::of_fields(fields.collect())
         .and_then(|contract| contract.with_key(key))
-        .map_err(|error| refused(settings, error.to_string()))?;
-    Ok(Envelope::captured(&settings.entity, &contract))
+        .map_err(|error| refused(settings, error.to_string()))
 }
 
 async fn register(

@@ -39,6 +39,7 @@ mod event_encoder;
 mod kafka;
 mod kafka_settings;
 mod lake_progress;
+mod offsets;
 mod outbox;
 mod outbox_error;
 mod outbox_store;
@@ -50,6 +51,7 @@ mod relay;
 mod relay_error;
 mod relay_limits;
 mod sqlite_outbox;
+mod tally;
 mod transaction_encoder;
 mod window;
 
@@ -59,6 +61,7 @@ pub use event_encoder::EventEncoder;
 pub use kafka::KafkaBroker;
 pub use kafka_settings::{KafkaSettings, KafkaSettingsError};
 pub use lake_progress::LakeProgress;
+pub use offsets::Offsets;
 pub use outbox::{Outbox, OutboxConnection, OutboxRow, TransactionPlace};
 pub use outbox_error::OutboxError;
 pub use outbox_store::{
@@ -73,6 +76,7 @@ pub use relay::Relay;
 pub use relay_error::RelayError;
 pub use relay_limits::RelayLimits;
 pub use sqlite_outbox::SqliteOutbox;
+pub use tally::Tally;
 pub use transaction_encoder::{TransactionEncoder, TransactionMark};
 
 /// The page of the docs: its Rust is compiled.

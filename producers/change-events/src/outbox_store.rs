@@ -6,6 +6,7 @@ use std::fmt;
 use async_trait::async_trait;
 use schemas::TopicPartition;
 use schemas::canonical::EventSums;
+use serde::{Deserialize, Serialize};
 
 use crate::{OutboxError, OutboxRow};
 
@@ -182,7 +183,7 @@ impl Counting {
 }
 
 /// The events of one entity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountedEvents {
     /// The sequence after which they begin.
     pub after: i64,

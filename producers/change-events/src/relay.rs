@@ -7,7 +7,6 @@
 
 mod caution;
 mod health;
-mod offsets;
 mod parking;
 mod pruning;
 mod pump;

@@ -13,6 +13,8 @@ pub(crate) enum Cell<'a> {
     Real(f64),
     Text(&'a str),
     Blob(&'a [u8]),
+    /// The items of an array, each as text or null: a JSON array.
+    Items(&'a str),
 }
 
 impl Cell<'_> {
@@ -29,6 +31,7 @@ impl Cell<'_> {
             }
             Self::Text(text) => put_text(text, field, out).is_some(),
             Self::Blob(bytes) => put_blob(bytes, field, out),
+            Self::Items(json) => put_items(json, field, out).is_some(),
         };
         if !done {
             out.truncate(start);
@@ -41,7 +44,7 @@ impl Cell<'_> {
             Self::Null => out.null(),
             Self::Whole(number) => out.whole(number),
             Self::Real(number) => out.double(number),
-            Self::Text(text) => out.text(text),
+            Self::Text(text) | Self::Items(text) => out.text(text),
             Self::Blob(bytes) => out.binary(bytes),
         }
     }
@@ -94,6 +97,7 @@ fn put_text(text: &str, field: &Field, out: &mut RowWriter) -> Option<()> {
         }
         (FieldType::Double, _) => out.double(text.parse().ok()?),
         (FieldType::String, Meaning::UuidBytes) => out.text(&text.to_ascii_lowercase()),
+        (FieldType::String, _) if is_zoned_time(field) => out.text(&zoned_time(text)),
         (FieldType::String, _) => out.text(text),
         (FieldType::Bytes, _) => out.binary(&hexadecimal(text.strip_prefix("\\x")?)?),
         (FieldType::Date, _) => out.date(day_of_text(text)?),
@@ -106,6 +110,41 @@ fn put_text(text: &str, field: &Field, out: &mut RowWriter) -> Option<()> {
         }
     }
     Some(())
+}
+
+fn put_items(json: &str, field: &Field, out: &mut RowWriter) -> Option<()> {
+    let FieldType::Array(items) = &field.field_type else {
+        return None;
+    };
+    let texts: Vec<Option<String>> = serde_json::from_str(json).ok()?;
+    out.begin_array();
+    for text in texts {
+        match text {
+            Some(text) => put_text(&text, items, out)?,
+            None => out.null(),
+        }
+    }
+    out.end_array();
+    Some(())
+}
+
+/// Whether a text is Debezium's of a time of day with its offset.
+fn is_zoned_time(field: &Field) -> bool {
+    let avro = &field.avro_json()["type"];
+    let branches = avro
+        .as_array()
+        .map_or(std::slice::from_ref(avro), Vec::as_slice);
+    let mut names = branches.iter().map(|branch| &branch["connect.name"]);
+    names.any(|name| name == "io.debezium.time.ZonedTime")
+}
+
+/// `01:02:03+02`, as Postgres writes it, in ISO 8601: `01:02:03+02:00`, and `Z` for no offset.
+fn zoned_time(text: &str) -> String {
+    match text.as_bytes() {
+        [.., b'+', b'0', b'0'] => format!("{}Z", text.trim_end_matches("+00")),
+        [.., b'+' | b'-', _, _] => format!("{text}:00"),
+        _ => text.to_owned(),
+    }
 }
 
 fn put_blob(bytes: &[u8], field: &Field, out: &mut RowWriter) -> bool {
@@ -188,7 +227,7 @@ mod tests {
 
     #[test]
     fn both_databases_values_are_those_of_the_field() {
-        use Cell::{Blob, Real, Text, Whole};
+        use Cell::{Blob, Items, Real, Text, Whole};
         let logical = |kind: &str, logical: &str| {
             format!(r#"{{"type":"{kind}","logicalType":"{logical}","precision":9,"scale":2}}"#)
         };
@@ -245,8 +284,23 @@ mod tests {
             ),
             (
                 r#"{"type":"array","items":"long"}"#,
-                &[Text("[1, 2.0]")],
+                &[Text("[1, 2.0]"), Items(r#"["1", "2.0"]"#)],
                 "[#1e0;#2e0;]",
+            ),
+            (
+                r#"{"type":"array","items":["null","string"]}"#,
+                &[Items(r#"["1", null]"#)],
+                "[s\u{1}\0\0\x001n]",
+            ),
+            (
+                r#"{"type":"string","connect.name":"io.debezium.time.ZonedTime"}"#,
+                &[Text("01:02:03+02"), Text("01:02:03+02:00")],
+                "s\u{e}\0\0\x0001:02:03+02:00",
+            ),
+            (
+                r#"{"type":"string","connect.name":"io.debezium.time.ZonedTime"}"#,
+                &[Text("01:02:03.5+00")],
+                "s\u{b}\0\0\x0001:02:03.5Z",
             ),
         ];
         for (avro, cells, expected) in cases {

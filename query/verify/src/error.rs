@@ -25,6 +25,16 @@ pub enum VerifyError {
         /// What is missing, and what to do.
         why: String,
     },
+    /// A standby, whose snapshots do not tell which transactions were open.
+    #[error(
+        "{table} cannot be compared with a server in recovery: a standby does not tell which transactions \
+         were open, so a change that is under way would be taken for a difference; give the address of \
+         the primary"
+    )]
+    Standby {
+        /// The entity.
+        table: TableName,
+    },
     /// The lake cannot be read.
     #[error(transparent)]
     Lake(#[from] QueryError),
@@ -43,7 +53,7 @@ impl VerifyError {
                 sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut
             ),
             Self::Lake(error) => error.is_unavailable(),
-            Self::Address(_) | Self::Table { .. } => false,
+            Self::Address(_) | Self::Table { .. } | Self::Standby { .. } => false,
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct TransactionPoint {
     pub open: Vec<u64>,
     /// Where the log ended, in bytes: for changes that carry no transaction.
     pub lsn: i64,
+    /// Where it ended before the snapshot was taken: it saw all of a copy that was made up to there.
+    pub begun: i64,
     /// When it was taken, by the owner's clock, in microseconds since 1970-01-01 UTC.
     pub time_us: i64,
 }
@@ -72,7 +74,7 @@ impl Point {
     pub(crate) fn doubtful(&self) -> String {
         let others = match &self.transactions {
             None => "true".to_owned(),
-            Some(_) => format!("{XID} IS NULL"),
+            Some(point) => point.doubtful(),
         };
         match &self.outbox {
             None => others,
@@ -108,6 +110,12 @@ impl TransactionPoint {
             "CASE WHEN {XID} IS NULL THEN coalesce(_source['lsn'] <= {lsn}, true) \
              ELSE NOT (CAST(_event_time AS BIGINT) >= {since} AND {unseen}) END"
         )
+    }
+
+    /// Rows without a transaction; a row of a first copy tells by the place in the log at which it was read.
+    fn doubtful(&self) -> String {
+        let begun = self.begun;
+        format!("({XID} IS NULL AND NOT coalesce(_op = 'r' AND _source['lsn'] <= {begun}, false))")
     }
 
     /// Whether the transaction had not begun or was open. Numbers go round: one is later than

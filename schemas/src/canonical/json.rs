@@ -21,7 +21,7 @@ pub struct JsonRow {
     fields: Vec<FieldPlan>,
 }
 
-/// A JSON text that is no row of the contract.
+/// What is no row of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("field {field:?} is not as the contract says: {why}")]
 pub struct NotCanonical {
@@ -108,14 +108,14 @@ impl JsonRow {
 }
 
 impl NotCanonical {
-    fn new(why: impl Into<String>) -> Self {
+    pub(super) fn new(why: impl Into<String>) -> Self {
         Self {
             field: String::new(),
             why: why.into(),
         }
     }
 
-    fn within(mut self, name: &str) -> Self {
+    pub(super) fn within(mut self, name: &str) -> Self {
         self.field = match self.field.is_empty() {
             true => name.to_owned(),
             false => format!("{name}.{}", self.field),
@@ -284,7 +284,7 @@ fn put_decimal(
 }
 
 /// A whole number of any length that fits 128 bits.
-fn big_endian(bytes: &[u8]) -> Option<i128> {
+pub(super) fn big_endian(bytes: &[u8]) -> Option<i128> {
     let (first, rest) = bytes.split_first()?;
     let mut number = i128::from(first.cast_signed());
     for byte in rest {

@@ -138,6 +138,11 @@ impl RowWriter {
         self.bytes.push(b'>');
     }
 
+    /// Appends once more what was written in a range of the bytes.
+    pub(super) fn again(&mut self, written: std::ops::Range<usize>) {
+        self.bytes.extend_from_within(written);
+    }
+
     /// Length as four bytes, least significant first, then the bytes. Nothing that is hashed here
     /// is larger: a record in Kafka is a few megabytes.
     fn sized(&mut self, bytes: &[u8]) {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemas::canonical::EventSums;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{State, wrong};
@@ -23,6 +24,9 @@ pub(super) struct ChunkHead {
     pub(super) rows: i64,
     /// The last row's key, by its columns' texts.
     pub(super) last_key: Vec<String>,
+    /// What the rows add up to, if they are counted.
+    #[serde(default)]
+    pub(super) sums: EventSums,
 }
 
 /// Rows by rising key, encoded.
@@ -115,6 +119,7 @@ mod tests {
             first: 3,
             rows: 2,
             last_key: vec!["a\nb".into()],
+            sums: EventSums::default(),
         };
         let records = vec![(vec![1], vec![0; 300]), (vec![], vec![2, 3])];
         let chunk = Chunk { head, records };

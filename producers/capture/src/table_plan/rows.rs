@@ -49,6 +49,22 @@ pub(crate) struct Change<'a> {
     pub(crate) whole_before: Option<&'a [Value<'a>]>,
 }
 
+/// A change as a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Encoded {
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+    /// Where in the value the row after the change begins; none of a delete.
+    image_at: Option<usize>,
+}
+
+impl Encoded {
+    /// The value from the row after the change on.
+    pub(crate) fn image(&self) -> Option<&[u8]> {
+        self.value.get(self.image_at?..)
+    }
+}
+
 impl<'a> Change<'a> {
     /// The row whose key is the record's.
     pub(crate) fn keyed(&self) -> &'a [Value<'a>] {
@@ -57,12 +73,12 @@ impl<'a> Change<'a> {
 }
 
 impl TablePlan {
-    /// The record's key and value.
+    /// The change's record.
     pub(crate) fn encode(
         &self,
         change: Change<'_>,
         origin: Origin<'_>,
-    ) -> Result<(Vec<u8>, Vec<u8>), RowError> {
+    ) -> Result<Encoded, RowError> {
         let mut key = Vec::with_capacity(32);
         wire::frame(self.key_id, &mut key);
         for place in &self.key {
@@ -75,6 +91,8 @@ impl TablePlan {
         let mut value = Vec::with_capacity(512);
         wire::frame(self.value_id, &mut value);
         self.put_image(change.before, None, &mut value)?;
+        // The union's branch is before it.
+        let image_at = change.after.map(|_| value.len() + 1);
         self.put_image(change.after, change.whole_before, &mut value)?;
         self.put_source(&origin, &mut value);
         put_text(change.op.letter(), &mut value);
@@ -89,7 +107,11 @@ impl TablePlan {
                 put_long(place.data_collection_order, &mut value);
             }
         }
-        Ok((key, value))
+        Ok(Encoded {
+            key,
+            value,
+            image_at,
+        })
     }
 
     /// The texts of the change's key; nothing if one is null or was not logged.

@@ -25,3 +25,4 @@ mod tables;
 mod transactions;
 mod types;
 mod view;
+mod watermarks;

@@ -107,9 +107,9 @@ impl View {
     }
 }
 
-type Raw = (i32, BTreeMap<String, String>, Vec<u8>, Vec<u8>);
+pub(crate) type Raw = (i32, BTreeMap<String, String>, Vec<u8>, Vec<u8>);
 
-fn consume(brokers: &str, topic: &str) -> Vec<Raw> {
+pub(crate) fn consume(brokers: &str, topic: &str) -> Vec<Raw> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", topic)

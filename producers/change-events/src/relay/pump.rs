@@ -15,11 +15,11 @@ use tracing::{debug, warn};
 
 use super::caution::Caution;
 use super::health::Health;
-use super::offsets::Offsets;
 use super::parking::Parking;
 use super::pruning::Pruning;
 use super::stop::{Ended, Refused, Stop, lost};
 use super::watermarks::Watermarks;
+use crate::offsets::Offsets;
 use crate::outbox_store::{OutboxStore, Position};
 use crate::window::Window;
 use crate::{
@@ -105,7 +105,7 @@ impl<'a> Pump<'a> {
             window: Window::after(position.confirmed),
             parking,
             watermarks,
-            offsets: Offsets::of(position),
+            offsets: Offsets::of(&position.offsets),
             partitions: lent.partitions,
             sent: position.confirmed,
             saved: position.confirmed,

@@ -11,25 +11,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat};
 use schemas::canonical::{self, EventSums, JsonRow, RowWriter};
-use schemas::{Counted, Op, PartitionEnd, TableName, WATERMARKS_TOPIC, Watermark};
+use schemas::{Op, PartitionEnd};
 use tokio::time::Instant;
 
 use crate::outbox_store::{CountedEvents, Counting, Horizon, Position};
-use crate::{Entity, OutboxRow, Record};
+use crate::{Entity, OutboxRow, Record, Tally};
 
 /// How soon it is asked again for a horizon that cannot be told.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The type of the record's event.
-const EVENT_TYPE: &str = "lakehead.watermark";
-
 /// What a relay counts, and the horizon that it is on its way to.
 #[derive(Debug)]
 pub(super) struct Watermarks {
-    source: Arc<str>,
-    topic: Arc<str>,
     interval: Duration,
     entities: BTreeMap<String, OfEntity>,
     /// Events that are sent and not yet acknowledged.
@@ -45,13 +39,10 @@ pub(super) struct Watermarks {
 
 #[derive(Debug)]
 struct OfEntity {
-    table: TableName,
     topic: String,
     row: JsonRow,
-    counted: CountedEvents,
+    tally: Tally,
     is_changed: bool,
-    /// The events since the last watermark of this connection.
-    interval: Counted,
 }
 
 /// A horizon on its way.
@@ -72,6 +63,7 @@ impl Watermarks {
         position: &Position,
     ) -> Self {
         let confirmed = position.confirmed;
+        let source: Arc<str> = source.into();
         let known = position.counting.as_ref();
         let of_entity = |entity: &Entity| {
             let name = entity.table.to_string();
@@ -86,21 +78,19 @@ impl Watermarks {
                 },
             };
             let of_entity = OfEntity {
-                table: entity.table.clone(),
                 topic: entity.topic.clone(),
                 row: JsonRow::new(&entity.contract),
-                counted,
+                tally: Tally::new(
+                    entity.table.clone(),
+                    Arc::clone(&source),
+                    counted,
+                    confirmed,
+                ),
                 is_changed: true,
-                interval: Counted {
-                    after: confirmed,
-                    sums: EventSums::default(),
-                },
             };
             (name, of_entity)
         };
         Self {
-            source: source.into(),
-            topic: WATERMARKS_TOPIC.into(),
             interval,
             entities: entities.iter().map(of_entity).collect(),
             sent: VecDeque::new(),
@@ -142,8 +132,7 @@ impl Watermarks {
             .pop_front_if(|(sequence, ..)| *sequence <= through)
         {
             if let Some(of_entity) = self.entities.get_mut(&entity) {
-                of_entity.counted.sums.join(&sums);
-                of_entity.interval.sums.join(&sums);
+                of_entity.tally.add(&sums);
                 of_entity.is_changed = true;
             }
         }
@@ -154,7 +143,7 @@ impl Watermarks {
     pub(super) fn take_changed(&mut self) -> Counting {
         let changed = self.entities.iter_mut().filter_map(|(name, of_entity)| {
             let was_changed = std::mem::take(&mut of_entity.is_changed);
-            was_changed.then(|| (name.clone(), of_entity.counted))
+            was_changed.then(|| (name.clone(), *of_entity.tally.counted()))
         });
         Counting {
             entities: changed.collect(),
@@ -209,33 +198,14 @@ impl Watermarks {
     ) -> Vec<Record> {
         let mut records = Vec::new();
         for (name, of_entity) in &mut self.entities {
-            if time_us <= of_entity.counted.complete_through_us {
-                continue;
-            }
             let Some(ends) = ends(name, &of_entity.topic) else {
                 continue;
             };
-            of_entity.counted.complete_through_us = time_us;
-            of_entity.is_changed = true;
-            let next = Counted {
-                after: self.through,
-                sums: EventSums::default(),
-            };
-            let watermark = Watermark {
-                entity: of_entity.table.clone(),
-                source: self.source.to_string(),
-                complete_through_us: time_us,
-                through: self.through,
-                ends,
-                canonical_version: canonical::VERSION,
-                total: Counted {
-                    after: of_entity.counted.after,
-                    sums: of_entity.counted.sums,
-                },
-                interval: std::mem::replace(&mut of_entity.interval, next),
-            };
-            self.in_flight.push(time_us);
-            records.push(record(&watermark, &self.topic));
+            if let Some(watermark) = of_entity.tally.mark(time_us, self.through, ends) {
+                of_entity.is_changed = true;
+                self.in_flight.push(time_us);
+                records.push(Record::of_watermark(&watermark));
+            }
         }
         records
     }
@@ -251,28 +221,6 @@ impl Watermarks {
 
     pub(super) fn is_in_flight(&self) -> bool {
         !self.in_flight.is_empty()
-    }
-}
-
-/// A watermark as an event of a source of its own, which rises with the owner's time.
-fn record(watermark: &Watermark, topic: &Arc<str>) -> Record {
-    let Watermark {
-        entity,
-        source,
-        complete_through_us,
-        ..
-    } = watermark;
-    let time = DateTime::from_timestamp_micros(*complete_through_us).unwrap_or_default();
-    Record {
-        number: *complete_through_us,
-        sequence: (*complete_through_us).into(),
-        topic: Arc::clone(topic),
-        source: format!("{source}/watermarks/{entity}").into(),
-        event_type: EVENT_TYPE.into(),
-        event_id: format!("{source}/watermarks/{entity}/{complete_through_us}"),
-        time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
-        key: watermark.key().into_bytes(),
-        value: watermark.to_json().into_bytes(),
     }
 }
 

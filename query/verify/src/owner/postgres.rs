@@ -36,6 +36,10 @@ FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid
 WHERE n.nspname = 'lakehead' AND c.relname IN ('outbox', 'outbox_source', 'outbox_relay', 'outbox_sequence')
 GROUP BY n.oid HAVING count(*) = 4";
 
+/// Whether it is a standby, and where the log ends. A standby is not asked: it has no log of its own.
+const BEFORE: &str = "SELECT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery() \
+    THEN (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint ELSE 0 END";
+
 /// Up to where all sequences are decided for every snapshot from now on. A standby does not see the
 /// locks of those who write.
 const SAFE: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE lakehead.outbox_safe() END";
@@ -56,14 +60,14 @@ const RUNS_MAX: usize = 500;
 /// The first statement: the snapshot is taken here. The log's end is read after it.
 const POINT: &str = "
 SELECT pg_snapshot_xmax(seen)::text, array_to_string(ARRAY(SELECT pg_snapshot_xip(seen)), ' '),
-       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END
-        - '0/0'::pg_lsn)::bigint,
+       (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint,
        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 FROM pg_current_snapshot() AS seen";
 
 const TABLE: &str = "SELECT to_regclass($1)::text";
 
-const COLUMNS: &str = "SELECT attname::text FROM pg_attribute \
+const COLUMNS: &str = "SELECT attname::text, typcategory = 'A' FROM pg_attribute \
+    JOIN pg_type ON pg_type.oid = atttypid \
     WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
 
 /// A transaction of isolation level repeatable read.
@@ -72,6 +76,8 @@ pub(crate) struct PostgresSnapshot {
     /// As SQL names it.
     table: String,
     columns: Vec<String>,
+    /// Those of an array type.
+    arrays: Vec<String>,
     point: Point,
 }
 
@@ -92,12 +98,15 @@ impl PostgresSnapshot {
         let failed = VerifyError::owner;
         let mut connection = options.connect().await.map_err(failed("connected to"))?;
         let point = begin(&mut connection).await.map_err(failed("read"))?;
+        let point = point.ok_or_else(|| VerifyError::Standby {
+            table: entity.clone(),
+        })?;
         let found: Option<String> = sqlx::query_scalar(TABLE)
             .bind(table)
             .fetch_one(&mut connection)
             .await
             .map_err(failed("read"))?;
-        let columns: Vec<String> = sqlx::query_scalar(COLUMNS)
+        let columns: Vec<(String, bool)> = sqlx::query_as(COLUMNS)
             .bind(table)
             .fetch_all(&mut connection)
             .await
@@ -109,10 +118,12 @@ impl PostgresSnapshot {
                  --owner-table"
             ),
         })?;
+        let arrays = columns.iter().filter(|(_, is_array)| *is_array);
         Ok(Self {
             connection,
             table,
-            columns,
+            arrays: arrays.map(|(name, _)| name.clone()).collect(),
+            columns: columns.into_iter().map(|(name, _)| name).collect(),
             point,
         })
     }
@@ -130,33 +141,48 @@ impl PostgresSnapshot {
         columns: &Columns,
         intake: &mut dyn Intake,
     ) -> Result<(), VerifyError> {
-        let names = columns.fields.iter().map(expression);
+        let plans = columns
+            .fields
+            .iter()
+            .map(|field| Reading::of(field, &self.arrays));
+        let plans: Vec<Reading> = plans.collect();
+        let names = columns.fields.iter().zip(&plans);
+        let names = names.map(|(field, reading)| reading.expression(&field.name));
         let names = names.collect::<Vec<_>>().join(", ");
         let sql = format!("SELECT {names} FROM {}", self.table);
         let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut self.connection);
         let mut builder = RowBuilder::default();
         let failed = VerifyError::owner;
         while let Some(row) = rows.try_next().await.map_err(failed("read"))? {
-            let taken = builder.take(columns, intake, |place| cell(&row, place));
+            let taken = builder.take(columns, intake, |place| cell(&row, place, &plans));
             taken.map_err(failed("read"))?;
         }
         Ok(())
     }
 }
 
-/// Begins the transaction, and says what it sees.
-async fn begin(connection: &mut PgConnection) -> Result<Point, sqlx::Error> {
+/// Begins the transaction, and says what it sees; `None` if that cannot be told.
+///
+/// A standby does not know which transactions were open: its snapshots name none
+/// (`pg_snapshot_xip`). It serves where an outbox says what the snapshot saw; other changes are in doubt
+/// there.
+async fn begin(connection: &mut PgConnection) -> Result<Option<Point>, sqlx::Error> {
     let safe = safe(connection).await?;
+    let (is_standby, begun) = sqlx::query_as(BEFORE).fetch_one(&mut *connection).await?;
     sqlx::raw_sql(BEGIN).execute(&mut *connection).await?;
-    let transactions = transactions(connection).await?;
+    let transactions = match is_standby {
+        true => None,
+        false => Some(transactions(connection, begun).await?),
+    };
     let outbox = match safe {
         Some(safe) => outbox(connection, safe).await?,
         None => None,
     };
-    Ok(Point {
+    let is_told = transactions.is_some() || outbox.is_some();
+    Ok(is_told.then_some(Point {
         outbox,
-        transactions: Some(transactions),
-    })
+        transactions,
+    }))
 }
 
 /// How far an outbox is decided; `None` if there is none that can be read.
@@ -208,7 +234,10 @@ async fn outbox(
     }))
 }
 
-async fn transactions(connection: &mut PgConnection) -> Result<TransactionPoint, sqlx::Error> {
+async fn transactions(
+    connection: &mut PgConnection,
+    begun: i64,
+) -> Result<TransactionPoint, sqlx::Error> {
     let row: (String, String, i64, i64) = sqlx::query_as(POINT).fetch_one(connection).await?;
     let (next, open, lsn, time_us) = row;
     let number = |text: &str| {
@@ -220,22 +249,87 @@ async fn transactions(connection: &mut PgConnection) -> Result<TransactionPoint,
         next: number(&next)?,
         open: open.collect::<Result<_, _>>()?,
         lsn,
+        begun,
         time_us,
     })
 }
 
-/// A column as text, exactly: that of nested values is JSON.
-fn expression(field: &Field) -> String {
-    let name = format!("\"{}\"", field.name.replace('"', "\"\""));
-    match field.field_type {
-        FieldType::Record(_) | FieldType::Array(_) | FieldType::Map(_) => {
-            format!("to_json({name})::text")
+/// How a column is read: as text, exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// A value whose type says by itself how it is written.
+    Plain,
+    /// What the type itself writes: a cast to text drops blanks, and adds the length of a network's mask.
+    Text,
+    /// An array's items, each as text.
+    Items,
+    /// Nested values as JSON.
+    Json,
+}
+
+impl Reading {
+    fn of(field: &Field, arrays: &[String]) -> Self {
+        match &field.field_type {
+            FieldType::Array(items) if arrays.contains(&field.name) => match items.field_type {
+                FieldType::Record(_) | FieldType::Array(_) | FieldType::Map(_) => Self::Json,
+                _ => Self::Items,
+            },
+            FieldType::Record(_) | FieldType::Array(_) | FieldType::Map(_) => Self::Json,
+            FieldType::String => Self::Text,
+            _ => Self::Plain,
         }
-        _ => format!("{name}::text"),
+    }
+
+    fn expression(self, name: &str) -> String {
+        let name = format!("\"{}\"", name.replace('"', "\"\""));
+        match self {
+            Self::Plain => format!("{name}::text"),
+            Self::Text => written(&name),
+            Self::Items => format!(
+                "CASE WHEN {name} IS NOT NULL THEN coalesce((SELECT json_agg({item} ORDER BY place) \
+                 FROM generate_subscripts({name}, 1) AS place), '[]')::text END",
+                item = written(&format!("({name})[place]")),
+            ),
+            Self::Json => format!("to_json({name})::text"),
+        }
     }
 }
 
-fn cell(row: &PgRow, place: usize) -> Result<Cell<'_>, sqlx::Error> {
+/// A value as its type's output function writes it.
+fn written(value: &str) -> String {
+    format!("CASE WHEN {value} IS NOT NULL THEN concat({value}) END")
+}
+
+fn cell<'r>(row: &'r PgRow, place: usize, plans: &[Reading]) -> Result<Cell<'r>, sqlx::Error> {
     let text: Option<&str> = row.try_get(place)?;
-    Ok(text.map_or(Cell::Null, Cell::Text))
+    let is_items = plans.get(place) == Some(&Reading::Items);
+    Ok(match text {
+        None => Cell::Null,
+        Some(text) if is_items => Cell::Items(text),
+        Some(text) => Cell::Text(text),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_their_type_writes_them() {
+        let contract: schemas::Contract = r#"{"type":"record","name":"R","fields":[
+            {"name":"a","type":"long"},{"name":"b","type":"string"},
+            {"name":"c","type":{"type":"array","items":"long"}}]}"#
+            .parse()
+            .unwrap();
+        let reading =
+            |place: usize, arrays: &[String]| Reading::of(&contract.fields()[place], arrays);
+        assert_eq!(reading(0, &[]).expression("a"), "\"a\"::text");
+        let quoted = reading(1, &[]).expression("b\"");
+        assert_eq!(
+            quoted,
+            "CASE WHEN \"b\"\"\" IS NOT NULL THEN concat(\"b\"\"\") END"
+        );
+        assert_eq!(reading(2, &[]), Reading::Json);
+        assert_eq!(reading(2, &["c".to_owned()]), Reading::Items);
+    }
 }

@@ -31,7 +31,8 @@ async fn fulfilling(changes: &[Change<'_>], condition: &str) -> Vec<i64> {
     });
     let rows = rows.collect::<Vec<_>>().join(", ");
     let sql = format!(
-        "SELECT place FROM (SELECT column1 AS place, to_timestamp_micros(column6) AS _event_time, \
+        "SELECT place FROM (SELECT column1 AS place, \
+         CASE WHEN column2 = 'db#copy' THEN 'r' ELSE 'u' END AS _op, to_timestamp_micros(column6) AS _event_time, \
          named_struct('name', column2, 'sequence', CAST(column3 AS BIGINT), \
          'lsn', CAST(column4 AS BIGINT), 'transaction', CAST(column5 AS VARCHAR)) AS _source \
          FROM (VALUES {rows})) WHERE {condition} ORDER BY place"
@@ -59,6 +60,7 @@ fn transactions(next: u64, open: &[u64]) -> TransactionPoint {
         next,
         open: open.to_vec(),
         lsn: 1000,
+        begun: 900,
         time_us: NOW_US,
     }
 }
@@ -113,13 +115,18 @@ async fn of_transactions_those_that_had_ended_at_the_snapshot() {
         ("db", None, Some(1000), None, None),
         ("db", None, Some(1001), None, None),
         ("db", None, None, None, None),
+        ("db#copy", None, Some(900), None, None),
+        ("db#copy", None, Some(901), None, None),
+        ("db#copy", None, Some(1001), None, None),
     ];
     let point = Point {
         outbox: None,
         transactions: Some(transactions((1 << 32) + 100, &[(1 << 32) + 97])),
     };
-    assert_eq!(fulfilling(&changes, &point.seen()).await, [0, 4, 5, 6, 8]);
-    assert_eq!(fulfilling(&changes, &point.doubtful()).await, [6, 7, 8]);
+    let seen = fulfilling(&changes, &point.seen()).await;
+    assert_eq!(seen, [0, 4, 5, 6, 8, 9, 10]);
+    let doubtful = fulfilling(&changes, &point.doubtful()).await;
+    assert_eq!(doubtful, [6, 7, 8, 10, 11]);
 }
 
 #[tokio::test]

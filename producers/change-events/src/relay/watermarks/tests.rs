@@ -1,3 +1,5 @@
+use schemas::Watermark;
+
 use super::*;
 
 const CONTRACT: &str = r#"{"type":"record","name":"Seat","lakehead.key":["id"],"fields":[

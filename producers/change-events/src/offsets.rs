@@ -9,7 +9,7 @@ use crate::Position;
 
 /// Per topic partition the offset after the last acknowledged record, and what of it is saved.
 #[derive(Debug, Default)]
-pub(super) struct Offsets {
+pub struct Offsets {
     topics: Vec<(Arc<str>, Vec<Next>)>,
 }
 
@@ -20,9 +20,10 @@ struct Next {
 }
 
 impl Offsets {
-    pub(super) fn of(position: &Position) -> Self {
+    /// Goes on from what was saved.
+    pub fn of(saved: &BTreeMap<TopicPartition, i64>) -> Self {
         let mut offsets = Self::default();
-        for (place, &offset) in &position.offsets {
+        for (place, &offset) in saved {
             if let Some(next) = offsets.next(&place.topic, place.partition) {
                 *next = Next {
                     offset,
@@ -35,7 +36,7 @@ impl Offsets {
 
     /// Notes a record's place. False if records came before it in time and behind it in place: the
     /// topic is another one of the same name.
-    pub(super) fn note(&mut self, topic: &Arc<str>, partition: i32, offset: i64) -> bool {
+    pub fn note(&mut self, topic: &Arc<str>, partition: i32, offset: i64) -> bool {
         let Some(next) = self.next(topic, partition) else {
             return true;
         };
@@ -52,7 +53,7 @@ impl Offsets {
     }
 
     /// What is to be saved; it counts as saved from now on.
-    pub(super) fn take_changed(&mut self) -> BTreeMap<TopicPartition, i64> {
+    pub fn take_changed(&mut self) -> BTreeMap<TopicPartition, i64> {
         let mut changed = BTreeMap::new();
         for (topic, partitions) in &mut self.topics {
             for (partition, next) in (0..).zip(partitions) {
@@ -67,7 +68,7 @@ impl Offsets {
     }
 
     /// What is saved, of the partitions that had records.
-    pub(super) fn saved(&self) -> BTreeMap<TopicPartition, i64> {
+    pub fn saved(&self) -> BTreeMap<TopicPartition, i64> {
         let mut saved = BTreeMap::new();
         for (topic, partitions) in &self.topics {
             for (partition, next) in (0..).zip(partitions) {
@@ -82,7 +83,7 @@ impl Offsets {
 
     /// Where each of a topic's partitions ends, 0 where nothing was published; `None` if that is not
     /// known of one.
-    pub(super) fn ends(&self, topic: &str, partitions: i32) -> Option<Vec<PartitionEnd>> {
+    pub fn ends(&self, topic: &str, partitions: i32) -> Option<Vec<PartitionEnd>> {
         let known = self.topics.iter().find(|(known, _)| **known == *topic);
         let known = known.map_or(&[][..], |(_, partitions)| partitions.as_slice());
         let end = |partition: i32| {
@@ -125,7 +126,7 @@ mod tests {
         let at = |partition| TopicPartition::new(Arc::clone(&topic), partition);
         let mut position = Position::new(7, 7);
         position.offsets.insert(at(0), 5);
-        let mut offsets = Offsets::of(&position);
+        let mut offsets = Offsets::of(&position.offsets);
         assert!(offsets.note(&topic, 0, 5));
         assert!(offsets.note(&topic, 2, 0));
         let changed = offsets.take_changed();
