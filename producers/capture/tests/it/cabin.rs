@@ -284,7 +284,7 @@ impl Relaying {
 }
 
 /// Transactions that write at once: quick ones, slow ones, some that are rolled back. A seat is
-/// changed by one at a time.
+/// changed by one at a time. They are paced, so that a relay of few rows at once keeps up with them.
 pub(crate) struct Writers {
     done: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
@@ -327,6 +327,7 @@ async fn write(client: &Client, writer: u32, turn: u32) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+    tokio::time::sleep(Duration::from_millis(10)).await;
     let end = if turn % 5 == 4 { "ROLLBACK" } else { "COMMIT" };
     client.batch_execute(end).await.unwrap();
 }

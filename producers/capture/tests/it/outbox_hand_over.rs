@@ -12,7 +12,7 @@ async fn the_way_is_changed_under_load_and_nothing_is_lost_or_lands_twice() {
     let Some(mut cabin) = Cabin::new().await else {
         return;
     };
-    cabin.limits.batch_rows_max = 20;
+    cabin.limits.batch_rows_max = 200;
     let writers = Writers::start(&cabin).await;
     let ways = [
         ReadOutbox::Polling,

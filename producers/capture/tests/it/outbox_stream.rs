@@ -68,8 +68,8 @@ async fn a_relay_that_is_killed_at_any_moment_loses_nothing_and_lands_once() {
     let Some(mut cabin) = Cabin::new().await else {
         return;
     };
-    cabin.limits.in_flight_rows_max = 30;
-    cabin.limits.batch_rows_max = 20;
+    cabin.limits.in_flight_rows_max = 300;
+    cabin.limits.batch_rows_max = 200;
     let writers = Writers::start(&cabin).await;
     let mut published = 0;
     for kill in 0..8 {
