@@ -313,8 +313,8 @@ class SparkLake(Lake):
 
 QUESTIONS = [
     "id = 7", "id BETWEEN 10 AND 12", "price > 1234.50", "total < 0", "weight > 1e6", "single < 0", "small > 0", "open",
-    "placed_at >= TIMESTAMP '2023-12-01 00:00:00' AND placed_at < TIMESTAMP '2024-01-01 00:00:00'", "placed_at < TIMESTAMP '1600-01-01 00:00:00'",
-    "seen_at > TIMESTAMP '9999-01-01 00:00:00'", "day < DATE '1600-01-01'", "customer = 'plain'", "customer = ''", "colour = 'RED' AND quantity > 6",
+    "placed_at >= TIMESTAMP '2023-12-01 00:00:00' AND placed_at < TIMESTAMP '2024-01-01 00:00:00'", "placed_at < TIMESTAMP '1970-01-01 00:00:00'",
+    "seen_at > TIMESTAMP '2200-01-01 00:00:00'", "day < DATE '1600-01-01'", "customer = 'plain'", "customer = ''", "colour = 'RED' AND quantity > 6",
     "address['city'] = 'Oslo'", "total IS NULL", "_event_time >= TIMESTAMP '2023-12-31 00:00:00'", "_partition = 1 AND _offset >= 100",
 ]
 OF_CHANGES = [*QUESTIONS, "_event_date = DATE '2023-12-31'", "_op = 'd'"]
