@@ -62,9 +62,9 @@ def produce(topic, records, wait=True, **options):
     return report
 
 
-def start(name, topic, once=True, memory_max_mib=None, fresh=True, far=None, **settings):
-    """Starts a writer of all topics whose names begin with this one, each into its table of a lake of its own; with `far`, the proxy of
-    an object store, in that store."""
+def configure(name, topic, fresh=True, far=None, form="json", more="", **settings):
+    """The configuration file of a writer of all topics whose names begin with this one, each into its table of a lake of its own; with `far`,
+    the proxy of an object store, in that store. `more` are further lines of it."""
     lake, options = RESULTS / f"lake-{name}", ""
     if far:
         os.environ |= {"S3_ACCESS_KEY": os.environ["LAKEHEAD_TEST_S3_ACCESS_KEY"], "S3_SECRET_KEY": os.environ["LAKEHEAD_TEST_S3_SECRET_KEY"]}
@@ -75,8 +75,14 @@ def start(name, topic, once=True, memory_max_mib=None, fresh=True, far=None, **s
         shutil.rmtree(lake, ignore_errors=True)
     writer = "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
     path = RESULTS / f"{name}.toml"
-    path.write_text(config(lake, name, topics=f'match = "({topic}(_[0-9]+)?)"\ntable = "bench.$1"', writer=writer, lake_options=options))
-    return WriterRun(path, once, memory_max_mib)
+    topics = f'match = "({topic}(_[0-9]+)?)"\ntable = "bench.$1"'
+    path.write_text(config(lake, name, form, topics=topics, writer=writer, lake_options=options) + more)
+    return path
+
+
+def start(name, topic, once=True, memory_max_mib=None, **settings):
+    """Starts a writer with the settings of `configure`."""
+    return WriterRun(configure(name, topic, **settings), once, memory_max_mib)
 
 
 def whole(check, name, report):

@@ -1,15 +1,18 @@
 """A TCP proxy that makes a server seem far away: every answer comes so many seconds later, however many are on their way at once."""
 import asyncio
+import collections
 import contextlib
 import threading
 from urllib.parse import urlsplit, urlunsplit
 
 
 class Far:
-    """Inside a `with` block: `url` is the server's, seen from afar."""
+    """Inside a `with` block: `url` is the server's, seen from afar; `requests` counts what it is asked by HTTP, by method."""
 
-    def __init__(self, url, seconds):
-        self.parts, self.seconds = urlsplit(url), seconds
+    METHODS = {b"GET", b"HEAD", b"PUT", b"POST", b"DELETE"}
+
+    def __init__(self, url, seconds=0):
+        self.parts, self.seconds, self.requests = urlsplit(url), seconds, collections.Counter()
         self.loop = asyncio.new_event_loop()
 
     def __enter__(self):
@@ -31,6 +34,9 @@ class Far:
         late = asyncio.create_task(self.deliver(waiting, target))
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
+                # A client asks the next question of a connection when the last one is answered, so that it begins what is read.
+                if (method := data[:8].split(b" ", 1)[0]) in self.METHODS:
+                    self.requests[method.decode()] += 1
                 waiting.put_nowait((self.loop.time() + seconds, data))
         waiting.put_nowait((self.loop.time() + seconds, b""))
         await late

@@ -1,4 +1,4 @@
-//! Time and CPU time of this process.
+//! Time, CPU time and memory of this process.
 
 use std::error::Error;
 use std::time::Instant;
@@ -8,27 +8,34 @@ type Failure = Box<dyn Error + Send + Sync>;
 pub(crate) struct Took {
     pub(crate) seconds: f64,
     pub(crate) cpu_s: f64,
+    /// Most memory that the process had meanwhile.
+    pub(crate) rss_max_mib: u64,
 }
 
-pub(crate) struct Begun {
+pub(crate) struct Began {
     at: Instant,
     cpu_s: f64,
+    pub(crate) rss_mib: u64,
 }
 
 impl Took {
-    pub(crate) fn begin() -> Result<Begun, Failure> {
-        Ok(Begun {
+    pub(crate) fn begin() -> Result<Began, Failure> {
+        // Forgets the most memory that there was so far (Linux).
+        std::fs::write("/proc/self/clear_refs", "5")?;
+        Ok(Began {
             at: Instant::now(),
             cpu_s: cpu_seconds()?,
+            rss_mib: memory_mib("VmRSS:")?,
         })
     }
 }
 
-impl Begun {
-    pub(crate) fn end(self) -> Result<Took, Failure> {
+impl Began {
+    pub(crate) fn end(&self) -> Result<Took, Failure> {
         Ok(Took {
             seconds: self.at.elapsed().as_millis() as f64 / 1000.0,
             cpu_s: ((cpu_seconds()? - self.cpu_s) * 100.0).round() / 100.0,
+            rss_max_mib: memory_mib("VmHWM:")?,
         })
     }
 }
@@ -42,12 +49,9 @@ fn cpu_seconds() -> Result<f64, Failure> {
     Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
-/// Most memory that the process has had so far.
-pub(crate) fn rss_max_mib() -> Result<u64, Failure> {
+fn memory_mib(name: &str) -> Result<u64, Failure> {
     let text = std::fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line
-        .and_then(|line| line.split_whitespace().next())
-        .unwrap_or("0");
-    Ok(kib.parse::<u64>()? / 1024)
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.unwrap_or("0").parse::<u64>()? / 1024)
 }

@@ -7,7 +7,7 @@ use lake_store::LakeStore;
 use schemas::TableName;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::current::{Current, Means, Mode, Refreshed};
 use super::error::MaintenanceError;
@@ -115,8 +115,11 @@ impl Maintainer {
         loop {
             let next = Instant::now() + self.means.settings.interval;
             let round = async {
+                let begun = Instant::now();
                 // What failed is logged, and tried again in the next round.
                 self.round(only).await;
+                let seconds = begun.elapsed().as_millis() as f64 / 1000.0;
+                debug!(tables = self.tables.len(), seconds, "round over");
                 sleep_until(next).await;
             };
             tokio::select! {

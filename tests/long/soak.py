@@ -1,0 +1,230 @@
+"""What `tests/long/soak` does:  soak.py MINUTES
+
+Entities of one service, each with the same number of keys that are set and deleted again and again. The writer commits every two seconds and
+its care goes round every ten. Log clean-up keeps at least a day, which no soak waits for: entries of more than three minutes are made to look two
+days old. Prints a line a minute and, at the end, JSON objects; ends with 1 where a bound is not kept or the lake is not what was produced.
+"""
+import csv
+import json
+import os
+import pathlib
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+
+from confluent_kafka import Producer
+
+sys.path[:0] = [str(pathlib.Path(__file__).parents[1] / folder) for folder in ("bench", "e2e")]
+
+from kafka_topic import Topic  # noqa: E402
+from lake import Lake  # noqa: E402
+from writer_run import WriterRun  # noqa: E402
+
+RATE, CARE = int(os.environ.get("RATE", 1000)), os.environ.get("CARE", "true")
+RESULTS = pathlib.Path(os.environ.get("RESULTS") or tempfile.mkdtemp(prefix="lakehead-soak-"))
+ENTITIES, KEYS, PARTITIONS = 5, 4_000, 2
+COMMIT_S, CHECKPOINT_VERSIONS, YOUNG_S, SAMPLE_S = 2, 20, 180, 2
+# What may be left by chance of how the last minutes went, in MiB an hour.
+SLOPE_MAX = 8
+CONFIG = """\
+[lake]
+url = "{lake}"
+[kafka]
+bootstrap_servers = "{kafka}"
+assignment = "all"
+[writer]
+flush_age_max = "{commit}s"
+checkpoint_interval = {versions}
+[maintenance]
+enabled = {care}
+interval = "10s"
+housekeeping_interval = "20s"
+periods = ["month"]
+bucket_bytes = "64 KiB"
+[maintenance.compaction]
+files_min = 4
+quiet_age = "0s"
+hot_files_max = 20
+[maintenance.log]
+retention = "1d"
+[[topic]]
+match = "soak\\\\.([a-z]+)"
+table = "soak.$1"
+format = "json"
+shape = "upsert"
+contract = "contract.avsc"
+"""
+CONTRACT = {"type": "record", "name": "Entity", "lakehead.key": ["id"], "fields": [
+    {"name": "id", "type": "long"}, {"name": "number", "type": "long"}, {"name": "name", "type": "string"}, {"name": "note", "type": ["null", "string"]}]}
+
+
+class Load(threading.Thread):
+    """A steady load, and what is left of it: the number of each key's newest row."""
+
+    def __init__(self, kafka, topics):
+        super().__init__(daemon=True)
+        self.producer = Producer({"bootstrap.servers": kafka, "enable.idempotence": True, "linger.ms": 50})
+        self.topics, self.random, self.ended = topics, random.Random(1), threading.Event()
+        self.left = [{} for _ in topics]
+        self.counts = [0] * len(topics)
+
+    def run(self):
+        began, number = time.monotonic(), 0
+        while not self.ended.is_set():
+            if number >= RATE * (time.monotonic() - began):
+                self.producer.poll(0)
+                self.ended.wait(0.01)
+                continue
+            self.change(number)
+            number += 1
+        assert not self.producer.flush(120)
+
+    def change(self, number):
+        entity, id_ = number % len(self.topics), self.random.randrange(KEYS)
+        left, key = self.left[entity], json.dumps({"id": id_})
+        if id_ in left and self.random.random() < 0.1:
+            del left[id_]
+            value = None
+        else:
+            left[id_] = number
+            value = json.dumps({"id": id_, "number": number, "name": f"name {id_ % 97}", "note": f"note {number}" if number % 3 else None})
+        self.producer.produce(self.topics[entity].name, value, key)
+        self.counts[entity] += 1
+
+    def end(self):
+        self.ended.set()
+        self.join()
+
+
+class Watch(threading.Thread):
+    """Samples of the writer's memory and of its lake's logs, kept and in `soak.csv`; makes old log files look old."""
+
+    def __init__(self, run, lake):
+        super().__init__(daemon=True)
+        self.run_, self.lake, self.ended, self.samples, self.houses = run, lake, threading.Event(), [], []
+
+    def run(self):
+        with open(RESULTS / "soak.csv", "w") as file:
+            out = csv.writer(file)
+            out.writerow(["second", "rss_mib"])
+            while not self.ended.wait(SAMPLE_S) and self.run_.process.poll() is None:
+                sample = (round(time.monotonic() - self.run_.started, 1), round(self.run_.rss_mib(), 2))
+                self.samples.append(sample)
+                out.writerow(sample)
+                if sample[0] >= 60 * (len(self.houses) + 1):
+                    file.flush()
+                    self.look(*sample)
+
+    def look(self, second, rss):
+        logs = [log for log in self.lake.rglob("_delta_log") if "periods" not in log.parts]
+        house = {"minute": round(second / 60), "rss_mib": rss, "cpu_s": self.run_.cpu_now_s(), "commits": len(self.run_.commits),
+                 "refreshes": len(self.run_.said("current table refreshed")), "compactions": len(self.run_.said("compacted")),
+                 "log_files_max": max(len(list(log.iterdir())) for log in logs), "checkpoint_kib_max": max(map(newest_checkpoint_kib, logs))}
+        self.houses.append(house)
+        print(json.dumps(house), flush=True)
+        for log in logs:
+            age(log)
+
+
+def newest_checkpoint_kib(log):
+    sizes = [path.stat().st_size / 1024 for path in sorted(log.glob("*.checkpoint*.parquet"))]
+    return round(sizes[-1], 1) if sizes else 0
+
+
+def age(log):
+    """Files that are not young look two days old; they keep their order."""
+    now = time.time()
+    for path in log.iterdir():
+        try:
+            written = path.stat().st_mtime
+            if now - 86_400 < written < now - YOUNG_S:
+                os.utime(path, (written - 2 * 86_400,) * 2)
+        except FileNotFoundError:
+            # Cleaned up meanwhile.
+            pass
+
+
+def slope(points):
+    """MiB an hour by least squares, and the standard error of that were all samples independent."""
+    x, y = statistics.mean(at for at, _ in points), statistics.mean(rss for _, rss in points)
+    spread = sum((at - x) ** 2 for at, _ in points)
+    found = sum((at - x) * (rss - y) for at, rss in points) / spread
+    rest = sum((rss - y - found * (at - x)) ** 2 for at, rss in points) / max(len(points) - 2, 1)
+    return found * 3600, (rest / spread) ** 0.5 * 3600
+
+
+def quietly(points, seconds=60):
+    """The least of each minute: what is held between flushes and refreshes, whose peaks come and go."""
+    minutes = {}
+    for at, rss in points:
+        minutes.setdefault(int(at // seconds), []).append((rss, at))
+    return [(at, rss) for rss, at in (min(samples) for samples in minutes.values())]
+
+
+def told(failed, what, kept, **facts):
+    print(json.dumps({"soak": what, **facts, "kept": kept}), flush=True)
+    if not kept:
+        failed.append(what)
+
+
+def judge(run, watch, load, topics, lake):
+    failed = []
+    begin = watch.samples[-1][0] / 3
+    settled = [sample for sample in watch.samples if sample[0] >= begin]
+    (mib, error), (least, _) = slope(settled), slope(quietly(settled))
+    told(failed, "memory", least <= SLOPE_MAX, from_minute=round(begin / 60, 1), samples=len(settled), mib_per_hour=round(mib, 2),
+         standard_error=round(error, 2), mib_per_hour_of_each_minutes_least=round(least, 2), rss_first_mib=settled[0][1], rss_last_mib=settled[-1][1],
+         rss_max_mib=round(run.peak_mib, 1), bound=SLOPE_MAX)
+    half = watch.houses[len(watch.houses) // 2:]
+    files, kib = [house["log_files_max"] for house in half], [house["checkpoint_kib_max"] for house in half]
+    # Entries and checkpoints of what counts as retained, up to the next look, the next checkpoint and the next clean-up.
+    bound = 2 * (YOUNG_S + 60 + CHECKPOINT_VERSIONS * COMMIT_S + 60) / COMMIT_S
+    told(failed, "log files of a table", max(files) <= bound, most=max(files), last=files[-1], bound=bound)
+    told(failed, "checkpoints", True, kib_at_half=kib[0], kib_last=kib[-1])
+    told(failed, "the writer", run.code == 0, cpu_s=round(run.cpu_s, 1), records=sum(load.counts), commits=len(run.commits),
+         warnings=sum(event.get("level") in ("WARN", "ERROR") for _, event in run.events))
+    foreign = Lake(str(lake))
+    for topic, left, count in zip(topics, load.left, load.counts):
+        path = f"{lake}/{topic.name.replace('.', '/')}"
+        rows = foreign.query(f"SELECT count(*), count(DISTINCT (_partition, _offset)) FROM delta_scan('{path}/changes')")
+        current = foreign.query(f"SELECT id, number FROM delta_scan('{path}/current')")
+        told(failed, topic.name, rows == [(count, count)] and sorted(current) == sorted(left.items()), rows=rows[0][0], keys=len(left))
+    return failed
+
+
+def soak(minutes):
+    kafka, lake = os.environ["LAKEHEAD_TEST_KAFKA"], RESULTS / "lake"
+    topics = [Topic.create(kafka, f"soak.entity{chr(97 + number)}", PARTITIONS) for number in range(ENTITIES)]
+    (RESULTS / "contract.avsc").write_text(json.dumps(CONTRACT))
+    config = RESULTS / "lakehead.toml"
+    config.write_text(CONFIG.format(lake=lake, kafka=kafka, commit=COMMIT_S, versions=CHECKPOINT_VERSIONS, care=CARE))
+    load, run = Load(kafka, topics), WriterRun(config, once=False)
+    watch = Watch(run, lake)
+    load.start()
+    watch.start()
+    deadline = time.monotonic() + minutes * 60
+    while time.monotonic() < deadline and run.process.poll() is None:
+        time.sleep(1)
+    load.end()
+    while run.rows() < sum(load.counts) and time.monotonic() < deadline + 120 and run.process.poll() is None:
+        time.sleep(0.2)
+    watch.ended.set()
+    watch.join()
+    run.stop()
+    # The care ends with the writer: one round more for what came last.
+    WriterRun(config, once=True).wait()
+    return judge(run, watch, load, topics, lake)
+
+
+def main():
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    failed = soak(float(sys.argv[1]))
+    print(f"lake, logs and samples: {RESULTS}", file=sys.stderr)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
