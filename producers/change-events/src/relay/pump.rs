@@ -91,6 +91,8 @@ impl<'a> Pump<'a> {
         let parking = Parking::load(lent.store, lent.limits, lent.progress).await?;
         // Since the lake was asked, another relay may have made records of parked rows.
         lent.pruning.start_again();
+        // Another way of reading may have made of it what is confirmed by now.
+        lent.progress.confirm(position.confirmed);
         let interval = lent.limits.watermark_interval;
         let watermarks =
             interval.map(|every| Watermarks::new(lent.entities, lent.source, every, position));
