@@ -27,7 +27,8 @@ pub(crate) struct Made {
     /// Which changes its rows are.
     pub(crate) fingerprint: i64,
     /// The version of the changes up to which none came late for it: what it was made of, or further
-    /// as far as somebody looked. A format before this one did not say.
+    /// as far as somebody looked. `None` if it is not told of this revision: an earlier program
+    /// registered it.
     pub(crate) version: Option<u64>,
 }
 
@@ -77,11 +78,13 @@ impl Register {
                 continue;
             };
             let of = |what: &str| state.txns.get(&format!("{app_id}/{what}")).copied();
+            // An earlier program moves the revision and leaves the version of the one before.
+            let version = of(VERSION).filter(|_| of(VERSION_OF) == Some(*number));
             let made = Made {
                 revision: *number,
                 until_us: of(UNTIL).unwrap_or(0),
                 fingerprint: of(FINGERPRINT).unwrap_or(0),
-                version: of(VERSION).and_then(|version| u64::try_from(version).ok()),
+                version: version.and_then(|version| u64::try_from(version).ok()),
             };
             known.made.insert(period, made);
         }
@@ -106,6 +109,7 @@ impl Register {
                 (format!("{app_id}/{FINGERPRINT}"), snapshot.fingerprint),
                 (format!("{app_id}/{UNTIL}"), snapshot.until_us),
                 (format!("{app_id}/{VERSION}"), txn(snapshot.changes_version)),
+                (format!("{app_id}/{VERSION_OF}"), snapshot.revision),
             ],
             steps: vec![Step {
                 from: (snapshot.revision > 1).then_some(snapshot.revision - 1),
@@ -133,9 +137,9 @@ impl Register {
             from: Some(*revision),
             to: *revision,
         });
-        let further = looked.iter().map(|(period, _, version)| {
-            let name = format!("{}/{VERSION}", app_id(period));
-            (name, txn(*version))
+        let further = looked.iter().flat_map(|(period, revision, version)| {
+            let name = |what: &str| format!("{}/{what}", app_id(period));
+            [(name(VERSION), txn(*version)), (name(VERSION_OF), *revision)]
         });
         let draft = Draft {
             layout: state.metadata.clone(),
@@ -191,6 +195,8 @@ impl Register {
 const CHECKPOINT_INTERVAL: u64 = 100;
 
 const VERSION: &str = "changes_version";
+/// The revision that the version is of.
+const VERSION_OF: &str = "changes_version_of";
 const UNTIL: &str = "until";
 const FINGERPRINT: &str = "fingerprint";
 

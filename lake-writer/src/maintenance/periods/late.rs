@@ -29,17 +29,20 @@ impl Periods {
         known: &Known,
     ) -> Result<BTreeMap<Period, i64>, FoldError> {
         let (mut late, mut sought) = (BTreeMap::new(), Vec::new());
-        let made = known.made.iter();
-        let made =
-            made.map(|(period, made)| (*period, made.until_us, self.right_up_to(*period, made)));
+        for (period, made) in &known.made {
+            match self.right_up_to(*period, made).await? {
+                Some(version) => sought.push((*period, made.until_us, version)),
+                // Nobody has noted anything, and the snapshot is gone.
+                None => drop(late.insert(*period, made.until_us)),
+            }
+        }
         let empty = self.empty.iter().map(|(period, until_us)| {
             let looked = self.looked.get(period).map(|looked| looked.version);
             (*period, *until_us, looked)
         });
-        for (period, until_us, version) in made.chain(empty) {
+        for (period, until_us, version) in empty {
             match version {
                 Some(version) => sought.push((period, until_us, version)),
-                // Nobody has noted anything.
                 None => drop(late.insert(period, until_us)),
             }
         }
@@ -60,11 +63,17 @@ impl Periods {
     }
 
     /// The version of the changes up to which a period's newest revision has all that are in time:
-    /// what it was made of, or how far somebody has looked since.
-    fn right_up_to(&self, period: Period, made: &Made) -> Option<u64> {
+    /// what it was made of, or how far somebody has looked since. What is not registered the snapshot
+    /// says itself.
+    async fn right_up_to(&self, period: Period, made: &Made) -> Result<Option<u64>, FoldError> {
         let looked = self.looked.get(&period);
         let looked = looked.filter(|looked| looked.revision == made.revision);
-        made.version.max(looked.map(|looked| looked.version))
+        let version = made.version.max(looked.map(|looked| looked.version));
+        if version.is_some() {
+            return Ok(version);
+        }
+        let told = self.told(period, made.revision).await?;
+        Ok(told.map(|told| told.changes_version))
     }
 
     /// Keeps in mind that all periods were looked at, and registers it now and then.

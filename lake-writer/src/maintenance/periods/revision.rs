@@ -36,6 +36,11 @@ impl Periods {
                 None => self.make(work, (period, until_us), newest, &log).await?,
             };
             let Some(snapshot) = found else {
+                // Who is stopped before the round is over need not fold this one again.
+                if let Some(newest) = newest {
+                    let looked = (period, newest.revision, work.changes.version);
+                    register.note(&self.table, &[looked], &self.means).await?;
+                }
                 return Ok(made);
             };
             faults::point(Point::PeriodMade);
@@ -56,6 +61,18 @@ impl Periods {
                 return Ok(made);
             }
         }
+    }
+
+    /// What a revision says of itself; `None` if its table is not there.
+    pub(super) async fn told(
+        &self,
+        period: Period,
+        revision: i64,
+    ) -> Result<Option<Snapshot>, FoldError> {
+        let path = self.table.period_path(&period.to_string(), revision);
+        let log = DeltaLog::new(self.means.lake.table_store(&path));
+        let state = log.load().await?;
+        Ok(state.and_then(|state| Snapshot::of_table(&self.table, &state.metadata)))
     }
 
     fn found(&self, state: &TableState, path: &str) -> Result<Snapshot, FoldError> {
