@@ -19,9 +19,10 @@ use crate::data_file;
 use crate::delta_log::{DeltaLog, TableState};
 use crate::layout;
 
-/// The newest revision of a period's snapshot.
+/// The newest revision of a period's snapshot, or that there were no rows at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Made {
+    /// [`NO_ROWS`] if there is no snapshot, as there were no rows.
     pub(crate) revision: i64,
     pub(crate) until_us: i64,
     /// Which changes its rows are.
@@ -31,6 +32,9 @@ pub(crate) struct Made {
     /// registered it.
     pub(crate) version: Option<u64>,
 }
+
+/// The revision of a period without rows. It is a `txn` only: the table has no row of it.
+pub(crate) const NO_ROWS: i64 = 0;
 
 /// What is known of one entity's period snapshots.
 #[derive(Clone, Debug, Default)]
@@ -112,7 +116,11 @@ impl Register {
                 (format!("{app_id}/{VERSION_OF}"), snapshot.revision),
             ],
             steps: vec![Step {
-                from: (snapshot.revision > 1).then_some(snapshot.revision - 1),
+                // The first one may follow a look that found no rows.
+                from: match (snapshot.revision, state.txns.get(&app_id)) {
+                    (1, Some(&NO_ROWS)) => Some(NO_ROWS),
+                    (revision, _) => (revision > 1).then_some(revision - 1),
+                },
                 to: snapshot.revision,
                 app_id,
             }],
@@ -120,6 +128,35 @@ impl Register {
             rework: None,
         };
         self.commit(&mut state, &draft, means).await
+    }
+
+    /// Registers that an entity had no rows at a period's end, as far as the changes up to this version
+    /// tell. Nothing if somebody else was first.
+    pub(crate) async fn add_empty(
+        &mut self,
+        table: &TableName,
+        (period, until_us): (Period, i64),
+        changes_version: u64,
+        means: &Means,
+    ) -> Result<(), FoldError> {
+        let mut state = self.open(means).await?;
+        let app_id = format!("{}/{period}", place(table));
+        let draft = Draft {
+            layout: state.metadata.clone(),
+            further: vec![
+                (format!("{app_id}/{UNTIL}"), until_us),
+                (format!("{app_id}/{VERSION}"), txn(changes_version)),
+                (format!("{app_id}/{VERSION_OF}"), NO_ROWS),
+            ],
+            steps: vec![Step {
+                from: None,
+                to: NO_ROWS,
+                app_id,
+            }],
+            files: Vec::new(),
+            rework: None,
+        };
+        self.commit_unless_moved(&mut state, &draft, means).await
     }
 
     /// Notes of periods' revisions up to which version of the changes none came late for them. Nothing
@@ -148,9 +185,18 @@ impl Register {
             files: Vec::new(),
             rework: None,
         };
-        match self.commit(&mut state, &draft, means).await {
+        self.commit_unless_moved(&mut state, &draft, means).await
+    }
+
+    async fn commit_unless_moved(
+        &mut self,
+        state: &mut TableState,
+        draft: &Draft,
+        means: &Means,
+    ) -> Result<(), FoldError> {
+        match self.commit(state, draft, means).await {
             Err(FoldError::Refused(Refusal::Fenced(_))) => Ok(()),
-            noted => noted,
+            done => done,
         }
     }
 

@@ -15,8 +15,8 @@ use crate::maintenance::register::Known;
 use crate::maintenance::watermarks::{Standing, Watermarks};
 
 impl Periods {
-    /// Periods that are complete and have no snapshot: of each length the newest, and what came since
-    /// the last one that has. Each with its end.
+    /// Periods that are complete and were not looked at: of each length the newest, and what came since
+    /// the last one that was. Each with its end.
     pub(super) async fn over(
         &self,
         work: &Work,
@@ -37,13 +37,11 @@ impl Periods {
                 .filter(|period| period.length() == *length);
             let mut next = made.max().map_or(over, |last| last.next());
             while next <= over {
-                if !self.empty.contains_key(&next) {
-                    let end_us = self.end_of(next)?;
-                    if !self.is_complete(work, (next, end_us), watermarks).await? {
-                        break;
-                    }
-                    due.insert(next, end_us);
+                let end_us = self.end_of(next)?;
+                if !self.is_complete(work, (next, end_us), watermarks).await? {
+                    break;
                 }
+                due.insert(next, end_us);
                 next = next.next();
             }
         }

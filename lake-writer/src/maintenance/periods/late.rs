@@ -15,7 +15,7 @@ const NOTED_INTERVAL: u64 = 1000;
 /// How far late changes of a period were looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Looked {
-    /// The revision that all of them are in; 0: there is none, as there were no rows.
+    /// The revision that all of them are in.
     revision: i64,
     /// The version of the changes.
     pub(super) version: u64,
@@ -34,16 +34,6 @@ impl Periods {
                 Some(version) => sought.push((*period, made.until_us, version)),
                 // Nobody has noted anything, and the snapshot is gone.
                 None => drop(late.insert(*period, made.until_us)),
-            }
-        }
-        let empty = self.empty.iter().map(|(period, until_us)| {
-            let looked = self.looked.get(period).map(|looked| looked.version);
-            (*period, *until_us, looked)
-        });
-        for (period, until_us, version) in empty {
-            match version {
-                Some(version) => sought.push((period, until_us, version)),
-                None => drop(late.insert(period, until_us)),
             }
         }
         let Some(first) = sought.iter().map(|(_, _, version)| *version).min() else {
@@ -85,11 +75,9 @@ impl Periods {
         register: &mut Register,
     ) -> Result<(), FoldError> {
         let looked = |revision, version| Looked { revision, version };
-        let empty = self.empty.keys();
-        let mut all: BTreeMap<Period, Looked> =
-            empty.map(|period| (*period, looked(0, newest))).collect();
         let same = known.made.iter();
-        all.extend(same.map(|(period, made)| (*period, looked(made.revision, newest))));
+        let same = same.map(|(period, made)| (*period, looked(made.revision, newest)));
+        let mut all: BTreeMap<Period, Looked> = same.collect();
         all.extend(made.iter().map(|made| {
             let looked = looked(made.revision, made.changes_version);
             (made.period, looked)
@@ -101,7 +89,7 @@ impl Periods {
             noted.is_none_or(|next| newest >= next)
         };
         if known.made.values().any(is_far) {
-            let noted = all.iter().filter(|(_, looked)| looked.revision > 0);
+            let noted = all.iter();
             let noted = noted.map(|(period, looked)| (*period, looked.revision, looked.version));
             let noted: Vec<(Period, i64, u64)> = noted.collect();
             register.note(&self.table, &noted, &self.means).await?;

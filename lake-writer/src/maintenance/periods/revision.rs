@@ -12,7 +12,7 @@ use crate::maintenance::error::FoldError;
 use crate::maintenance::fold::{Fold, Folded};
 use crate::maintenance::new_changes::{self, NewChanges};
 use crate::maintenance::period::Period;
-use crate::maintenance::register::{Known, Made, Register};
+use crate::maintenance::register::{Known, Made, NO_ROWS, Register};
 use crate::maintenance::snapshot::Snapshot;
 
 impl Periods {
@@ -37,15 +37,21 @@ impl Periods {
             };
             let Some(snapshot) = found else {
                 // Who is stopped before the round is over need not fold this one again.
-                if let Some(newest) = newest {
-                    let looked = (period, newest.revision, work.changes.version);
-                    register.note(&self.table, &[looked], &self.means).await?;
+                let (table, means, version) = (&self.table, &self.means, work.changes.version);
+                match newest {
+                    Some(newest) => {
+                        let looked = [(period, newest.revision, version)];
+                        register.note(table, &looked, means).await?;
+                    }
+                    None => {
+                        let empty = (period, until_us);
+                        register.add_empty(table, empty, version, means).await?;
+                    }
                 }
                 return Ok(made);
             };
             faults::point(Point::PeriodMade);
             register.add(&snapshot, &self.means).await?;
-            self.empty.remove(&period);
             info!(table = %self.table, %period, revision, rows = snapshot.rows,
                 changes_version = snapshot.changes_version, path, "period snapshot made");
             // What another process made of later changes is not to be made of earlier ones again.
@@ -106,14 +112,11 @@ impl Periods {
         let folded = self.fold(work, &files, until_us, log).await;
         work.files = Some(files);
         let folded = folded?;
-        let is_same = match newest {
+        let is_same = match newest.filter(|made| made.revision != NO_ROWS) {
             Some(made) => made.fingerprint == folded.written.fingerprint,
             None => folded.written.rows == 0,
         };
         if is_same {
-            if newest.is_none() {
-                self.empty.insert(period, until_us);
-            }
             folded.written.discard(log).await;
             return Ok(None);
         }

@@ -199,6 +199,60 @@ async fn a_late_change_makes_a_revision_and_both_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_late_for_a_period_without_rows_is_seen_by_another_process() {
+    let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
+    office.change(1, "c", 1, "2026-07-01T08:00:00Z").await;
+    assert_eq!(office.round().await, [""; 0], "June had no rows");
+    office.set("2026-08-01T12:00:00Z");
+    assert_eq!(office.round().await, ["2026-07 r1"]);
+    let store = office.stand.lake.table_store(lake_store::PERIODS_PATH);
+    let register = DeltaLog::new(store);
+    assert_eq!(register.files(|_| true).await.unwrap().len(), 1, "no row");
+    office.maintainer = maintainer(&office.stand, &office.clock, &[PeriodLength::Month]);
+    assert_eq!(office.round().await, [""; 0]);
+    office.change(2, "c", 2, "2026-06-10T12:00:00Z").await;
+    office.maintainer = maintainer(&office.stand, &office.clock, &[PeriodLength::Month]);
+    assert_eq!(office.round().await, ["2026-06 r1", "2026-07 r2"]);
+    assert_eq!(office.rows("2026-06", 1).await, [row(2, 2)]);
+    assert_eq!(office.round().await, [""; 0]);
+}
+
+/// An earlier program registers a revision and leaves the version of the changes as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_not_told_of_the_revision_is_not_believed() {
+    let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
+    office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    office.change(2, "c", 2, "2026-06-11T12:00:00Z").await;
+    let newest = i64::try_from(office.changes.version()).unwrap();
+    let store = office.stand.lake.table_store(lake_store::PERIODS_PATH);
+    let log = DeltaLog::new(store);
+    let tell = async |revision: i64| {
+        let mut state = log.load().await.unwrap().unwrap();
+        let of = |what: &str| (format!("lakehead/periods/{TABLE}/2026-06/{what}"), revision);
+        let draft = crate::commit::Draft {
+            layout: state.metadata.clone(),
+            steps: Vec::new(),
+            further: vec![
+                of("changes_version_of"),
+                (of("changes_version").0, newest),
+            ],
+            files: Vec::new(),
+            rework: None,
+        };
+        let (clock, entropy) = (crate::SystemClock, Entropy::from_os());
+        let done = crate::commit::commit(&log, &mut state, &draft, &clock, &entropy);
+        done.await.unwrap();
+    };
+    tell(1).await;
+    office.maintainer = maintainer(&office.stand, &office.clock, &[PeriodLength::Month]);
+    assert_eq!(office.round().await, [""; 0], "somebody looked");
+    tell(0).await;
+    office.maintainer = maintainer(&office.stand, &office.clock, &[PeriodLength::Month]);
+    assert_eq!(office.round().await, ["2026-06 r2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_one_version_and_is_listed() {
     let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
     office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
