@@ -176,7 +176,10 @@ impl Register {
         });
         let further = looked.iter().flat_map(|(period, revision, version)| {
             let name = |what: &str| format!("{}/{what}", app_id(period));
-            [(name(VERSION), txn(*version)), (name(VERSION_OF), *revision)]
+            [
+                (name(VERSION), txn(*version)),
+                (name(VERSION_OF), *revision),
+            ]
         });
         let draft = Draft {
             layout: state.metadata.clone(),

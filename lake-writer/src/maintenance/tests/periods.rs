@@ -233,10 +233,7 @@ async fn a_version_that_is_not_told_of_the_revision_is_not_believed() {
         let draft = crate::commit::Draft {
             layout: state.metadata.clone(),
             steps: Vec::new(),
-            further: vec![
-                of("changes_version_of"),
-                (of("changes_version").0, newest),
-            ],
+            further: vec![of("changes_version_of"), (of("changes_version").0, newest)],
             files: Vec::new(),
             rework: None,
         };
