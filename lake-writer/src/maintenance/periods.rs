@@ -9,7 +9,8 @@
 //! A snapshot is a table of its own, created with all its rows in one entry if there is none at its
 //! place; then it is registered. Who is killed in between leaves a whole snapshot, which the next round
 //! finds at that place and registers. Of two at once one creates it, and the other deletes what it
-//! had uploaded for it, which nothing refers to.
+//! had uploaded for it, which nothing refers to. What is left of one that was killed goes with the next
+//! look at that place ([`leftovers`]).
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ use crate::layout;
 
 mod due;
 mod late;
+mod leftovers;
 mod revision;
 
 use late::Looked;

@@ -3,7 +3,8 @@
 use lake_store::CHANGES_SINCE_PROPERTY;
 use tracing::info;
 
-use super::{Periods, Work};
+use super::{Periods, Work, leftovers};
+use crate::commit::{Refusal, any_expired};
 use crate::delta_log::{DeltaLog, Put, TableState};
 use crate::faults::{self, Point};
 use crate::maintenance::buckets::Buckets;
@@ -36,6 +37,7 @@ impl Periods {
                 None => self.make(work, (period, until_us), newest, &log).await?,
             };
             let Some(snapshot) = found else {
+                leftovers::sweep(&log, self.means.clock.now_us()).await;
                 // Who is stopped before the round is over need not fold this one again.
                 let (table, means, version) = (&self.table, &self.means, work.changes.version);
                 match newest {
@@ -51,6 +53,7 @@ impl Periods {
                 return Ok(made);
             };
             faults::point(Point::PeriodMade);
+            leftovers::sweep(&log, self.means.clock.now_us()).await;
             register.add(&snapshot, &self.means).await?;
             info!(table = %self.table, %period, revision, rows = snapshot.rows,
                 changes_version = snapshot.changes_version, path, "period snapshot made");
@@ -98,6 +101,11 @@ impl Periods {
         newest: Option<Made>,
         log: &DeltaLog,
     ) -> Result<Option<Snapshot>, FoldError> {
+        let files = match work.files.take() {
+            Some(files) => files,
+            None => new_changes::all(&self.changes.log, &mut work.changes).await?,
+        };
+        // Of the version that the files are of: it may be a later one than the round began with.
         let properties = &work.changes.metadata.configuration;
         if let Some(since) = properties.get(CHANGES_SINCE_PROPERTY) {
             return Err(FoldError::Layout(format!(
@@ -105,10 +113,6 @@ impl Periods {
                  cannot be told from those that are left; set maintenance.periods = [], or keep changes"
             )));
         }
-        let files = match work.files.take() {
-            Some(files) => files,
-            None => new_changes::all(&self.changes.log, &mut work.changes).await?,
-        };
         let folded = self.fold(work, &files, until_us, log).await;
         work.files = Some(files);
         let folded = folded?;
@@ -125,13 +129,23 @@ impl Periods {
             period,
             revision: newest.map_or(1, |made| made.revision + 1),
             until_us,
-            time_zone: self.means.settings.time_zone.clone(),
+            time_zone: self.zone_of(period, newest).await?,
             changes_version: work.changes.version,
             rows: folded.written.rows,
             made_at_us: self.means.clock.now_us(),
             fingerprint: folded.written.fingerprint,
         };
         self.create(work, snapshot, folded, log).await.map(Some)
+    }
+
+    /// Whose calendar a period is of: of a revision that there is, whatever the setting says by now.
+    async fn zone_of(&self, period: Period, newest: Option<Made>) -> Result<String, FoldError> {
+        let before = match newest.filter(|made| made.revision != NO_ROWS) {
+            Some(made) => self.told(period, made.revision).await?,
+            None => None,
+        };
+        let zone = before.map(|before| before.time_zone);
+        Ok(zone.unwrap_or_else(|| self.means.settings.time_zone.clone()))
     }
 
     async fn fold(
@@ -172,6 +186,11 @@ impl Periods {
         let files = &folded.written.added;
         let entry = snapshot.entry(metadata, &progress(&work.changes), files, &commit_id);
         let entry = entry.map_err(|error| FoldError::Internal(error.to_string()))?;
+        // Whoever was held up for so long may find them deleted by another one.
+        if any_expired(files, self.means.clock.now_us()) {
+            folded.written.discard(log).await;
+            return Err(FoldError::Refused(Refusal::Overtaken));
+        }
         let put = log.put(0, entry.into()).await;
         let Some(actions) = log.entry(0).await? else {
             return Err(match put {
