@@ -44,6 +44,8 @@ pub(crate) struct Periods {
     changes: KeptTable,
     /// How far this process has looked for late changes.
     looked: BTreeMap<Period, Looked>,
+    /// When this process last registered that.
+    noted_us: Option<i64>,
 }
 
 /// What one round is about.
@@ -61,6 +63,7 @@ impl Periods {
         Self {
             changes: KeptTable::new(path, log),
             looked: BTreeMap::new(),
+            noted_us: None,
             table,
             means,
         }
@@ -132,7 +135,7 @@ impl Periods {
         // What has passed its retention cannot be folded again: snapshots of it stay as they are.
         let properties = &work.changes.metadata.configuration;
         if !properties.contains_key(CHANGES_SINCE_PROPERTY) {
-            due.extend(self.late(newest, &known).await?);
+            due.extend(self.late(&work.changes, &known).await?);
         }
         let mut made = Vec::new();
         for due in due {

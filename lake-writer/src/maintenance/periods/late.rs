@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 
 use super::Periods;
+use crate::delta_log::TableState;
 use crate::maintenance::error::FoldError;
-use crate::maintenance::new_changes;
+use crate::maintenance::new_changes::Arrivals;
 use crate::maintenance::period::Period;
 use crate::maintenance::register::{Known, Made, Register};
 use crate::maintenance::snapshot::Snapshot;
 
 /// Versions of the changes after which it is registered up to where they were looked at.
 const NOTED_INTERVAL: u64 = 1000;
+
+/// Time after which it is, too, in microseconds: before the log loses the entries of a table that seldom
+/// changes.
+const NOTED_AGE_US: i64 = 24 * 3_600_000_000;
 
 /// How far late changes of a period were looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +30,7 @@ impl Periods {
     /// Periods that changes came late for, perhaps, each with its end.
     pub(super) async fn late(
         &self,
-        newest: u64,
+        changes: &TableState,
         known: &Known,
     ) -> Result<BTreeMap<Period, i64>, FoldError> {
         let (mut late, mut sought) = (BTreeMap::new(), Vec::new());
@@ -39,15 +44,9 @@ impl Periods {
         let Some(first) = sought.iter().map(|(_, _, version)| *version).min() else {
             return Ok(late);
         };
-        let times = new_changes::first_times(&self.changes.log, first, newest).await?;
-        let may_be_late = |until_us: i64, since: u64| match &times {
-            Some(times) => times
-                .iter()
-                .any(|(version, first_us)| *version > since && *first_us < until_us),
-            None => true,
-        };
+        let arrivals = Arrivals::since(&self.changes.log, first, changes).await?;
         let found = sought.into_iter();
-        let found = found.filter(|(_, until_us, since)| may_be_late(*until_us, *since));
+        let found = found.filter(|(_, until_us, since)| arrivals.any_before(*until_us, *since));
         late.extend(found.map(|(period, until_us, _)| (period, until_us)));
         Ok(late)
     }
@@ -82,17 +81,21 @@ impl Periods {
             let looked = looked(made.revision, made.changes_version);
             (made.period, looked)
         }));
+        let now_us = self.means.clock.now_us();
+        let is_time = self
+            .noted_us
+            .is_none_or(|noted_us| now_us.saturating_sub(noted_us) >= NOTED_AGE_US);
+        let versions = if is_time { 1 } else { NOTED_INTERVAL };
         let is_far = |made: &Made| {
-            let noted = made
-                .version
-                .map(|version| version.saturating_add(NOTED_INTERVAL));
-            noted.is_none_or(|next| newest >= next)
+            let noted = made.version;
+            noted.is_none_or(|version| newest >= version.saturating_add(versions))
         };
         if known.made.values().any(is_far) {
             let noted = all.iter();
             let noted = noted.map(|(period, looked)| (*period, looked.revision, looked.version));
             let noted: Vec<(Period, i64, u64)> = noted.collect();
             register.note(&self.table, &noted, &self.means).await?;
+            self.noted_us = Some(now_us);
         }
         self.looked = all;
         Ok(())
