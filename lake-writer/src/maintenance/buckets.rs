@@ -49,8 +49,9 @@ impl Written {
     pub(crate) async fn discard(self, table: &DeltaLog) {
         for file in self.added {
             let path = Path::from(file.path);
-            if let Err(error) = table.store().delete(&path).await {
-                warn!(%path, %error, "a file that is not needed stays");
+            match table.store().delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => warn!(%path, %error, "a file that is not needed stays"),
             }
         }
     }

@@ -70,17 +70,16 @@ impl Fold<'_> {
         let mut buckets_min = base.count.max(1);
         loop {
             let mut folded = Folded::default();
-            match self.pass(base, buckets_min, table, &mut folded).await? {
-                Pass::Done => return Ok(Some(folded)),
-                Pass::Late => {
-                    folded.written.discard(table).await;
-                    return Ok(None);
-                }
+            let passed = self.pass(base, buckets_min, table, &mut folded).await;
+            if matches!(passed, Ok(Pass::Done)) {
+                return Ok(Some(folded));
+            }
+            let buckets = folded.buckets;
+            folded.written.discard(table).await;
+            match passed? {
                 // Rare: slices of one hash are alike, and the first one told how many there must be.
-                Pass::Overfull => {
-                    folded.written.discard(table).await;
-                    buckets_min = folded.buckets.saturating_mul(2).min(BUCKETS_MAX);
-                }
+                Pass::Overfull => buckets_min = buckets.saturating_mul(2).min(BUCKETS_MAX),
+                Pass::Late | Pass::Done => return Ok(None),
             }
         }
     }

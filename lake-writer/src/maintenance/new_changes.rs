@@ -16,7 +16,7 @@ use crate::layout::{EVENT_DATE, EVENT_TIME};
 
 mod origins;
 
-use origins::Origins;
+use origins::{Origins, generation_min};
 
 /// Times that the list of files is asked for, while checkpoints come in between.
 const ATTEMPTS_MAX: usize = 3;
@@ -100,30 +100,71 @@ pub(crate) async fn since(
     Ok(Some(NewChanges::new(files, Wanted::All, false)))
 }
 
-/// When the first of the changes was committed by its owner that came with each version after this
-/// one, at the earliest; `None` if the log does not have all these entries any more. Versions without
-/// changes are left out.
-pub(crate) async fn first_times(
-    log: &DeltaLog,
-    covered: u64,
-    newest: u64,
-) -> Result<Option<Vec<(u64, i64)>>, FoldError> {
-    let (mut times, mut version) = (Vec::new(), covered);
-    let mut entries = entries(log, covered, newest);
-    while let Some(actions) = entries.try_next().await? {
-        let Some(actions) = actions else {
-            return Ok(None);
+/// When changes were committed by their owner that came with the versions after one.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    /// The log has no entries up to this version any more.
+    unknown: u64,
+    /// The first time of each version that has changes, at the earliest.
+    first_times: Vec<(u64, i64)>,
+}
+
+impl Arrivals {
+    /// After version `covered`, up to this state. The newest entries come first, so that of those that
+    /// are gone only the last few are asked for.
+    pub(crate) async fn since(
+        log: &DeltaLog,
+        covered: u64,
+        newest: &TableState,
+    ) -> Result<Self, FoldError> {
+        let places = Covered::by(newest, "");
+        let mut arrivals = Self {
+            unknown: covered,
+            first_times: Vec::new(),
         };
-        version += 1;
-        let adds = actions.iter().filter_map(|action| action.add.as_ref());
-        let new = adds.filter(|add| add.data_change);
-        times.extend(
-            new.map(first_time_us)
-                .min()
-                .map(|first_us| (version, first_us)),
-        );
+        let mut version = newest.version;
+        let versions = stream::iter((covered.saturating_add(1)..=version).rev());
+        let entries = versions.map(|version| log.entry(version));
+        let mut entries = Box::pin(entries.buffered(ENTRIES_AT_ONCE));
+        while let Some(actions) = entries.try_next().await? {
+            let Some(actions) = actions else {
+                arrivals.unknown = version;
+                break;
+            };
+            let adds = actions.iter().filter_map(|action| action.add.as_ref());
+            let new = adds.filter(|add| add.data_change);
+            // Among changes of the past, a later one ends the time of those after it.
+            let first_us = new.map(|add| match is_of_the_past(add, &places) {
+                true => i64::MIN,
+                false => first_time_us(add),
+            });
+            let first_us = first_us.min().map(|first_us| (version, first_us));
+            arrivals.first_times.extend(first_us);
+            version -= 1;
+        }
+        Ok(arrivals)
     }
-    Ok(Some(times))
+
+    /// Whether one came after a version that may be of the time before a moment.
+    pub(crate) fn any_before(&self, until_us: i64, since: u64) -> bool {
+        let mut times = self.first_times.iter();
+        since < self.unknown
+            || times.any(|(version, first_us)| *version > since && *first_us < until_us)
+    }
+}
+
+/// Whether a file has changes of an earlier generation than their partitions have here. Where
+/// generations differ among the partitions of one file, it does not tell.
+fn is_of_the_past(add: &Add, places: &Covered) -> bool {
+    let statistics = statistics(add).unwrap_or_default();
+    let bound = |side: &str| i32::try_from(statistics[side]["_partition"].as_i64()?).ok();
+    let generation = i32::try_from(generation_min(add)).unwrap_or(i32::MIN);
+    match (bound("minValues"), bound("maxValues")) {
+        (Some(first), Some(last)) => {
+            (first..=last).all(|partition| places.is_of_the_past(partition, generation))
+        }
+        _ => places.has_generations(),
+    }
 }
 
 /// The entries after a version, each `None` if it is gone.

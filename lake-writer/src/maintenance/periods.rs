@@ -3,12 +3,14 @@
 //! A snapshot is of a moment of the owner's time: per key the latest change among those before the
 //! first one at or after that moment (see [`super::tail`]). It is made when the period is complete
 //! ([`due`]), and never changed. A change that reaches the lake later and would have been in it
-//! makes the next revision ([`late`]); both stay.
+//! makes the next revision ([`late`]); both stay. That a period had no rows is registered too, so that a
+//! change that comes late for it makes its first one, whoever sees it.
 //!
 //! A snapshot is a table of its own, created with all its rows in one entry if there is none at its
 //! place; then it is registered. Who is killed in between leaves a whole snapshot, which the next round
 //! finds at that place and registers. Of two at once one creates it, and the other deletes what it
-//! had uploaded for it, which nothing refers to.
+//! had uploaded for it, which nothing refers to. What is left of one that was killed goes with the next
+//! look at that place ([`leftovers`]).
 
 use std::collections::BTreeMap;
 
@@ -29,6 +31,7 @@ use crate::layout;
 
 mod due;
 mod late;
+mod leftovers;
 mod revision;
 
 use late::Looked;
@@ -41,8 +44,8 @@ pub(crate) struct Periods {
     changes: KeptTable,
     /// How far this process has looked for late changes.
     looked: BTreeMap<Period, Looked>,
-    /// Periods before the first change, and their ends.
-    empty: BTreeMap<Period, i64>,
+    /// When this process last registered that.
+    noted_us: Option<i64>,
 }
 
 /// What one round is about.
@@ -60,7 +63,7 @@ impl Periods {
         Self {
             changes: KeptTable::new(path, log),
             looked: BTreeMap::new(),
-            empty: BTreeMap::new(),
+            noted_us: None,
             table,
             means,
         }
@@ -121,8 +124,7 @@ impl Periods {
         watermarks: &mut Watermarks,
     ) -> Result<Vec<Snapshot>, FoldError> {
         let known = register.of(&self.table).await?;
-        let is_none_closed = known.made.is_empty() && self.empty.is_empty();
-        if is_none_closed && self.means.settings.periods.is_empty() {
+        if known.made.is_empty() && self.means.settings.periods.is_empty() {
             return Ok(Vec::new());
         }
         let Some(mut work) = self.open().await? else {
@@ -133,7 +135,7 @@ impl Periods {
         // What has passed its retention cannot be folded again: snapshots of it stay as they are.
         let properties = &work.changes.metadata.configuration;
         if !properties.contains_key(CHANGES_SINCE_PROPERTY) {
-            due.extend(self.late(newest, &known).await?);
+            due.extend(self.late(&work.changes, &known).await?);
         }
         let mut made = Vec::new();
         for due in due {

@@ -19,17 +19,22 @@ use crate::data_file;
 use crate::delta_log::{DeltaLog, TableState};
 use crate::layout;
 
-/// The newest revision of a period's snapshot.
+/// The newest revision of a period's snapshot, or that there were no rows at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Made {
+    /// [`NO_ROWS`] if there is no snapshot, as there were no rows.
     pub(crate) revision: i64,
     pub(crate) until_us: i64,
     /// Which changes its rows are.
     pub(crate) fingerprint: i64,
     /// The version of the changes up to which none came late for it: what it was made of, or further
-    /// as far as somebody looked. A format before this one did not say.
+    /// as far as somebody looked. `None` if it is not told of this revision: an earlier program
+    /// registered it.
     pub(crate) version: Option<u64>,
 }
+
+/// The revision of a period without rows. It is a `txn` only: the table has no row of it.
+pub(crate) const NO_ROWS: i64 = 0;
 
 /// What is known of one entity's period snapshots.
 #[derive(Clone, Debug, Default)]
@@ -77,11 +82,13 @@ impl Register {
                 continue;
             };
             let of = |what: &str| state.txns.get(&format!("{app_id}/{what}")).copied();
+            // An earlier program moves the revision and leaves the version of the one before.
+            let version = of(VERSION).filter(|_| of(VERSION_OF) == Some(*number));
             let made = Made {
                 revision: *number,
                 until_us: of(UNTIL).unwrap_or(0),
                 fingerprint: of(FINGERPRINT).unwrap_or(0),
-                version: of(VERSION).and_then(|version| u64::try_from(version).ok()),
+                version: version.and_then(|version| u64::try_from(version).ok()),
             };
             known.made.insert(period, made);
         }
@@ -106,9 +113,14 @@ impl Register {
                 (format!("{app_id}/{FINGERPRINT}"), snapshot.fingerprint),
                 (format!("{app_id}/{UNTIL}"), snapshot.until_us),
                 (format!("{app_id}/{VERSION}"), txn(snapshot.changes_version)),
+                (format!("{app_id}/{VERSION_OF}"), snapshot.revision),
             ],
             steps: vec![Step {
-                from: (snapshot.revision > 1).then_some(snapshot.revision - 1),
+                // The first one may follow a look that found no rows.
+                from: match (snapshot.revision, state.txns.get(&app_id)) {
+                    (1, Some(&NO_ROWS)) => Some(NO_ROWS),
+                    (revision, _) => (revision > 1).then_some(revision - 1),
+                },
                 to: snapshot.revision,
                 app_id,
             }],
@@ -116,6 +128,35 @@ impl Register {
             rework: None,
         };
         self.commit(&mut state, &draft, means).await
+    }
+
+    /// Registers that an entity had no rows at a period's end, as far as the changes up to this version
+    /// tell. Nothing if somebody else was first.
+    pub(crate) async fn add_empty(
+        &mut self,
+        table: &TableName,
+        (period, until_us): (Period, i64),
+        changes_version: u64,
+        means: &Means,
+    ) -> Result<(), FoldError> {
+        let mut state = self.open(means).await?;
+        let app_id = format!("{}/{period}", place(table));
+        let draft = Draft {
+            layout: state.metadata.clone(),
+            further: vec![
+                (format!("{app_id}/{UNTIL}"), until_us),
+                (format!("{app_id}/{VERSION}"), txn(changes_version)),
+                (format!("{app_id}/{VERSION_OF}"), NO_ROWS),
+            ],
+            steps: vec![Step {
+                from: None,
+                to: NO_ROWS,
+                app_id,
+            }],
+            files: Vec::new(),
+            rework: None,
+        };
+        self.commit_unless_moved(&mut state, &draft, means).await
     }
 
     /// Notes of periods' revisions up to which version of the changes none came late for them. Nothing
@@ -133,9 +174,12 @@ impl Register {
             from: Some(*revision),
             to: *revision,
         });
-        let further = looked.iter().map(|(period, _, version)| {
-            let name = format!("{}/{VERSION}", app_id(period));
-            (name, txn(*version))
+        let further = looked.iter().flat_map(|(period, revision, version)| {
+            let name = |what: &str| format!("{}/{what}", app_id(period));
+            [
+                (name(VERSION), txn(*version)),
+                (name(VERSION_OF), *revision),
+            ]
         });
         let draft = Draft {
             layout: state.metadata.clone(),
@@ -144,9 +188,18 @@ impl Register {
             files: Vec::new(),
             rework: None,
         };
-        match self.commit(&mut state, &draft, means).await {
+        self.commit_unless_moved(&mut state, &draft, means).await
+    }
+
+    async fn commit_unless_moved(
+        &mut self,
+        state: &mut TableState,
+        draft: &Draft,
+        means: &Means,
+    ) -> Result<(), FoldError> {
+        match self.commit(state, draft, means).await {
             Err(FoldError::Refused(Refusal::Fenced(_))) => Ok(()),
-            noted => noted,
+            done => done,
         }
     }
 
@@ -191,6 +244,8 @@ impl Register {
 const CHECKPOINT_INTERVAL: u64 = 100;
 
 const VERSION: &str = "changes_version";
+/// The revision that the version is of.
+const VERSION_OF: &str = "changes_version_of";
 const UNTIL: &str = "until";
 const FINGERPRINT: &str = "fingerprint";
 

@@ -41,7 +41,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Age of a file that nothing refers to above which it is garbage. The days between this and what
 /// writers keep to are for clocks that differ.
-const UNREFERENCED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const UNREFERENCED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 const _: () = assert!(UNREFERENCED_AGE.as_secs() > 2 * UPLOAD_AGE_MAX.as_secs());
 
 /// Files that are deleted by one request to the store.

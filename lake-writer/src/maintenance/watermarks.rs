@@ -95,6 +95,15 @@ impl Watermarks {
         Ok(Standing::Passed)
     }
 
+    /// The sources of an entity that were taken for ones that are no more in the last look.
+    pub(crate) fn gone(&self, table: &TableName, since_us: i64) -> Vec<String> {
+        let seen = self.seen.as_ref();
+        let sources = seen.and_then(|seen| seen.complete_us.get(&table.to_string()));
+        let sources = sources.into_iter().flatten();
+        let gone = sources.filter(|(_, complete_us)| **complete_us < since_us);
+        gone.map(|(source, _)| source.clone()).collect()
+    }
+
     async fn look(&mut self) -> Result<&mut Seen, FoldError> {
         let seen = match self.seen.take() {
             Some(seen) => seen,

@@ -122,7 +122,7 @@ impl Origins {
 }
 
 /// The earliest generation of a file's changes, by its statistics.
-fn generation_min(add: &Add) -> i64 {
+pub(super) fn generation_min(add: &Add) -> i64 {
     let statistics = statistics(add).unwrap_or_default();
     let generation = statistics["minValues"][GENERATION].as_i64();
     generation.unwrap_or(i64::MIN)

@@ -15,8 +15,8 @@ use crate::maintenance::register::Known;
 use crate::maintenance::watermarks::{Standing, Watermarks};
 
 impl Periods {
-    /// Periods that are complete and have no snapshot: of each length the newest, and what came since
-    /// the last one that has. Each with its end.
+    /// Periods that are complete and were not looked at: of each length the newest, and what came since
+    /// the last one that was. Each with its end.
     pub(super) async fn over(
         &self,
         work: &Work,
@@ -37,13 +37,11 @@ impl Periods {
                 .filter(|period| period.length() == *length);
             let mut next = made.max().map_or(over, |last| last.next());
             while next <= over {
-                if !self.empty.contains_key(&next) {
-                    let end_us = self.end_of(next)?;
-                    if !self.is_complete(work, (next, end_us), watermarks).await? {
-                        break;
-                    }
-                    due.insert(next, end_us);
+                let end_us = self.end_of(next)?;
+                if !self.is_complete(work, (next, end_us), watermarks).await {
+                    break;
                 }
+                due.insert(next, end_us);
                 next = next.next();
             }
         }
@@ -55,13 +53,18 @@ impl Periods {
         work: &Work,
         (period, end_us): (Period, i64),
         watermarks: &mut Watermarks,
-    ) -> Result<bool, FoldError> {
+    ) -> bool {
         let settings = &self.means.settings;
         let wait_us = micros(settings.watermark_wait_max);
         let since_us = end_us.saturating_sub(wait_us);
         let stands = watermarks.stand(&self.table, (since_us, end_us), &work.changes);
+        let stands = stands.await.unwrap_or_else(|error| {
+            warn!(table = %self.table, %period, %error,
+                "_system/watermarks cannot be read: the period waits for at most watermark_wait_max");
+            Standing::Awaited(format!("_system/watermarks, which cannot be read: {error}"))
+        });
         let waited_us = self.means.clock.now_us().saturating_sub(end_us);
-        Ok(match stands.await? {
+        let is_complete = match stands {
             Standing::Passed => true,
             Standing::None => waited_us >= micros(settings.period_delay),
             Standing::Awaited(_) if waited_us < wait_us => false,
@@ -70,7 +73,15 @@ impl Periods {
                     "watermark_wait_max is over: the period's snapshot is made of what is there");
                 true
             }
-        })
+        };
+        if is_complete {
+            let gone = watermarks.gone(&self.table, since_us);
+            if !gone.is_empty() {
+                warn!(table = %self.table, %period, sources = ?gone,
+                    "sources without a watermark for so long are taken for gone and not waited for");
+            }
+        }
+        is_complete
     }
 }
 

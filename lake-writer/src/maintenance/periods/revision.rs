@@ -3,7 +3,8 @@
 use lake_store::CHANGES_SINCE_PROPERTY;
 use tracing::info;
 
-use super::{Periods, Work};
+use super::{Periods, Work, leftovers};
+use crate::commit::{Refusal, any_expired};
 use crate::delta_log::{DeltaLog, Put, TableState};
 use crate::faults::{self, Point};
 use crate::maintenance::buckets::Buckets;
@@ -12,7 +13,7 @@ use crate::maintenance::error::FoldError;
 use crate::maintenance::fold::{Fold, Folded};
 use crate::maintenance::new_changes::{self, NewChanges};
 use crate::maintenance::period::Period;
-use crate::maintenance::register::{Known, Made, Register};
+use crate::maintenance::register::{Known, Made, NO_ROWS, Register};
 use crate::maintenance::snapshot::Snapshot;
 
 impl Periods {
@@ -36,11 +37,24 @@ impl Periods {
                 None => self.make(work, (period, until_us), newest, &log).await?,
             };
             let Some(snapshot) = found else {
+                leftovers::sweep(&log, self.means.clock.now_us()).await;
+                // Who is stopped before the round is over need not fold this one again.
+                let (table, means, version) = (&self.table, &self.means, work.changes.version);
+                match newest {
+                    Some(newest) => {
+                        let looked = [(period, newest.revision, version)];
+                        register.note(table, &looked, means).await?;
+                    }
+                    None => {
+                        let empty = (period, until_us);
+                        register.add_empty(table, empty, version, means).await?;
+                    }
+                }
                 return Ok(made);
             };
             faults::point(Point::PeriodMade);
+            leftovers::sweep(&log, self.means.clock.now_us()).await;
             register.add(&snapshot, &self.means).await?;
-            self.empty.remove(&period);
             info!(table = %self.table, %period, revision, rows = snapshot.rows,
                 changes_version = snapshot.changes_version, path, "period snapshot made");
             // What another process made of later changes is not to be made of earlier ones again.
@@ -56,6 +70,18 @@ impl Periods {
                 return Ok(made);
             }
         }
+    }
+
+    /// What a revision says of itself; `None` if its table is not there.
+    pub(super) async fn told(
+        &self,
+        period: Period,
+        revision: i64,
+    ) -> Result<Option<Snapshot>, FoldError> {
+        let path = self.table.period_path(&period.to_string(), revision);
+        let log = DeltaLog::new(self.means.lake.table_store(&path));
+        let state = log.load().await?;
+        Ok(state.and_then(|state| Snapshot::of_table(&self.table, &state.metadata)))
     }
 
     fn found(&self, state: &TableState, path: &str) -> Result<Snapshot, FoldError> {
@@ -75,6 +101,11 @@ impl Periods {
         newest: Option<Made>,
         log: &DeltaLog,
     ) -> Result<Option<Snapshot>, FoldError> {
+        let files = match work.files.take() {
+            Some(files) => files,
+            None => new_changes::all(&self.changes.log, &mut work.changes).await?,
+        };
+        // Of the version that the files are of: it may be a later one than the round began with.
         let properties = &work.changes.metadata.configuration;
         if let Some(since) = properties.get(CHANGES_SINCE_PROPERTY) {
             return Err(FoldError::Layout(format!(
@@ -82,21 +113,14 @@ impl Periods {
                  cannot be told from those that are left; set maintenance.periods = [], or keep changes"
             )));
         }
-        let files = match work.files.take() {
-            Some(files) => files,
-            None => new_changes::all(&self.changes.log, &mut work.changes).await?,
-        };
         let folded = self.fold(work, &files, until_us, log).await;
         work.files = Some(files);
         let folded = folded?;
-        let is_same = match newest {
+        let is_same = match newest.filter(|made| made.revision != NO_ROWS) {
             Some(made) => made.fingerprint == folded.written.fingerprint,
             None => folded.written.rows == 0,
         };
         if is_same {
-            if newest.is_none() {
-                self.empty.insert(period, until_us);
-            }
             folded.written.discard(log).await;
             return Ok(None);
         }
@@ -105,13 +129,23 @@ impl Periods {
             period,
             revision: newest.map_or(1, |made| made.revision + 1),
             until_us,
-            time_zone: self.means.settings.time_zone.clone(),
+            time_zone: self.zone_of(period, newest).await?,
             changes_version: work.changes.version,
             rows: folded.written.rows,
             made_at_us: self.means.clock.now_us(),
             fingerprint: folded.written.fingerprint,
         };
         self.create(work, snapshot, folded, log).await.map(Some)
+    }
+
+    /// Whose calendar a period is of: of a revision that there is, whatever the setting says by now.
+    async fn zone_of(&self, period: Period, newest: Option<Made>) -> Result<String, FoldError> {
+        let before = match newest.filter(|made| made.revision != NO_ROWS) {
+            Some(made) => self.told(period, made.revision).await?,
+            None => None,
+        };
+        let zone = before.map(|before| before.time_zone);
+        Ok(zone.unwrap_or_else(|| self.means.settings.time_zone.clone()))
     }
 
     async fn fold(
@@ -152,6 +186,11 @@ impl Periods {
         let files = &folded.written.added;
         let entry = snapshot.entry(metadata, &progress(&work.changes), files, &commit_id);
         let entry = entry.map_err(|error| FoldError::Internal(error.to_string()))?;
+        // Whoever was held up for so long may find them deleted by another one.
+        if any_expired(files, self.means.clock.now_us()) {
+            folded.written.discard(log).await;
+            return Err(FoldError::Refused(Refusal::Overtaken));
+        }
         let put = log.put(0, entry.into()).await;
         let Some(actions) = log.entry(0).await? else {
             return Err(match put {

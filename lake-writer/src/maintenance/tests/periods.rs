@@ -199,6 +199,115 @@ async fn a_late_change_makes_a_revision_and_both_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_late_for_a_period_without_rows_is_seen_by_another_process() {
+    let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
+    office.change(1, "c", 1, "2026-07-01T08:00:00Z").await;
+    assert_eq!(office.round().await, [""; 0], "June had no rows");
+    office.set("2026-08-01T12:00:00Z");
+    assert_eq!(office.round().await, ["2026-07 r1"]);
+    let store = office.stand.lake.table_store(lake_store::PERIODS_PATH);
+    let register = DeltaLog::new(store);
+    assert_eq!(register.files(|_| true).await.unwrap().len(), 1, "no row");
+    office.maintainer = maintainer(&office.stand, &office.clock, &[PeriodLength::Month]);
+    assert_eq!(office.round().await, [""; 0]);
+    office.change(2, "c", 2, "2026-06-10T12:00:00Z").await;
+    office.maintainer = maintainer(&office.stand, &office.clock, &[PeriodLength::Month]);
+    assert_eq!(office.round().await, ["2026-06 r1", "2026-07 r2"]);
+    assert_eq!(office.rows("2026-06", 1).await, [row(2, 2)]);
+    assert_eq!(office.round().await, [""; 0]);
+}
+
+/// The changes' log is cleaned by time: what seldom changes is noted before its entries go.
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_was_looked_is_noted_once_a_day_and_by_every_process() {
+    let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
+    office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    let store = office.stand.lake.table_store(lake_store::PERIODS_PATH);
+    let register = DeltaLog::new(store);
+    let noted = async || {
+        let state = register.load().await.unwrap().unwrap();
+        let name = format!("lakehead/periods/{TABLE}/2026-06/changes_version");
+        u64::try_from(state.txns[&name]).unwrap()
+    };
+    office.change(2, "c", 2, "2026-07-01T08:00:00Z").await;
+    assert_eq!(office.round().await, [""; 0]);
+    let first = office.changes.version();
+    assert_eq!(noted().await, first);
+    office.change(3, "c", 3, "2026-07-01T09:00:00Z").await;
+    assert_eq!(office.round().await, [""; 0]);
+    assert_eq!(noted().await, first, "it is the same day");
+    office.set("2026-07-02T12:00:00Z");
+    assert_eq!(office.round().await, [""; 0]);
+    assert_eq!(noted().await, office.changes.version());
+    // What is gone is folded once, and that is noted, too.
+    office.change(4, "c", 4, "2026-07-01T10:00:00Z").await;
+    office.changes.clean_log().await;
+    office.maintainer = maintainer(&office.stand, &office.clock, &[PeriodLength::Month]);
+    assert_eq!(office.round().await, [""; 0]);
+    assert_eq!(noted().await, office.changes.version());
+}
+
+/// A writer that was held up lands a change that is before those of the generation after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_an_earlier_generation_is_late_whatever_its_time() {
+    let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
+    office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    let change = |generation, offset, n, time: &str| Change {
+        generation,
+        offset,
+        id: 1,
+        op: "u",
+        n: Some(n),
+        region: "north".to_owned(),
+        day: i32::try_from(us(time).div_euclid(86_400_000_000)).unwrap(),
+        time_us: Some(us(time)),
+        ..Change::default()
+    };
+    let newer = change(1, 0, 2, "2026-06-20T12:00:00Z");
+    office.changes.flush(vec![newer], &[(0, 1)]).await;
+    assert_eq!(office.round().await, ["2026-06 r2"]);
+    let held_up = change(0, 1, 3, "2026-07-01T08:00:00Z");
+    office.changes.append(vec![held_up]).await;
+    assert_eq!(office.round().await, ["2026-06 r3"]);
+    assert_eq!(office.rows("2026-06", 3).await, [row(1, 1)]);
+    assert_eq!(office.round().await, [""; 0]);
+}
+
+/// An earlier program registers a revision and leaves the version of the changes as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_not_told_of_the_revision_is_not_believed() {
+    let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
+    office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    office.change(2, "c", 2, "2026-06-11T12:00:00Z").await;
+    let newest = i64::try_from(office.changes.version()).unwrap();
+    let store = office.stand.lake.table_store(lake_store::PERIODS_PATH);
+    let log = DeltaLog::new(store);
+    let tell = async |revision: i64| {
+        let mut state = log.load().await.unwrap().unwrap();
+        let of = |what: &str| (format!("lakehead/periods/{TABLE}/2026-06/{what}"), revision);
+        let draft = crate::commit::Draft {
+            layout: state.metadata.clone(),
+            steps: Vec::new(),
+            further: vec![of("changes_version_of"), (of("changes_version").0, newest)],
+            files: Vec::new(),
+            rework: None,
+        };
+        let (clock, entropy) = (crate::SystemClock, Entropy::from_os());
+        let done = crate::commit::commit(&log, &mut state, &draft, &clock, &entropy);
+        done.await.unwrap();
+    };
+    tell(1).await;
+    office.maintainer = maintainer(&office.stand, &office.clock, &[PeriodLength::Month]);
+    assert_eq!(office.round().await, [""; 0], "somebody looked");
+    tell(0).await;
+    office.maintainer = maintainer(&office.stand, &office.clock, &[PeriodLength::Month]);
+    assert_eq!(office.round().await, ["2026-06 r2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_one_version_and_is_listed() {
     let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
     office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
@@ -297,23 +406,32 @@ async fn a_late_change_that_was_seen_before_the_snapshot_makes_a_revision() {
     office.change(1, "c", 1, "2026-05-10T12:00:00Z").await;
     assert_eq!(office.round().await, ["2026-05 r1"]);
     office.change(1, "u", 2, "2026-06-10T12:00:00Z").await;
+    assert_eq!(office.round().await, [""; 0], "it has noted May for today");
+    let store = office.stand.lake.table_store(lake_store::PERIODS_PATH);
+    let register = DeltaLog::new(Arc::clone(&store));
+    let before = register.load().await.unwrap().unwrap().version;
     // Its clock is ahead.
     let ahead = Arc::new(Hands(Mutex::new(us("2026-07-01T12:00:00Z"))));
     let mut other = maintainer(&office.stand, &ahead, &[PeriodLength::Month]);
     let made = other.round(&[]).await.snapshots;
     assert_eq!(made.len(), 1);
-    let store = office.stand.lake.table_store(lake_store::PERIODS_PATH);
-    let newest = DeltaLog::new(Arc::clone(&store)).load().await.unwrap();
-    let entry = crate::delta_log::entry_path(newest.unwrap().version);
-    let registered = store.get(&entry).await.unwrap().bytes().await.unwrap();
-    store.delete(&entry).await.unwrap();
+    let newest = register.load().await.unwrap().unwrap().version;
+    let mut registered = Vec::new();
+    for version in before + 1..=newest {
+        let entry = crate::delta_log::entry_path(version);
+        let bytes = store.get(&entry).await.unwrap().bytes().await.unwrap();
+        store.delete(&entry).await.unwrap();
+        registered.push((entry, bytes));
+    }
     office.change(1, "u", 3, "2026-06-20T12:00:00Z").await;
     assert_eq!(
         office.round().await,
         [""; 0],
         "June is not over, and nobody knows of a snapshot"
     );
-    store.put(&entry, registered.into()).await.unwrap();
+    for (entry, bytes) in registered {
+        store.put(&entry, bytes.into()).await.unwrap();
+    }
     assert_eq!(office.round().await, ["2026-06 r2"]);
     assert_eq!(office.rows("2026-06", 2).await, [row(1, 3)]);
     assert_eq!(office.round().await, [""; 0]);

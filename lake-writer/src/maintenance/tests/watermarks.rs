@@ -1,6 +1,7 @@
 //! When watermarks say that a period is complete.
 
 use columnar::{ChangeBuffer, ChangeDecoder, ChangeSchema, RecordMeta};
+use object_store::ObjectStoreExt;
 use schemas::{Counted, PartitionEnd, Shape, TopicPartition, Watermark};
 
 use super::periods::{Office, row, us};
@@ -139,6 +140,28 @@ async fn every_source_is_waited_for_but_not_for_ever() {
     assert_eq!(office.round().await, [""; 0]);
     office.set("2026-08-31T23:00:00Z");
     assert_eq!(office.round().await, ["2026-08 r1"]);
+}
+
+/// Late changes of other periods do not wait for them, and the period does so for a day at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn watermarks_that_cannot_be_read_are_awaited() {
+    let (mut office, mut marks) = office().await;
+    marks.tell("/a", END, 1).await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    let entry = crate::delta_log::entry_path(1);
+    marks
+        .log
+        .store()
+        .put(&entry, "not json".into())
+        .await
+        .unwrap();
+    office.maintainer =
+        super::periods::maintainer(&office.stand, &office.clock, &[PeriodLength::Month]);
+    office.set("2026-08-01T12:00:00Z");
+    office.change(2, "c", 2, "2026-06-11T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r2"]);
+    office.set("2026-08-01T22:00:00Z");
+    assert_eq!(office.round().await, ["2026-07 r1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
