@@ -89,6 +89,9 @@ pub(crate) struct Streamed {
     /// Whether it is kept that nothing is on its way, and whether nothing was at the last save.
     is_clean: bool,
     is_still: bool,
+    /// Where the log ended when an earlier session had left something in doubt, and the place of the
+    /// last row before.
+    doubt: Option<(Lsn, Option<i64>)>,
     /// The outbox is to be polled once everything before this is published.
     leave_at: Option<Lsn>,
     floor: Floor,
@@ -170,7 +173,7 @@ impl ReplicatedOutbox {
         access: LogAccess,
         log: &change_events::OutboxLog,
         reader: LogReader,
-        leave_at: Option<Lsn>,
+        (leave_at, doubt): (Option<Lsn>, Option<Lsn>),
     ) -> Phase {
         let progress = Arc::clone(&self.progress);
         Phase::Streamed(Box::new(Streamed {
@@ -179,6 +182,7 @@ impl ReplicatedOutbox {
             reader,
             is_clean: log.is_clean,
             is_still: false,
+            doubt: doubt.map(|end| (end, None)),
             leave_at,
             floor: Floor {
                 ask_at: Instant::now(),
@@ -196,8 +200,7 @@ impl ReplicatedOutbox {
         let Phase::Polled { creation, horizon } = &mut self.phase else {
             return Err(OutboxError::turn());
         };
-        if let Some(created) = creation.take_if(|creation| creation.is_finished()) {
-            let created = created.await;
+        if let Some(created) = creation.as_mut().and_then(Creation::try_join_next) {
             let lsn = created
                 .map_err(|error| refused(error.to_string()))?
                 .map_err(session_error)?;
@@ -247,6 +250,7 @@ impl ReplicatedOutbox {
         if !is_leaving {
             streamed.reader.fill()?;
         }
+        streamed.clear_doubt();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let (rows, is_all) = streamed.reader.rows(limit)?;
         if rows.is_empty() && is_leaving && streamed.reader.passed.is_settled() {
@@ -256,6 +260,7 @@ impl ReplicatedOutbox {
             self.inner.mark_clean(false).await?;
             streamed.is_clean = false;
         }
+        streamed.is_still &= rows.is_empty();
         if streamed.leave_at.is_none() {
             streamed.look_for_floor(&mut self.inner).await?;
         }
@@ -284,6 +289,20 @@ impl ReplicatedOutbox {
 }
 
 impl Streamed {
+    /// Nothing of before is in doubt once all that was in the log then is acknowledged.
+    fn clear_doubt(&mut self) {
+        let Some((end, place)) = &mut self.doubt else {
+            return;
+        };
+        let passed = &self.reader.passed;
+        if place.is_none() && self.reader.seen() >= *end {
+            *place = Some(passed.place());
+        }
+        if place.is_some_and(|place| passed.confirmed() >= place) {
+            self.doubt = None;
+        }
+    }
+
     /// Asks which sequences are decided, and raises the floor when all their rows are acknowledged.
     async fn look_for_floor(&mut self, inner: &mut PostgresOutbox) -> Result<(), OutboxError> {
         let passed = &mut self.reader.passed;
@@ -329,10 +348,12 @@ impl Streamed {
         inner: &mut PostgresOutbox,
         progress: &OutboxProgress,
     ) -> Result<(), OutboxError> {
-        let (seen, passed) = (self.reader.seen(), &mut self.reader.passed);
-        if !passed.is_settled() {
+        // Within a transaction the place is one of its rows, and the LSN would be before all of them:
+        // read again, they would have other places.
+        if self.reader.is_open() || !self.reader.passed.is_settled() {
             return Ok(());
         }
+        let (seen, passed) = (self.reader.seen(), &mut self.reader.passed);
         if self.leave_at.is_none() {
             progress.lsn.fetch_max(seen.0, Ordering::AcqRel);
         }
@@ -361,14 +382,17 @@ impl OutboxStore for ReplicatedOutbox {
         })
     }
 
+    async fn own_source(&mut self) -> Result<String, OutboxError> {
+        self.inner.source().await
+    }
+
+    fn tells_transactions(&self) -> bool {
+        self.inner.tells_transactions()
+    }
+
     async fn claim(&mut self) -> Result<bool, OutboxError> {
-        match std::mem::replace(&mut self.phase, Phase::Unclaimed) {
-            Phase::Streamed(streamed) => streamed.reader.close().await,
-            Phase::Polled {
-                creation: Some(creation),
-                ..
-            } => creation.abort(),
-            _ => {}
+        if let Phase::Streamed(streamed) = std::mem::replace(&mut self.phase, Phase::Unclaimed) {
+            streamed.reader.close().await;
         }
         if !self.inner.take().await? {
             return Ok(false);
@@ -425,6 +449,7 @@ impl OutboxStore for ReplicatedOutbox {
         };
         if !streamed.is_clean
             && streamed.is_still
+            && streamed.doubt.is_none()
             && let Err(error) = self.inner.mark_clean(true).await
         {
             debug!(%error, "it is not kept that nothing is on its way");
@@ -457,6 +482,7 @@ impl OutboxStore for ReplicatedOutbox {
         }
         point(Point::OutboxPositionSaved);
         streamed.is_still = position.confirmed >= position.released;
+        streamed.clear_doubt();
         let end = streamed.reader.passed.end();
         streamed.reader.confirm(end);
         if streamed.leave_at.is_none() {

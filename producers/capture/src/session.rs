@@ -51,6 +51,13 @@ pub(crate) enum SessionError {
     },
 }
 
+impl SessionError {
+    /// Whether the server has no session or slot to spare, which may last.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        matches!(self, Self::Unavailable(text) if text.contains("SQLSTATE 53"))
+    }
+}
+
 /// Where a log is read, and by which slot.
 #[derive(Clone, Debug)]
 pub(crate) struct LogAccess {

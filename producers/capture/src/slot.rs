@@ -136,6 +136,17 @@ pub(crate) async fn create(session: &mut Session, name: &str) -> Result<Lsn, Ses
     Answer::new(answer, "CREATE_REPLICATION_SLOT").number(1)
 }
 
+/// Whether the server has a slot to spare.
+pub(crate) async fn has_free(session: &mut Session) -> Result<bool, SessionError> {
+    let rows = session
+        .query(
+            "SELECT count(*) < pg_catalog.current_setting('max_replication_slots')::int \
+             FROM pg_catalog.pg_replication_slots",
+        )
+        .await?;
+    Ok(rows.first().and_then(|row| text(row, 0)) == Some("t"))
+}
+
 pub(crate) async fn find(session: &mut Session, name: &str) -> Result<Option<Slot>, SessionError> {
     let rows = session
         .query(&format!(

@@ -25,6 +25,16 @@ pub trait OutboxStore: fmt::Debug + Send + Sync {
     /// another one after the next [`Self::claim`].
     async fn source(&mut self) -> Result<String, OutboxError>;
 
+    /// The identity of the service's database, whatever the order of its rows.
+    async fn own_source(&mut self) -> Result<String, OutboxError> {
+        self.source().await
+    }
+
+    /// Whether it says which transaction wrote a row; known since the last [`Self::claim`].
+    fn tells_transactions(&self) -> bool {
+        false
+    }
+
     /// Takes the outbox for this relay, with a new connection if the last one is spent; false while
     /// another one has it. To be called before any work and again after an error.
     async fn claim(&mut self) -> Result<bool, OutboxError>;

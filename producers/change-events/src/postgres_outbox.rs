@@ -234,6 +234,10 @@ impl OutboxStore for PostgresOutbox {
         Outbox::source(self.session()?).await
     }
 
+    fn tells_transactions(&self) -> bool {
+        self.tells_transactions
+    }
+
     async fn claim(&mut self) -> Result<bool, OutboxError> {
         if !self.take().await? {
             return Ok(false);

@@ -163,7 +163,9 @@ impl Relay {
             });
         }
         let source = self.store.source().await?;
-        if source != self.source {
+        let tells = self.transactions.is_some() && self.store.tells_transactions();
+        let told = encoders.as_ref().map(|known| known.transactions.is_some());
+        if source != self.source || told.is_some_and(|told| told != tells) {
             (self.source, *encoders) = (source, None);
         }
         if encoders.is_none() {
@@ -173,7 +175,8 @@ impl Relay {
             return Ok(Ended::Cancelled);
         };
         let mut topics = self.topics();
-        topics.extend(self.transactions.as_deref().map(TransactionEncoder::topic));
+        let service = self.transactions.as_deref().filter(|_| tells);
+        topics.extend(service.map(TransactionEncoder::topic));
         if self.limits.watermark_interval.is_some() {
             topics.push(WATERMARKS_TOPIC.to_owned());
         }
@@ -328,7 +331,10 @@ impl Relay {
                     })?;
             encoders.events.insert(entity, encoder);
         }
-        if let Some(service) = &self.transactions {
+        // An outbox that does not tell transactions needs no rights to their topic.
+        if let Some(service) = &self.transactions
+            && self.store.tells_transactions()
+        {
             let prepared =
                 TransactionEncoder::prepare(service, &self.source, self.registry.as_ref());
             let prepared = prepared.await.map_err(|source| RelayError::Registry {

@@ -8,7 +8,7 @@
 //! is gone, nobody knows whether they are in Kafka.
 
 use change_events::{OutboxError, OutboxLog, OutboxStore};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::log_reader::LogReader;
@@ -26,8 +26,11 @@ pub(super) const PUBLICATION: &str = "lakehead_outbox";
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 const TRIES: u32 = 40;
 
+/// How long a server that has no slot or session to spare is left before it is asked again.
+const CREATION_PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// A slot that is being created, beside the relay's work.
-pub(super) type Creation = JoinHandle<Result<Lsn, SessionError>>;
+pub(super) type Creation = JoinSet<Result<Lsn, SessionError>>;
 
 impl ReplicatedOutbox {
     /// Decides, having the outbox for itself.
@@ -40,11 +43,23 @@ impl ReplicatedOutbox {
             self.inner.begin_log(Some(&slot)).await?;
             return self.create(&slot);
         };
-        let mut session = self.session(&slot).await?;
+        let wants = self.reading.way != ReadOutbox::Polling;
+        let mut session = match self.session(&slot).await {
+            Ok(session) => session,
+            // What is polled needs no such session. A slot that was lost meanwhile shows when it
+            // is to be read.
+            Err(error) if error.is_passing() && log.handed_over.is_none() => {
+                warn!(slot, %error, "the outbox is polled meanwhile");
+                return match wants {
+                    true => self.create(&slot),
+                    false => Ok(Phase::polled()),
+                };
+            }
+            Err(error) => return Err(error),
+        };
         let found = slot::find(&mut session, &slot)
             .await
             .map_err(session_error)?;
-        let wants = self.reading.way != ReadOutbox::Polling;
         if log.handed_over.is_none() {
             return self.go_on_polling(&mut session, &log, found, wants).await;
         }
@@ -124,9 +139,18 @@ impl ReplicatedOutbox {
         }
         let mut session = match Session::open(&self.access(slot)?).await {
             Ok(session) => session,
+            // That may last; whoever has asked for replication waits for it.
+            Err(error) if error.is_exhausted() && self.reading.way == ReadOutbox::Auto => {
+                return Ok(Some(error.to_string()));
+            }
             Err(error @ SessionError::Unavailable(_)) => return Err(session_error(error)),
             Err(error) => return Ok(Some(error.to_string())),
         };
+        let has_free = slot::has_free(&mut session).await;
+        if !has_free.map_err(session_error)? && self.reading.way == ReadOutbox::Auto {
+            let why = "all replication slots of the server are in use (max_replication_slots)";
+            return Ok(Some(why.to_owned()));
+        }
         let is_unbounded = slot::is_unbounded(&mut session).await;
         if is_unbounded.map_err(session_error)? && !self.reading.slot_unbounded {
             let why = "max_slot_wal_keep_size sets no bound to the log that a slot keeps, so a relay that \
@@ -204,8 +228,10 @@ impl ReplicatedOutbox {
     /// Polls while the slot is created: that waits for the transactions that run now.
     fn create(&mut self, slot: &str) -> Result<Phase, OutboxError> {
         let access = self.access(slot)?;
+        let mut creation = Creation::new();
+        creation.spawn(create(access));
         Ok(Phase::Polled {
-            creation: Some(tokio::spawn(create(access))),
+            creation: Some(creation),
             horizon: None,
         })
     }
@@ -218,6 +244,11 @@ impl ReplicatedOutbox {
     ) -> Result<Phase, OutboxError> {
         let access = self.access(log.slot.as_deref().unwrap_or_default())?;
         let mut tries = 0;
+        // What an earlier session sent and did not see acknowledged was committed before this.
+        let doubt = match log.is_clean {
+            true => None,
+            false => Some(Lsn(self.inner.log_end().await?.unsigned_abs())),
+        };
         let reader = loop {
             match LogReader::open(&access, log).await {
                 Ok(reader) => break reader,
@@ -229,7 +260,7 @@ impl ReplicatedOutbox {
                 Err(error) => return Err(session_error(error)),
             }
         };
-        Ok(self.streamed(access, log, reader, leave_at))
+        Ok(self.streamed(access, log, reader, (leave_at, doubt)))
     }
 
     pub(super) async fn drop_slot(
@@ -274,9 +305,24 @@ impl ReplicatedOutbox {
     }
 }
 
-/// Creates the slot, or finds the one that an earlier try has created or creates still.
+/// Creates the slot, however long the server has none to spare: the outbox is polled meanwhile.
 async fn create(access: LogAccess) -> Result<Lsn, SessionError> {
-    let mut session = Session::open(&access).await?;
+    loop {
+        match try_to_create(&access).await {
+            Err(error @ SessionError::Unavailable(_)) => warn!(
+                slot = access.slot,
+                %error,
+                "the slot cannot be created now, and is tried again; the outbox is polled meanwhile"
+            ),
+            ended => return ended,
+        }
+        tokio::time::sleep(CREATION_PAUSE).await;
+    }
+}
+
+/// Creates the slot, or finds the one that an earlier try has created or creates still.
+async fn try_to_create(access: &LogAccess) -> Result<Lsn, SessionError> {
+    let mut session = Session::open(access).await?;
     loop {
         match slot::find(&mut session, &access.slot).await? {
             Some(slot) if slot.confirmed > Lsn::default() => return Ok(slot.confirmed),

@@ -125,8 +125,10 @@ impl LogReader {
         }
     }
 
+    /// A row that is held back is let go by what comes behind it, however large it is.
     fn has_room(&self) -> bool {
-        self.ended.is_none() && self.rows.len() < ROWS_MAX && self.bytes < BYTES_MAX
+        let has_room = self.rows.len() < ROWS_MAX && self.bytes < BYTES_MAX;
+        self.ended.is_none() && (has_room || self.available() == 0)
     }
 
     fn available(&self) -> usize {

@@ -348,3 +348,31 @@ async fn rows_say_which_transaction_wrote_them_and_the_last_one_its_counts() {
     store.close().await.unwrap();
     cabin.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_larger_than_what_may_be_held_is_parked() {
+    let Some(cabin) = Cabin::new().await else {
+        return;
+    };
+    let large = |seat: u32| {
+        format!(
+            "SELECT lakehead.emit('cabin.seat', 'c', key => json_build_object('id', {seat}), \
+             after => json_build_object('id', {seat}, 'holder', repeat('x', 9 << 20)));"
+        )
+    };
+    cabin.owner.run(&large(1)).await;
+    // The first of a transaction that goes on.
+    let small = large(3).replace("9 << 20", "1");
+    cabin.owner.run(&format!("{} {small}", large(2))).await;
+    cabin.relay_all().await;
+    // Those before were polled; these are read from the slot.
+    cabin.owner.run(&large(4)).await;
+    let small = large(6).replace("9 << 20", "1");
+    cabin.owner.run(&format!("{} {small}", large(5))).await;
+    cabin.relay_all().await;
+    let parked =
+        "SELECT string_agg(sequence::text, ',' ORDER BY sequence) FROM lakehead.outbox_parked";
+    assert_eq!(cabin.owner.text(parked).await, "1,2,4,5");
+    assert_eq!(cabin.landed().await.len(), 2);
+    cabin.close().await;
+}

@@ -86,11 +86,13 @@ impl Pump<'_> {
     async fn publish_again(&mut self, mut records: BTreeMap<i64, Record>) -> Result<Tried, Stop> {
         let sequences: Vec<i64> = records.keys().copied().collect();
         let (mut tried, mut sent) = (Tried::default(), Sent::new());
+        // Of one source whichever way the outbox is read: a try may be repeated after a hand-over.
+        let source: Arc<str> = format!("{}/unparked", self.store.own_source().await?).into();
         for (sequence, number) in self.store.number_retries(&sequences).await? {
             let Some(mut record) = records.remove(&sequence) else {
                 continue;
             };
-            record.source = format!("{}/unparked", record.source).into();
+            record.source = Arc::clone(&source);
             record.number = number;
             record.sequence = number.into();
             match self.publisher.send(&record) {
