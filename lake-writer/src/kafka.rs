@@ -18,7 +18,6 @@ use crate::error::WriterError;
 use crate::record_log::{Notice, Position, Record, RecordLog};
 use crate::settings::{Assignment, KafkaSettings, Start};
 
-mod assignment;
 mod client;
 mod cluster;
 mod context;
@@ -37,6 +36,9 @@ pub(crate) use properties::client_config;
 
 /// How often missing topics and new partitions are looked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often what is not paused is resumed.
+const RESUME_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Longest time one question to the brokers takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,6 +62,10 @@ pub struct KafkaLog {
     /// Partitions known so far, when this process reads all of them.
     known: Vec<TopicPartition>,
     metadata_due: Instant,
+    /// What is read, those of it that are paused, and when the others are resumed once more.
+    assigned: Vec<TopicPartition>,
+    paused: HashSet<TopicPartition>,
+    resume_due: Instant,
     /// Topics of the last assignment.
     given: HashSet<Arc<str>>,
     permission: Permission,
@@ -84,6 +90,9 @@ impl KafkaLog {
             topics: Vec::new(),
             known: Vec::new(),
             metadata_due: Instant::now(),
+            assigned: Vec::new(),
+            paused: HashSet::new(),
+            resume_due: Instant::now() + RESUME_INTERVAL,
             given: HashSet::new(),
             permission: Permission::default(),
             told: HashMap::new(),
@@ -147,9 +156,33 @@ impl KafkaLog {
         let fresh = Client::new(&self.settings)?;
         std::mem::replace(&mut self.consumer, fresh).leave();
         self.known.clear();
+        self.assigned.clear();
         let topics = std::mem::take(&mut self.topics);
         self.read_topics(topics)?;
         Ok(Notice::Revoked)
+    }
+
+    /// Resumes what should be read. librdkafka numbers what is asked of a partition when it is asked, and
+    /// drops what it meets behind a higher number: a resume that meets the start of a fetcher, which waits
+    /// for commits under way, is lost, and the partition stays paused, silently (its issue 5591). Of one that
+    /// is not paused this does nothing.
+    fn resume_again(&mut self) -> Result<(), WriterError> {
+        if Instant::now() < self.resume_due {
+            return Ok(());
+        }
+        self.resume_due = Instant::now() + RESUME_INTERVAL;
+        let assigned = self.assigned.iter();
+        let flowing: Vec<_> = assigned
+            .filter(|partition| !self.paused.contains(partition))
+            .cloned()
+            .collect();
+        self.consumer.resume(&self.list(&flowing)).map_err(refused)
+    }
+
+    /// A resume is lost.
+    #[cfg(test)]
+    pub(crate) fn lose_resume(&self, partitions: &[TopicPartition]) {
+        self.consumer.pause(&self.list(partitions)).ok();
     }
 
     fn is_topic_new(&self) -> bool {
@@ -245,6 +278,7 @@ impl RecordLog for KafkaLog {
         each: &mut (dyn for<'r> FnMut(Record<'r>) -> ControlFlow<()> + Send),
     ) -> Result<Option<Notice>, WriterError> {
         let deadline = Instant::now() + wait;
+        self.resume_again()?;
         for records in 0..records_max {
             let wait = match records {
                 0 => deadline.saturating_duration_since(Instant::now()),
@@ -295,12 +329,21 @@ impl RecordLog for KafkaLog {
             list.add_partition_offset(topic, partition.partition, offset)
                 .map_err(refused)?;
         }
-        assignment::assign(&self.consumer, &list)
-            .await
-            .map_err(refused)
+        self.assigned = positions.iter().map(|at| at.partition.clone()).collect();
+        self.paused.clear();
+        // librdkafka remembers a pause across assignments. Before assigning, as fetchers start on a
+        // thread of its own by then.
+        self.consumer.resume(&list).map_err(refused)?;
+        self.consumer.assign(&list).map_err(refused)
     }
 
     async fn unassign(&mut self) -> Result<(), WriterError> {
+        self.assigned.clear();
+        // librdkafka forgets that it is stopping a fetcher: an assignment that is taken back before the
+        // one ahead of it has ended stops it twice, and the process aborts. Its thread does one thing
+        // after another, so it has ended when a pause is answered, as a resume before an assignment is.
+        let assigned = self.consumer.assignment().map_err(refused)?;
+        self.consumer.pause(&assigned).map_err(refused)?;
         self.consumer.unassign().map_err(refused)
     }
 
@@ -310,6 +353,7 @@ impl RecordLog for KafkaLog {
         next_offset: i64,
     ) -> Result<(), WriterError> {
         let (topic, number) = (&partition.topic, partition.partition);
+        // Refused while the fetcher is still starting, hence the patience.
         let seek = || {
             let mut place = TopicPartitionList::with_capacity(1);
             place.add_partition_offset(topic, number, Offset::Offset(next_offset))?;
@@ -330,10 +374,14 @@ impl RecordLog for KafkaLog {
     }
 
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), WriterError> {
+        self.paused.extend(partitions.iter().cloned());
         self.consumer.pause(&self.list(partitions)).map_err(refused)
     }
 
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), WriterError> {
+        for partition in partitions {
+            self.paused.remove(partition);
+        }
         self.consumer
             .resume(&self.list(partitions))
             .map_err(refused)
