@@ -25,7 +25,7 @@ def test_the_page_of_the_docs(dev: Dev, stack: dict[str, str]) -> None:
         assert (program, arguments[0]) == ("lakehead", "dev")
         running = dev.start("dev", *arguments[1:])
         try:
-            assert reader.follow() >= 10
+            assert reader.follow() >= 9
             assert running.end() == 0, running.text[-3000:]
         finally:
             running.kill()
