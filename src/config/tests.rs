@@ -13,7 +13,8 @@ fn the_example_is_the_defaults() {
     config.relay = None;
     let table = "[[table]]\nname = 'public.booking'\nentity = 'booking'";
     let url = "postgres://lakehead@127.0.0.1:5432/shop";
-    let capture = format!("service = 'shop'\ndatabase_url = '{url}'\n{table}");
+    let http = "[http]\nlisten = '127.0.0.1:8082'";
+    let capture = format!("service = 'shop'\ndatabase_url = '{url}'\n{http}\n{table}");
     assert_eq!(config.capture, Some(toml::from_str(&capture).unwrap()));
     config.capture = None;
     config.topics.clear();
