@@ -163,7 +163,7 @@ impl Relay {
             });
         }
         let source = self.store.source().await?;
-        let tells = self.transactions.is_some() && self.store.tells_transactions();
+        let tells = self.told_service().is_some();
         let told = encoders.as_ref().map(|known| known.transactions.is_some());
         if source != self.source || told.is_some_and(|told| told != tells) {
             (self.source, *encoders) = (source, None);
@@ -175,8 +175,7 @@ impl Relay {
             return Ok(Ended::Cancelled);
         };
         let mut topics = self.topics();
-        let service = self.transactions.as_deref().filter(|_| tells);
-        topics.extend(service.map(TransactionEncoder::topic));
+        topics.extend(self.told_service().map(TransactionEncoder::topic));
         if self.limits.watermark_interval.is_some() {
             topics.push(WATERMARKS_TOPIC.to_owned());
         }
@@ -240,6 +239,13 @@ impl Relay {
         self.store.save(&learned).await?;
         position.offsets.extend(ends);
         Ok(Ok(position))
+    }
+
+    /// The service whose transactions are told; none where the outbox does not say which transaction
+    /// wrote a row: then the relay needs no rights to their topic.
+    fn told_service(&self) -> Option<&str> {
+        let service = self.transactions.as_deref();
+        service.filter(|_| self.store.tells_transactions())
     }
 
     fn topics(&self) -> Vec<String> {
@@ -331,10 +337,7 @@ impl Relay {
                     })?;
             encoders.events.insert(entity, encoder);
         }
-        // An outbox that does not tell transactions needs no rights to their topic.
-        if let Some(service) = &self.transactions
-            && self.store.tells_transactions()
-        {
+        if let Some(service) = self.told_service() {
             let prepared =
                 TransactionEncoder::prepare(service, &self.source, self.registry.as_ref());
             let prepared = prepared.await.map_err(|source| RelayError::Registry {
