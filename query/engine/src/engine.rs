@@ -23,6 +23,7 @@ use crate::statement_tables::StatementTables;
 use crate::store_registry::LakeOnly;
 use crate::suggestion::nearest;
 use crate::system::{SYSTEM_SCHEMA, TABLE_NAMES};
+use crate::timestamp_type::TimestampType;
 use crate::{Answer, EngineSettings, QueryError, Snapshot, statements};
 
 /// Where names without a schema are looked for: no service can have this name and a table.
@@ -61,9 +62,11 @@ impl Engine {
         // Reserved by every sort before it begins: the default alone would fill a small pool.
         let reservation = &mut options.execution.sort_spill_reservation_bytes;
         *reservation = (settings.memory_bytes_max / SORT_SHARE).min(*reservation);
+        let time_zone = options.execution.time_zone.as_deref().map(Arc::from);
         let mut template = SessionStateBuilder::new_with_default_features()
             .with_config(config)
             .with_runtime_env(Arc::new(runtime))
+            .with_type_planner(Arc::new(TimestampType { time_zone }))
             .build();
         close_side_doors(&mut template)?;
         Ok(Self {

@@ -28,6 +28,7 @@ mod statement_tables;
 mod store_registry;
 mod suggestion;
 mod system;
+mod timestamp_type;
 
 pub use answer::Answer;
 pub use engine::Engine;

@@ -76,6 +76,28 @@ async fn tables_describe_themselves() {
     );
 }
 
+/// As far as the lake's columns go, with a comparison that leaves the column as it is.
+#[tokio::test]
+async fn times_of_any_year_can_be_asked_for() {
+    let lake = small().await;
+    let since = |literal: &str| {
+        format!("SELECT count(*) FROM crew.pilot_changes WHERE _event_time > {literal}")
+    };
+    for (literal, rows) in [
+        ("TIMESTAMP '1600-01-01'", 3),
+        ("TIMESTAMP '9999-12-31 23:59:59.999999'", 0),
+        ("TIMESTAMP WITH TIME ZONE '1600-01-01 00:00:00+02:00'", 3),
+        ("CAST('9999-12-31' AS TIMESTAMP)", 0),
+        ("TIMESTAMP '1600-01-01' + INTERVAL '1 day'", 3),
+    ] {
+        assert_eq!(lake.number(&since(literal)).await, rows, "{literal}");
+    }
+    let plan = lake
+        .table(&format!("EXPLAIN {}", since("TIMESTAMP '1600-01-01'")))
+        .await;
+    assert!(!plan.contains("CAST("), "{plan}");
+}
+
 #[tokio::test]
 async fn the_next_statement_sees_a_new_commit() {
     let lake = small().await;
