@@ -21,6 +21,7 @@ mod meaning;
 mod name;
 mod registry;
 mod sequence;
+pub mod source;
 mod transaction;
 mod watermark;
 pub mod wire;

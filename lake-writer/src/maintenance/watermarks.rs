@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use lake_store::LakeStore;
-use schemas::{TableName, TopicPartition, WATERMARKS_TOPIC};
+use schemas::{TableName, TopicPartition, WATERMARKS_TOPIC, source};
 
 use super::error::FoldError;
 use super::kept_table::KeptTable;
@@ -36,12 +36,20 @@ pub(crate) struct Watermarks {
     seen: Option<Seen>,
 }
 
+/// The furthest that an owner has said. An outbox that was handed over goes on as another source, which is
+/// complete only where the one before is.
+#[derive(Clone, Debug, Default)]
+struct Heard {
+    source: String,
+    complete_us: i64,
+}
+
 /// What a look found.
 #[derive(Debug)]
 struct Seen {
     state: Option<TableState>,
-    /// Up to when all of an entity is complete, by its sources.
-    complete_us: HashMap<String, BTreeMap<String, i64>>,
+    /// How far each entity is complete, by its owners.
+    heard: HashMap<String, BTreeMap<String, Heard>>,
     /// By a moment, what says that this moment is complete.
     marks: HashMap<i64, Marks>,
 }
@@ -72,20 +80,21 @@ impl Watermarks {
     ) -> Result<Standing, FoldError> {
         let entity = table.to_string();
         let seen = self.look().await?;
-        let sources = seen.complete_us.get(&entity).into_iter().flatten();
-        let heard: Vec<(String, i64)> = sources
-            .filter(|(_, complete_us)| **complete_us >= since_us)
-            .map(|(source, complete_us)| (source.clone(), *complete_us))
+        let owners = seen.heard.get(&entity).into_iter().flatten();
+        let heard: Vec<Heard> = owners
+            .map(|(_, heard)| heard.clone())
+            .filter(|heard| heard.complete_us >= since_us)
             .collect();
         if heard.is_empty() {
             return Ok(Standing::None);
         }
-        if let Some((source, _)) = heard.iter().find(|(_, complete_us)| *complete_us < end_us) {
+        if let Some(late) = heard.iter().find(|heard| heard.complete_us < end_us) {
+            let source = &late.source;
             return Ok(Standing::Awaited(format!("a watermark of {source}")));
         }
         let marks = self.marks(end_us).await?;
         let progress = progress(changes);
-        for (source, _) in heard {
+        for Heard { source, .. } in heard {
             let awaited = format!("the changes before the watermark of {source}");
             let span = marks.get(&(entity.clone(), source));
             if !span.is_some_and(|span| span.is_passed(&progress)) {
@@ -98,10 +107,10 @@ impl Watermarks {
     /// The sources of an entity that were taken for ones that are no more in the last look.
     pub(crate) fn gone(&self, table: &TableName, since_us: i64) -> Vec<String> {
         let seen = self.seen.as_ref();
-        let sources = seen.and_then(|seen| seen.complete_us.get(&table.to_string()));
-        let sources = sources.into_iter().flatten();
-        let gone = sources.filter(|(_, complete_us)| **complete_us < since_us);
-        gone.map(|(source, _)| source.clone()).collect()
+        let owners = seen.and_then(|seen| seen.heard.get(&table.to_string()));
+        let owners = owners.into_iter().flatten();
+        let gone = owners.filter(|(_, heard)| heard.complete_us < since_us);
+        gone.map(|(_, heard)| heard.source.clone()).collect()
     }
 
     async fn look(&mut self) -> Result<&mut Seen, FoldError> {
@@ -130,20 +139,26 @@ impl Watermarks {
 
 impl Seen {
     fn at(state: Option<TableState>) -> Self {
-        let mut complete_us: HashMap<String, BTreeMap<String, i64>> = HashMap::new();
+        let mut heard: HashMap<String, BTreeMap<String, Heard>> = HashMap::new();
         for (app_id, time_us) in state.iter().flat_map(|state| &state.txns) {
             let Some((WATERMARKS_TOPIC, source)) = AppIds::source_of(app_id) else {
                 continue;
             };
             if let Some((source, entity)) = source.rsplit_once("/watermarks/") {
-                let sources = complete_us.entry(entity.to_owned()).or_default();
-                let known_us = sources.entry(source.to_owned()).or_insert(*time_us);
-                *known_us = (*known_us).max(*time_us);
+                let owners = heard.entry(entity.to_owned()).or_default();
+                let owner = source::outbox_of(source).to_owned();
+                let known = owners.entry(owner).or_default();
+                if *time_us >= known.complete_us {
+                    *known = Heard {
+                        source: source.to_owned(),
+                        complete_us: *time_us,
+                    };
+                }
             }
         }
         Self {
             state,
-            complete_us,
+            heard,
             marks: HashMap::new(),
         }
     }

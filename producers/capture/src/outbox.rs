@@ -8,6 +8,7 @@ mod claim;
 mod log_reader;
 mod passed;
 mod reading;
+mod streamed;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,24 +20,20 @@ use change_events::{
     Horizon, OutboxBatch, OutboxError, OutboxRow, OutboxStore, ParkedKey, ParkedRow, Position,
     PostgresOutbox, Retry,
 };
-use tokio::time::{Instant, timeout};
+use schemas::source;
+use tokio::time::timeout;
 use tracing::{debug, info};
 
 pub use self::reading::{OutboxReading, ReadOutbox};
 
 use self::claim::Creation;
 use self::log_reader::LogReader;
+use self::streamed::{Floor, Streamed};
 use crate::faults::{Point, point};
 use crate::server::NotAServer;
 use crate::session::{LogAccess, SessionError};
 use crate::slot_watch::SlotWatch;
 use crate::{Lsn, PostgresServer};
-
-/// How often it is asked which sequences are decided.
-const FLOOR_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How far the slot may lag behind a log in which nothing of the outbox happens.
-const IDLE_BYTES: u64 = 1 << 20;
 
 /// How often the slot is looked at from the side.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
@@ -78,33 +75,6 @@ pub(crate) enum Phase {
     },
     /// From the slot.
     Streamed(Box<Streamed>),
-}
-
-/// A slot at work.
-#[derive(Debug)]
-pub(crate) struct Streamed {
-    epoch: i64,
-    slot: String,
-    reader: LogReader,
-    /// Whether it is kept that nothing is on its way, and whether nothing was at the last save.
-    is_clean: bool,
-    is_still: bool,
-    /// Where the log ended when an earlier session had left something in doubt, and the place of the
-    /// last row before.
-    doubt: Option<(Lsn, Option<i64>)>,
-    /// The outbox is to be polled once everything before this is published.
-    leave_at: Option<Lsn>,
-    floor: Floor,
-    _watch: SlotWatch,
-}
-
-/// A floor on its way: sequences that were decided, and the end of the log after that.
-#[derive(Debug)]
-struct Floor {
-    ask_at: Instant,
-    asked: Option<(i64, Lsn)>,
-    /// The place of the last row before the end.
-    place: Option<i64>,
 }
 
 impl OutboxProgress {
@@ -184,11 +154,7 @@ impl ReplicatedOutbox {
             is_still: false,
             doubt: doubt.map(|end| (end, None)),
             leave_at,
-            floor: Floor {
-                ask_at: Instant::now(),
-                asked: None,
-                place: None,
-            },
+            floor: Floor::new(),
             _watch: SlotWatch::start(access, WATCH_INTERVAL, move |retained, _| {
                 progress.retained_bytes.store(retained, Ordering::Relaxed);
             }),
@@ -218,10 +184,7 @@ impl ReplicatedOutbox {
                 return Ok(batch);
             }
             if self.inner.is_left(position, safe).await? {
-                return Ok(OutboxBatch {
-                    rows: Vec::new(),
-                    safe: position,
-                });
+                return Ok(nothing_behind(position));
             }
             through = safe;
         }
@@ -233,10 +196,7 @@ impl ReplicatedOutbox {
             self.phase = Phase::Unclaimed;
             return Err(OutboxError::turn());
         }
-        Ok(OutboxBatch {
-            rows: Vec::new(),
-            safe: position,
-        })
+        Ok(nothing_behind(position))
     }
 
     async fn logged_rows(&mut self, position: i64, limit: u32) -> Result<OutboxBatch, OutboxError> {
@@ -270,6 +230,7 @@ impl ReplicatedOutbox {
         Ok(OutboxBatch {
             rows,
             safe: if is_all { seen } else { last },
+            passed: None,
         })
     }
 
@@ -288,96 +249,13 @@ impl ReplicatedOutbox {
     }
 }
 
-impl Streamed {
-    /// Nothing of before is in doubt once all that was in the log then is acknowledged.
-    fn clear_doubt(&mut self) {
-        let Some((end, place)) = &mut self.doubt else {
-            return;
-        };
-        let passed = &self.reader.passed;
-        if place.is_none() && self.reader.seen() >= *end {
-            *place = Some(passed.place());
-        }
-        if place.is_some_and(|place| passed.confirmed() >= place) {
-            self.doubt = None;
-        }
-    }
-
-    /// Asks which sequences are decided, and raises the floor when all their rows are acknowledged.
-    async fn look_for_floor(&mut self, inner: &mut PostgresOutbox) -> Result<(), OutboxError> {
-        let passed = &mut self.reader.passed;
-        let now = Instant::now();
-        if self.floor.asked.is_none() && now >= self.floor.ask_at && passed.has_runs() {
-            self.floor.ask_at = now + FLOOR_INTERVAL;
-            // In this order: what was decided by then is before the end.
-            let safe = inner.safe().await?;
-            if safe > passed.floor() {
-                let end = Lsn(inner.log_end().await?.unsigned_abs());
-                (self.floor.asked, self.floor.place) = (Some((safe, end)), None);
-            }
-        }
-        let Some((safe, end)) = self.floor.asked else {
-            return Ok(());
-        };
-        if self.floor.place.is_none() && self.reader.seen() >= end {
-            self.floor.place = Some(self.reader.passed.place());
-        }
-        let passed = &mut self.reader.passed;
-        if let Some(place) = self.floor.place
-            && passed.confirmed() >= place
-        {
-            self.floor.asked = None;
-            let (floor, published) = (passed.floor(), passed.count_to(safe));
-            if let Some(found) = inner.raise_floor(floor, safe, published).await? {
-                return Err(refused(format!(
-                    "the table has {found} rows with sequences from {} to {safe}, and the slot has given {published}: \
-                     publication {} was changed meanwhile. Make it publish inserts of lakehead.outbox again, then \
-                     hand the outbox over to polling and back ([relay] read)",
-                    floor + 1,
-                    claim::PUBLICATION
-                )));
-            }
-            passed.raise(safe, place);
-        }
-        Ok(())
-    }
-
-    /// Lets the slot follow a log in which nothing of the outbox happens.
-    async fn rest(
-        &mut self,
-        inner: &mut PostgresOutbox,
-        progress: &OutboxProgress,
-    ) -> Result<(), OutboxError> {
-        // Within a transaction the place is one of its rows, and the LSN would be before all of them:
-        // read again, they would have other places.
-        if self.reader.is_open() || !self.reader.passed.is_settled() {
-            return Ok(());
-        }
-        let (seen, passed) = (self.reader.seen(), &mut self.reader.passed);
-        if self.leave_at.is_none() {
-            progress.lsn.fetch_max(seen.0, Ordering::AcqRel);
-        }
-        if seen.0 < passed.end().0.saturating_add(IDLE_BYTES) {
-            return Ok(());
-        }
-        passed.end_transaction(seen);
-        let confirmed = passed.confirmed();
-        let save = passed.confirm(confirmed);
-        inner
-            .save_log(&Position::new(confirmed, confirmed), &save)
-            .await?;
-        self.reader.confirm(seen);
-        Ok(())
-    }
-}
-
 /// Everything that is no reading of rows is done by the outbox itself.
 #[async_trait]
 impl OutboxStore for ReplicatedOutbox {
     async fn source(&mut self) -> Result<String, OutboxError> {
         let source = self.inner.source().await?;
         Ok(match &self.phase {
-            Phase::Streamed(streamed) => format!("{source}/log{}", streamed.epoch),
+            Phase::Streamed(streamed) => source::of_log(&source, streamed.epoch),
             _ => source,
         })
     }
@@ -563,6 +441,14 @@ impl OutboxStore for ReplicatedOutbox {
             Some(through) => self.inner.prune(through, rows_max).await,
             None => Ok(0),
         }
+    }
+}
+
+/// Nothing is known of what is behind the position.
+fn nothing_behind(position: i64) -> OutboxBatch {
+    OutboxBatch {
+        safe: position,
+        ..OutboxBatch::default()
     }
 }
 

@@ -43,6 +43,7 @@ mod offsets;
 mod outbox;
 mod outbox_error;
 mod outbox_store;
+pub mod owner_time;
 mod postgres_outbox;
 mod progress;
 mod publisher;

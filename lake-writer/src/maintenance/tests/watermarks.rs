@@ -142,6 +142,23 @@ async fn every_source_is_waited_for_but_not_for_ever() {
     assert_eq!(office.round().await, ["2026-08 r1"]);
 }
 
+/// The owner of an outbox that is read by replication from some day on, or from another slot, is the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_that_was_handed_over_is_waited_for_by_its_newest_source() {
+    let (mut office, mut marks) = office().await;
+    marks.tell("/a/7f", "2026-06-30T12:00:00Z", 1).await;
+    marks.tell("/a/7f/log1", "2026-06-30T21:59:00Z", 1).await;
+    assert_eq!(office.round().await, [""; 0], "it is not complete");
+    marks.tell("/a/7f/log2", END, 2).await;
+    assert_eq!(office.round().await, [""; 0], "a change is on its way");
+    office.change(2, "c", 2, "2026-06-30T21:59:59Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    // It may be polled again.
+    office.set("2026-07-31T22:01:00Z");
+    marks.tell("/a/7f", "2026-07-31T22:00:00Z", 2).await;
+    assert_eq!(office.round().await, ["2026-07 r1"]);
+}
+
 /// Late changes of other periods do not wait for them, and the period does so for a day at most.
 #[tokio::test(flavor = "multi_thread")]
 async fn watermarks_that_cannot_be_read_are_awaited() {

@@ -7,6 +7,7 @@ use sqlx::{Postgres, Row};
 use tracing::warn;
 
 use crate::outbox_store::{CountedEvents, Counting, Horizon, Position};
+use crate::owner_time::{self, OpenTransactions};
 
 /// A column of an entity's sums, which are replaced by later ones alone.
 macro_rules! later {
@@ -42,17 +43,6 @@ const SAVE: &str = concat!(
      UPDATE lakehead.outbox_relay \
      SET confirmed = greatest(confirmed, $1), released = greatest(released, $2)"
 );
-
-const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
-
-/// The start of the oldest transaction that is open and has written; whether the starts of some are
-/// hidden from this user; whether there is a prepared one, of which nobody knows when it began.
-const OPEN: &str = "SELECT (extract(epoch FROM min(xact_start)) * 1000000)::bigint, \
-    coalesce(bool_or(xact_start IS NULL), false), \
-    coalesce(bool_or(query = '<insufficient privilege>'), false), \
-    EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database()) \
-    FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL \
-    AND pid <> pg_backend_pid()";
 
 const DRAWN: &str = "SELECT lakehead.outbox_drawn()";
 
@@ -104,9 +94,8 @@ pub(super) fn save(
         .bind(numbers(|counted| counted.complete_through_us))
 }
 
-/// The order is the point. What was committed up to the clock's time had drawn its sequence before,
-/// so it is not above the last one drawn, which is asked for afterwards. Whoever had begun to write
-/// by then is seen in between.
+/// What was committed up to the time had drawn its sequence before, so it is not above the last one drawn,
+/// which is asked for afterwards.
 pub(super) async fn horizon(connection: &mut PgConnection) -> Result<Option<Horizon>, sqlx::Error> {
     let Some(time_us) = complete_time(connection).await? else {
         return Ok(None);
@@ -115,25 +104,27 @@ pub(super) async fn horizon(connection: &mut PgConnection) -> Result<Option<Hori
     Ok(Some(Horizon { time_us, drawn }))
 }
 
-/// The owner's clock, or the start of its oldest transaction that has written, once neither hides
-/// anything: how far the end that is asked for afterwards is complete.
+/// How far the end that is asked for afterwards is complete.
 pub(super) async fn complete_time(
     connection: &mut PgConnection,
 ) -> Result<Option<i64>, sqlx::Error> {
-    let clock: i64 = sqlx::query_scalar(CLOCK)
+    let clock_us: i64 = sqlx::query_scalar(owner_time::CLOCK)
         .fetch_one(&mut *connection)
         .await?;
-    let open = sqlx::query(OPEN).fetch_one(&mut *connection).await?;
-    let oldest: Option<i64> = open.try_get(0)?;
-    let (unknown, hidden, prepared) = (open.try_get(1)?, open.try_get(2)?, open.try_get(3)?);
-    if hidden {
+    let open = sqlx::query(owner_time::OPEN)
+        .fetch_one(&mut *connection)
+        .await?;
+    let open = OpenTransactions {
+        oldest_us: open.try_get(0)?,
+        has_unknown: open.try_get(1)?,
+        has_hidden: open.try_get(2)?,
+        has_prepared: open.try_get(3)?,
+    };
+    if open.has_hidden {
         warn!(
             "the relay's user may not see when others' transactions began, so no watermark can be \
              published while they write; GRANT pg_read_all_stats to it"
         );
     }
-    if unknown || hidden || prepared {
-        return Ok(None);
-    }
-    Ok(Some(oldest.map_or(clock, |oldest| oldest.min(clock))))
+    Ok(open.complete_us(clock_us))
 }
