@@ -119,8 +119,7 @@ async fn relay(
     if let Some(lake) = lake {
         relay = relay.with_lake(Arc::new(lake));
     }
-    // SQLite does not say which transaction wrote a row.
-    if settings.transactions && matches!(database, Database::Postgres(_)) {
+    if settings.transactions {
         relay = relay.with_transactions(&settings.service);
     }
     Ok((relay, log))

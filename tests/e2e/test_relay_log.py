@@ -62,11 +62,13 @@ def test_once_hands_over(road: Road, url: str) -> None:
             key, after = psycopg.types.json.Json({"id": seat}), psycopg.types.json.Json({"id": seat, "version": version})
             connection.execute(cabin.EMIT, (cabin.TABLE, key, after))
             service.committed.add((seat, version))
-        for version, read in enumerate(["auto", "replication", "auto"], 1):
+        for version, read in enumerate(["auto", "replication", "polling", "auto"], 1):
             configured(road, read)
             for seat in range(cabin.SEATS):
                 change(seat, version)
             relay_once(road, url)
+        used = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
+        assert connection.execute(used).fetchone() == (0,)
     road.write_once()
     assert_whole(road, service)
 

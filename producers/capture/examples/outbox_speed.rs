@@ -28,6 +28,10 @@ use tokio_util::sync::CancellationToken;
 
 type Anyway<T> = Result<T, Box<dyn Error>>;
 
+/// The shipped binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PARTITIONS: i32 = 8;
 
 const CONTRACT: &str = r#"{"type":"record","name":"Flight","lakehead.key":["carrier","flight","day"],"fields":[

@@ -25,6 +25,10 @@ use tokio_util::sync::CancellationToken;
 
 type Anyway<T> = Result<T, Box<dyn Error>>;
 
+/// The shipped binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CONTRACT: &str = r#"{"type":"record","name":"Flight","lakehead.key":["carrier","flight","day"],"fields":[
     {"name":"day","type":"int"},{"name":"carrier","type":"string"},{"name":"flight","type":"int"},
     {"name":"tailnum","type":["null","string"],"default":null},{"name":"origin","type":"string"},

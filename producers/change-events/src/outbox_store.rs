@@ -125,6 +125,9 @@ pub struct OutboxBatch {
     /// ended by then. It may be lower than at the read before; what was said then holds. By
     /// replication it is a place in the log, above all of [`OutboxRow::place`].
     pub safe: i64,
+    /// The place up to which no row is left to publish once all of these are, if that is behind the last
+    /// of them: rows there were published before, read another way.
+    pub passed: Option<i64>,
 }
 
 impl OutboxBatch {

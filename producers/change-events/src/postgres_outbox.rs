@@ -267,8 +267,10 @@ impl OutboxStore for PostgresOutbox {
         let safe = sqlx::query_scalar(SAFE).fetch_one(&mut *connection).await;
         let safe: i64 = self.checked("read", safe)?;
         if safe <= position {
-            let rows = Vec::new();
-            return Ok(OutboxBatch { rows, safe });
+            return Ok(OutboxBatch {
+                safe,
+                ..OutboxBatch::default()
+            });
         }
         // A statement of its own, and thereby a new snapshot.
         let sql = match (self.has_ahead, self.tells_transactions) {
@@ -284,7 +286,9 @@ impl OutboxStore for PostgresOutbox {
             .fetch_all(self.session()?)
             .await;
         let rows = self.checked("read", rows)?;
-        Ok(OutboxBatch { rows, safe })
+        let is_all = rows.len() < limit as usize;
+        let passed = (self.has_ahead && is_all).then_some(safe);
+        Ok(OutboxBatch { rows, safe, passed })
     }
 
     async fn position(&mut self) -> Result<Position, OutboxError> {

@@ -27,6 +27,10 @@ const BUSY_TIME_MAX: Duration = Duration::from_secs(60);
 /// looks at the lock, and a service that writes without a pause would starve the relay for seconds.
 const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 2";
 
+/// Rows that SQLite's thread hands over before ours has to take them: with few, one wakes the other for
+/// every few rows.
+const ROWS_BUFFERED: usize = 1_000;
+
 /// Moves only forward.
 const SAVE: &str =
     "UPDATE outbox_relay SET confirmed = max(confirmed, ?), released = max(released, ?)";
@@ -56,6 +60,7 @@ impl SqliteOutbox {
             .create_if_missing(false)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIME_MAX)
+            .row_buffer_size(ROWS_BUFFERED)
             .connect()
             .await
             .map_err(OutboxError::while_being("opened"))?;
@@ -146,7 +151,11 @@ impl OutboxStore for SqliteOutbox {
     async fn rows_after(&mut self, position: i64, limit: u32) -> Result<OutboxBatch, OutboxError> {
         let safe = self.end().await?;
         let rows = Outbox::after(&mut self.connection, position, limit).await?;
-        Ok(OutboxBatch { rows, safe })
+        Ok(OutboxBatch {
+            rows,
+            safe,
+            passed: None,
+        })
     }
 
     async fn position(&mut self) -> Result<Position, OutboxError> {

@@ -17,10 +17,17 @@ pub(crate) struct Window {
 #[derive(Debug)]
 struct Entry {
     sequence: i64,
-    /// `None`: no event of the row, or the row is not sent but parked.
+    /// `None`: no event of the row, or not sent.
     topic: Option<Arc<str>>,
     bytes: usize,
     delivered: bool,
+}
+
+/// A record in flight: its row's place, and whether it is the row's event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) place: i64,
+    pub(crate) is_event: bool,
 }
 
 impl Window {
@@ -60,11 +67,12 @@ impl Window {
         number
     }
 
-    /// The row of an event in flight.
-    pub(crate) fn row(&self, number: i64) -> Option<i64> {
+    /// A record in flight.
+    pub(crate) fn sent(&self, number: i64) -> Option<Sent> {
         let index = usize::try_from(number - self.first).ok()?;
         let entry = self.entries.get(index)?;
-        entry.topic.is_some().then_some(entry.sequence)
+        let (place, is_event) = (entry.sequence, entry.topic.is_some());
+        (!entry.delivered).then_some(Sent { place, is_event })
     }
 
     /// Notes that the brokers have the record, or that the row is parked; a number that is not in
@@ -123,7 +131,13 @@ mod tests {
             (window.acknowledged(), window.rows(), window.bytes()),
             (7, 1, 10)
         );
-        assert_eq!((window.row(2), window.row(1)), (Some(8), None));
+        let event = |place| {
+            Some(Sent {
+                place,
+                is_event: true,
+            })
+        };
+        assert_eq!((window.sent(2), window.sent(1)), (event(8), None));
         assert_eq!(window.deliver(2).as_deref(), Some("a"));
         assert_eq!(window.deliver(2), None);
         assert!(window.is_empty());
@@ -137,7 +151,11 @@ mod tests {
         let begin = window.admit(5, None, 1);
         let event = window.admit(5, Some("a".into()), 1);
         let end = window.admit(5, None, 1);
-        assert_eq!((window.row(begin), window.row(event)), (None, Some(5)));
+        let is_event = |number| window.sent(number).map(|sent| sent.is_event);
+        assert_eq!(
+            (is_event(begin), is_event(event)),
+            (Some(false), Some(true))
+        );
         assert_eq!(window.deliver(begin), None);
         assert!(window.deliver(event).is_some());
         assert_eq!(window.acknowledged(), 4);

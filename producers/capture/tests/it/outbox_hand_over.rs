@@ -63,6 +63,41 @@ async fn the_way_is_changed_under_load_and_nothing_is_lost_or_lands_twice() {
     cabin.close().await;
 }
 
+/// What is polled then are rows that are published, and the end is behind the last of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outbox_in_which_nothing_is_left_to_publish_is_handed_back_to_its_end() {
+    let Some(mut cabin) = Cabin::new().await else {
+        return;
+    };
+    let open = cabin.owner.connect().await;
+    for (seats, stays_open) in [([1, 2], false), ([3, 4], true)] {
+        cabin.way = ReadOutbox::Replication;
+        let running = cabin.start().await;
+        running.wait_for_log(&cabin.end().await).await;
+        open.batch_execute("BEGIN").await.unwrap();
+        emit(&open, seats[0], "null").await;
+        cabin.emit(seats[1], "null").await;
+        if !stays_open {
+            open.batch_execute("COMMIT").await.unwrap();
+        }
+        running.wait_for_log(&cabin.end().await).await;
+        running.stop().await;
+        cabin.way = ReadOutbox::Polling;
+        let running = cabin.start().await;
+        let end = cabin.end().await;
+        if stays_open {
+            running
+                .wait("it is polled", |relay| relay.log.is_polled())
+                .await;
+            open.batch_execute("COMMIT").await.unwrap();
+        }
+        running.wait_polled(&end).await;
+        running.stop().await;
+    }
+    assert_eq!(cabin.assert_whole().await.len(), 4);
+    cabin.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outbox_that_was_polled_stays_so_until_it_is_told_otherwise() {
     let Some(mut cabin) = Cabin::new().await else {

@@ -20,7 +20,7 @@ use super::pruning::Pruning;
 use super::stop::{Ended, Refused, Stop, lost};
 use super::watermarks::Watermarks;
 use crate::offsets::Offsets;
-use crate::outbox_store::{OutboxStore, Position};
+use crate::outbox_store::{OutboxBatch, OutboxStore, Position};
 use crate::window::Window;
 use crate::{
     EncodeError, Entity, EventEncoder, Notice, OutboxRow, Publisher, Record, RelayError,
@@ -188,9 +188,10 @@ impl<'a> Pump<'a> {
                 }
                 self.send_batch(&batch.rows).await?;
             }
+            self.pass(&batch);
             if let Some(watermarks) = &mut self.watermarks {
                 let last = batch.rows.last();
-                let all_sent = last.is_none_or(|last| last.place == self.sent);
+                let all_sent = last.is_none_or(|last| last.place <= self.sent);
                 let through = all_sent.then(|| batch.read_through(limit));
                 watermarks.read(self.sent, through.unwrap_or(self.sent));
             }
@@ -281,6 +282,18 @@ impl<'a> Pump<'a> {
         self.park(parked).await
     }
 
+    /// Counts what needs no publishing as done, if all of the batch is sent.
+    fn pass(&mut self, batch: &OutboxBatch) {
+        let last = batch.rows.last().map_or(self.sent, |last| last.place);
+        if let Some(passed) = batch.passed.filter(|passed| *passed > last)
+            && last == self.sent
+        {
+            let number = self.window.admit(passed, None, 0);
+            self.window.deliver(number);
+            self.sent = passed;
+        }
+    }
+
     pub(super) fn encode(&mut self, row: &OutboxRow, now_ms: i64) -> Result<Record, EncodeError> {
         match self.encoders.events.get_mut(&row.entity) {
             Some(encoder) => encoder.encode(row, now_ms),
@@ -337,8 +350,8 @@ impl<'a> Pump<'a> {
                     number,
                     why,
                     refused,
-                } => match self.window.row(number).filter(|_| refused) {
-                    Some(row) => refused_rows = Some(Refused::and(refused_rows, row, why)),
+                } => match self.window.sent(number).filter(|_| refused) {
+                    Some(sent) => refused_rows = Some(Refused::and(refused_rows, sent, why)),
                     None => stop = stop.and(Err(Stop::Lost(why))),
                 },
             }

@@ -1,5 +1,6 @@
 //! How work on a connection ends.
 
+use crate::window::Sent;
 use crate::{OutboxError, PublishError, RelayError};
 
 /// How a connection ended without an error.
@@ -26,27 +27,32 @@ pub(super) enum Stop {
     Error(RelayError),
 }
 
-/// Rows that were refused together.
+/// Records that were refused together.
 pub(super) struct Refused {
+    /// The places of their first and last row, and how many rows there are.
     pub(super) first: i64,
     pub(super) last: i64,
     pub(super) rows: usize,
+    /// Whether an event is among them, or nothing but marks of transactions.
+    pub(super) has_event: bool,
     pub(super) why: String,
 }
 
 impl Refused {
-    /// One row, or one more beside those that are known.
-    pub(super) fn and(known: Option<Self>, sequence: i64, why: String) -> Self {
+    /// One record, or one more beside those that are known; by rising places.
+    pub(super) fn and(known: Option<Self>, Sent { place, is_event }: Sent, why: String) -> Self {
         match known {
             Some(known) => Self {
-                last: known.last.max(sequence),
-                rows: known.rows + 1,
+                last: known.last.max(place),
+                rows: known.rows + usize::from(place != known.last),
+                has_event: known.has_event || is_event,
                 ..known
             },
             None => Self {
-                first: sequence,
-                last: sequence,
+                first: place,
+                last: place,
                 rows: 1,
+                has_event: is_event,
                 why,
             },
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
@@ -14,8 +15,9 @@ use schemas::{Envelope, TransactionEvent, wire};
 use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+use tokio_util::sync::CancellationToken;
 
-use crate::faulty_broker::FaultyBroker;
+use crate::faulty_broker::{FaultyBroker, Refusal};
 use crate::relay::{fault, relay_all_as, small_limits};
 use crate::service::{CONTRACT, Kind, Service, seat, table};
 
@@ -253,6 +255,24 @@ async fn whatever_the_broker_does_a_begin_and_an_end_land_once_with_the_counts()
         relay_all_as(&mut service, &broker, telling).await;
         check(&broker, &committed);
     }
+}
+
+/// A topic of transactions may take less than one of events. No event is given up for it.
+#[tokio::test]
+async fn a_mark_that_kafka_never_takes_ends_the_relay_by_name() {
+    let test = "a_mark_that_kafka_never_takes_ends_the_relay_by_name";
+    let Some(mut service) = Service::postgres(test).await else {
+        return;
+    };
+    service.change(9, 3).await;
+    let broker = Arc::new(FaultyBroker::refusing("BEGIN", Refusal::InCompany));
+    let relay = service.relay(Arc::clone(&broker) as _, "cabin.seat").await;
+    let ended = telling(relay.unwrap()).run(CancellationToken::new());
+    let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
+    let error = ended.unwrap().unwrap_err().to_string();
+    assert!(error.contains("transactions = false"), "{error}");
+    let parked = "SELECT count(*) FROM {}outbox_parked";
+    assert_eq!(service.numbers(parked).await, [0]);
 }
 
 const COLUMNS_OF_BEFORE: &str = "ALTER TABLE lakehead.outbox DROP COLUMN transaction_id, \

@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 use super::{Pump, now_ms};
 use crate::outbox_store::ParkedRow;
 use crate::relay::stop::{Refused, Stop};
-use crate::{OutboxRow, PublishError, Record};
+use crate::{OutboxRow, PublishError, Record, RelayError};
 
 impl Pump<'_> {
     /// Sends a row's record; answers the row if it is to be parked instead.
@@ -59,13 +59,14 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// Parks a row that the brokers refused after it was sent alone. Of several, the next connection
-    /// sends fewer at once.
-    pub(super) async fn refused(&mut self, refused: Refused) -> Result<(), crate::RelayError> {
+    /// Parks a row that the brokers refused after it was sent alone; where they refused what tells of its
+    /// transaction, that is no fault of the row's. Of several, the next connection sends fewer at once.
+    pub(super) async fn refused(&mut self, refused: Refused) -> Result<(), RelayError> {
         let Refused {
             first: place,
             last,
             rows,
+            has_event,
             why,
         } = refused;
         if !self.caution.refused(rows, last) {
@@ -78,6 +79,12 @@ impl Pump<'_> {
                  the topic's max.message.bytes if this is said often)"
             );
             return Ok(());
+        }
+        if !has_event {
+            return Err(RelayError::KafkaRefused(format!(
+                "a mark of where a transaction begins or ends, alone: {why}; without marks, set [relay] \
+                 transactions = false"
+            )));
         }
         let Some(row) = self.store.row(place).await? else {
             return Ok(());
