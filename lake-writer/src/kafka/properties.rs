@@ -43,10 +43,15 @@ pub(crate) fn client_config(settings: &KafkaSettings) -> ClientConfig {
 
 /// Makes librdkafka say when a topic has another id than before: it was deleted and made again. It
 /// reads on in the new topic at the old offset, and nothing but its log for debugging tells so.
+///
+/// Not by the context `topic`, which tells it too. What is logged waits in the queue that is polled; a poll
+/// that meets the last word of a partition that is gone frees the partition while it holds the queue, and
+/// that is told in the context `topic`: the thread waits for itself, and all others of the client for it.
+/// The configuration refuses that context for the same reason.
 pub(super) fn watch_topic_ids(config: &mut ClientConfig) {
     let contexts = match config.get("debug") {
-        Some(others) => format!("{others},topic"),
-        None => "topic".to_owned(),
+        Some(others) => format!("{others},metadata"),
+        None => "metadata".to_owned(),
     };
     config.set("debug", contexts);
     config.set_log_level(RDKafkaLogLevel::Debug);

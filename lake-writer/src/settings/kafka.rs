@@ -130,6 +130,9 @@ impl KafkaSettings {
 
     /// Asks librdkafka what it thinks of one property, so that all are told at once.
     fn try_property(&self, name: &str, value: &str) -> Result<(), String> {
+        if let Some(context) = hanging_context(name, value) {
+            return Err(format!("{context:?} lets librdkafka hang"));
+        }
         let mut alone = ClientConfig::new();
         alone.set(name, value);
         match alone.create_native_config() {
@@ -228,6 +231,14 @@ impl KafkaSettings {
     }
 }
 
+/// A context of librdkafka's log for debugging in which it tells that it frees a partition: from within
+/// the queue that takes what is told, where a consumer polls.
+fn hanging_context<'v>(name: &str, value: &'v str) -> Option<&'v str> {
+    let mut contexts = value.split(',').map(str::trim);
+    let hangs = |context: &&str| ["all", "topic"].contains(context);
+    contexts.find(hangs).filter(|_| name == "debug")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,14 +261,16 @@ mod tests {
     fn what_is_ours_unknown_or_wrong_is_told_at_once() {
         let settings = with(&[
             ("auto.offset.reset", "latest"),
+            ("debug", "broker, topic"),
             ("sasl.pasword", "hunter2"),
             ("security.protocol", "tls"),
             ("session.timeout.ms", "6000"),
         ]);
         let problems = problems(&settings);
-        assert_eq!(problems.len(), 3, "{problems:#?}");
+        assert_eq!(problems.len(), 4, "{problems:#?}");
         assert!(problems[0].contains("must stop the table"), "{problems:?}");
-        assert!(problems[1].contains("sasl.pasword"), "{problems:?}");
+        assert!(problems[1].contains("\"topic\" lets"), "{problems:?}");
+        assert!(problems[2].contains("sasl.pasword"), "{problems:?}");
         assert!(problems[2].contains("\"tls\""), "{problems:?}");
     }
 
