@@ -271,7 +271,7 @@ mod tests {
         assert!(problems[0].contains("must stop the table"), "{problems:?}");
         assert!(problems[1].contains("\"topic\" lets"), "{problems:?}");
         assert!(problems[2].contains("sasl.pasword"), "{problems:?}");
-        assert!(problems[2].contains("\"tls\""), "{problems:?}");
+        assert!(problems[3].contains("\"tls\""), "{problems:?}");
     }
 
     #[test]
