@@ -29,6 +29,7 @@ mod health;
 mod horizon;
 mod key_order;
 mod lsn;
+mod membership;
 mod outbox;
 mod outlet;
 mod owned_table;

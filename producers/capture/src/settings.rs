@@ -98,7 +98,7 @@ pub struct CaptureLimits {
     pub chunk_bytes: usize,
     /// How often what is published is confirmed to Postgres.
     pub confirm_interval: Duration,
-    /// How often the slot is looked at.
+    /// How often the slot is looked at, and whether the publication still has every table.
     pub watch_interval: Duration,
     /// How long acknowledgements are waited for when the capture is told to stop.
     pub shutdown_time_max: Duration,

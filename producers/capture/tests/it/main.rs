@@ -16,6 +16,7 @@ mod copy;
 mod outbox_hand_over;
 mod outbox_stream;
 mod owner;
+mod publication;
 mod refusals;
 mod restarts;
 mod road;
