@@ -94,7 +94,7 @@ pub struct CaptureLimits {
     pub in_flight_bytes_max: usize,
     /// Rows of a chunk of the copy.
     pub chunk_rows_max: usize,
-    /// What a chunk of the copy should take, as far as the rows before it tell.
+    /// Bytes of a chunk of the copy, passed by at most one row.
     pub chunk_bytes: usize,
     /// How often what is published is confirmed to Postgres.
     pub confirm_interval: Duration,
