@@ -8,6 +8,7 @@ use pgwire_replication::{
     Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent,
 };
 
+use crate::answer::text;
 use crate::server::SslMode;
 use crate::{Lsn, PostgresServer};
 
@@ -74,7 +75,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects.
+    /// Connects, to a primary.
     pub(crate) async fn open(access: &LogAccess) -> Result<Self, SessionError> {
         Self::connect(wire_settings(access)).await
     }
@@ -83,8 +84,15 @@ impl Session {
         let client = ReplicationClient::connect_gated(settings).await?;
         let mut session = Self { client };
         // It connects in the background: the first question shows how that went.
-        session.query("SELECT 1").await?;
-        Ok(session)
+        let answer = session.query("SELECT pg_is_in_recovery()").await?;
+        match answer.first().and_then(|row| text(row, 0)) {
+            Some("f") => Ok(session),
+            // It may be behind, so whatever it says of log and slots is of no use. Behind an address that
+            // leads to the primary it is there for a moment.
+            _ => Err(SessionError::Unavailable(
+                "a standby answers, where the primary is to be".to_owned(),
+            )),
+        }
     }
 
     /// Runs a statement, of SQL or of the replication protocol.

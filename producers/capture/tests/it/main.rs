@@ -21,6 +21,8 @@ mod refusals;
 mod restarts;
 mod road;
 mod schemas;
+mod server;
+mod standby;
 mod stream;
 mod tables;
 mod transactions;
