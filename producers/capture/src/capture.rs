@@ -241,11 +241,12 @@ impl Capture {
         health: &mut Health,
     ) -> Result<Stop, Stop> {
         let Prepared {
-            session,
+            mut session,
             owned,
             types,
             published,
         } = prepared;
+        session.end_with(cancel);
         let source: Arc<str> = self.state.progress.source.as_str().into();
         let publishing = Publishing {
             server: &self.settings.server,
@@ -258,8 +259,9 @@ impl Capture {
             .map_err(|error| Stop::of_registry(TransactionEncoder::topic(service), error))?;
         // From here on the log that Postgres keeps for us grows.
         let progress = Arc::clone(&self.progress);
+        let access = self.settings.access();
         let _watch = SlotWatch::start(
-            self.settings.access(),
+            access.clone(),
             self.settings.limits.watch_interval,
             move |retained, end| {
                 progress.retain(retained);
@@ -305,7 +307,7 @@ impl Capture {
             (table, parts)
         });
         let relations = Relations::new(publishing, session, types, owned.collect());
-        let wal = WalStream::open(&self.settings.access(), self.state.progress.confirmed)
+        let wal = WalStream::open(&access, self.state.progress.confirmed)
             .await
             .map_err(|error| Stop::of_session(&self.settings.server, error))?;
         self.progress.stream(true);

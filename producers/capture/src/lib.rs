@@ -49,6 +49,7 @@ mod stream;
 mod table_copy;
 mod table_plan;
 mod transaction;
+mod unread_looks;
 mod value;
 mod watermarks;
 mod window;

@@ -75,7 +75,7 @@ async fn create(
     let (name, tables) = (&settings.publication, settings.tables.iter().map(qualified));
     let tables = tables.collect::<Vec<_>>().join(", ");
     let created = format!("CREATE PUBLICATION {} FOR TABLE {tables}", identifier(name));
-    session.query(&created).await?;
+    session.run(&created).await?;
     info!(publication = %name, tables, "publication created");
     Ok(())
 }
@@ -187,7 +187,7 @@ async fn add(session: &mut Session, name: &str, table: &CapturedTable) -> Result
         identifier(name),
         qualified(table)
     );
-    session.query(&statement).await?;
+    session.run(&statement).await?;
     info!(publication = name, table = %table.full_name(), "table added to the publication");
     Ok(())
 }

@@ -7,6 +7,7 @@ use schemas::TableName;
 
 use crate::PostgresServer;
 use crate::session::LogAccess;
+use crate::unread_looks::UnreadLooks;
 
 /// Longest name of a slot: the copy's own slot adds to it, and Postgres takes 63 bytes.
 const SLOT_BYTES_MAX: usize = 40;
@@ -125,6 +126,7 @@ impl CaptureSettings {
             slot: self.slot.clone(),
             publication: self.publication.clone(),
             application: "lakehead-capture",
+            unread: UnreadLooks::new(),
         }
     }
 

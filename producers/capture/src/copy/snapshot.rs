@@ -44,7 +44,7 @@ impl Snapshot {
             settings.slot,
             std::process::id()
         );
-        let rows = exporter.query(&created).await?;
+        let rows = exporter.run(&created).await?;
         let answer = Answer::new(
             rows.first().map(Vec::as_slice).unwrap_or_default(),
             "CREATE_REPLICATION_SLOT",
@@ -89,7 +89,7 @@ impl Snapshot {
         let (list, table) = (plan.select_list(), qualified(&plan.settings));
         let order = plan.key_order.expressions();
         self.is_end = false;
-        self.query(&format!(
+        self.run(&format!(
             "DECLARE rows NO SCROLL CURSOR FOR SELECT {list} FROM ONLY {table} {condition} ORDER BY {order}"
         ))
         .await?;
@@ -100,19 +100,20 @@ impl Snapshot {
     pub(super) async fn next(&mut self) -> Result<Option<Row>, Stop> {
         if self.fetched.is_empty() && !self.is_end {
             let fetch = format!("FETCH {FETCHED_ROWS} FROM rows");
-            self.fetched = self.query(&fetch).await?.into();
+            self.fetched = self.run(&fetch).await?.into();
             self.is_end = self.fetched.len() < FETCHED_ROWS;
         }
         Ok(self.fetched.pop_front())
     }
 
     pub(super) async fn close_cursor(&mut self) -> Result<(), Stop> {
-        self.query("CLOSE rows").await?;
+        self.run("CLOSE rows").await?;
         Ok(())
     }
 
-    async fn query(&mut self, sql: &str) -> Result<Vec<Row>, Stop> {
-        let answer = self.session.query(sql).await;
+    /// Rows may be long in coming, as the server sorts them first.
+    async fn run(&mut self, sql: &str) -> Result<Vec<Row>, Stop> {
+        let answer = self.session.run(sql).await;
         answer.map_err(|error| Stop::of_session(&self.server, error))
     }
 }
