@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::Answer;
 use crate::copy::{Copy, Parts};
 use crate::health::Health;
+use crate::membership::PublishedTables;
 use crate::outlet::Outlet;
-use crate::owned_table::{LookUpError, OwnedTable};
+use crate::owned_table::OwnedTable;
 use crate::pg_type::Types;
 use crate::publication::{self, PublicationError};
 use crate::relations::Relations;
@@ -35,6 +36,15 @@ pub struct Capture {
     broker: Arc<dyn Broker>,
     registry: Arc<dyn SchemaRegistry>,
     progress: Arc<CaptureProgress>,
+}
+
+/// The owner's database, looked at.
+#[derive(Debug)]
+struct Prepared {
+    session: Session,
+    owned: Vec<OwnedTable>,
+    types: Types,
+    published: PublishedTables,
 }
 
 impl Capture {
@@ -110,7 +120,7 @@ impl Capture {
             prepared = self.prepare() => prepared,
             () = cancel.cancelled() => return Stop::Cancelled,
         };
-        let (session, owned, types, connected) = match prepared {
+        let (prepared, connected) = match prepared {
             Ok(prepared) => prepared,
             Err(stop) => return stop,
         };
@@ -122,9 +132,7 @@ impl Capture {
             &limits,
             &progress,
         );
-        let stop = self
-            .publish(session, owned, types, &mut outlet, cancel, health)
-            .await;
+        let stop = self.publish(prepared, &mut outlet, cancel, health).await;
         outlet.close().await;
         match stop {
             Ok(stop) | Err(stop) => stop,
@@ -132,7 +140,7 @@ impl Capture {
     }
 
     /// Connects, and makes sure that everything is there and what it was.
-    async fn prepare(&mut self) -> Result<(Session, Vec<OwnedTable>, Types, Connected), Stop> {
+    async fn prepare(&mut self) -> Result<(Prepared, Connected), Stop> {
         let settings = &self.settings;
         let server = &settings.server;
         let mut session = Session::open(&settings.access())
@@ -148,10 +156,7 @@ impl Capture {
         let (mut types, mut owned) = (Types::default(), Vec::new());
         for table in &settings.tables {
             let found = OwnedTable::look_up(&mut session, table, &mut types).await;
-            owned.push(found.map_err(|error| match error {
-                LookUpError::Session(error) => Stop::of_session(server, error),
-                LookUpError::Table(error) => Stop::Error(error),
-            })?);
+            owned.push(found.map_err(|error| error.into_stop(server))?);
         }
         publication::ensure(&mut session, settings, &self.state.progress.copies)
             .await
@@ -163,6 +168,14 @@ impl Capture {
             .await
             .map_err(slot_stop)?;
         table_copy::enroll(&mut self.state.progress.copies, &owned)?;
+        let published = PublishedTables::prepare(&mut session, settings, &owned)
+            .await
+            .map_err(|error| Stop::of_session(server, error))?;
+        // Before the copy: how a table is in the publication is known for all that is read of its changes.
+        published
+            .check(&mut session, &mut self.state.progress.copies)
+            .await
+            .map_err(|error| error.into_stop(server))?;
         self.state.progress.forget_fallen(&settings.tables);
         let mut topics: Vec<String> = settings
             .tables
@@ -179,7 +192,13 @@ impl Capture {
         connected.partitions.remove(WATERMARKS_TOPIC);
         self.check_cluster(connected.cluster.as_deref(), &connected.partitions)
             .await?;
-        Ok((session, owned, types, connected))
+        let prepared = Prepared {
+            session,
+            owned,
+            types,
+            published,
+        };
+        Ok((prepared, connected))
     }
 
     /// Refuses another cluster, and topics whose keys would change partition; remembers both.
@@ -216,13 +235,18 @@ impl Capture {
     /// Copies what is not copied yet, then streams.
     async fn publish(
         &mut self,
-        session: Session,
-        owned: Vec<OwnedTable>,
-        types: Types,
+        prepared: Prepared,
         outlet: &mut Outlet<'_>,
         cancel: &CancellationToken,
         health: &mut Health,
     ) -> Result<Stop, Stop> {
+        let Prepared {
+            mut session,
+            owned,
+            types,
+            published,
+        } = prepared;
+        session.end_with(cancel);
         let source: Arc<str> = self.state.progress.source.as_str().into();
         let publishing = Publishing {
             server: &self.settings.server,
@@ -235,8 +259,9 @@ impl Capture {
             .map_err(|error| Stop::of_registry(TransactionEncoder::topic(service), error))?;
         // From here on the log that Postgres keeps for us grows.
         let progress = Arc::clone(&self.progress);
+        let access = self.settings.access();
         let _watch = SlotWatch::start(
-            self.settings.access(),
+            access.clone(),
             self.settings.limits.watch_interval,
             move |retained, end| {
                 progress.retain(retained);
@@ -282,7 +307,7 @@ impl Capture {
             (table, parts)
         });
         let relations = Relations::new(publishing, session, types, owned.collect());
-        let wal = WalStream::open(&self.settings.access(), self.state.progress.confirmed)
+        let wal = WalStream::open(&access, self.state.progress.confirmed)
             .await
             .map_err(|error| Stop::of_session(&self.settings.server, error))?;
         self.progress.stream(true);
@@ -293,11 +318,13 @@ impl Capture {
             progress: &self.progress,
             health,
             relations,
+            published,
             transactions,
             wal,
             watermarks: watermarks.as_mut(),
             open: None,
             confirm_at: Instant::now() + self.settings.limits.confirm_interval,
+            look_at: Instant::now(),
         };
         Ok(stream.run(cancel).await)
     }

@@ -42,12 +42,6 @@ use crate::transaction::rfc3339;
 use crate::watermarks::Watermarks;
 use crate::{CaptureError, CaptureProgress, CaptureSettings, Lsn};
 
-/// Rows of a table's first chunk, which tells how large rows are.
-const FIRST_ROWS: usize = 100;
-
-/// How many times as many rows as the chunk before a chunk has at most.
-const GROWTH_MAX: usize = 4;
-
 /// Copies tables, one after the other.
 #[derive(Debug)]
 pub(crate) struct Copy<'a, 'o> {
@@ -95,7 +89,7 @@ impl Copy<'_, '_> {
         if let Some(plan) = plan
             && chunk.head.first > self.copy_of(plan).rows
         {
-            self.send(plan, &chunk)?;
+            self.send(plan, &chunk).await?;
             self.outlet.flush(self.health).await?;
             self.note(&chunk.head).await?;
         }
@@ -110,32 +104,24 @@ impl Copy<'_, '_> {
         let mut ordinal = copy.rows;
         info!(table = %name, lsn = %snapshot.lsn, after_row = ordinal, "copying the table");
         snapshot.select(plan, after.as_deref()).await?;
-        let mut limit = FIRST_ROWS.min(self.settings.limits.chunk_rows_max);
         let mut pending: Option<ChunkHead> = None;
         loop {
-            let rows = snapshot.fetch(limit).await?;
-            let is_end = rows.len() < limit;
-            let watermarks = self.watermarks.as_deref_mut();
-            let chunk = encode(plan, snapshot, &rows, ordinal + 1, watermarks)?;
+            let chunk = self.read_chunk(plan, snapshot, ordinal + 1).await?;
             // The chunk before must be acknowledged before its file is replaced.
             self.settle(pending.take()).await?;
-            if let Some(chunk) = chunk {
-                chunk.save(self.state).await?;
-                point(Point::ChunkSaved);
-                self.send(plan, &chunk)?;
-                ordinal += chunk.head.rows;
-                limit = self.next_limit(&chunk);
-                pending = Some(chunk.head);
-            }
-            if is_end {
+            let Some(chunk) = chunk else {
                 break;
-            }
+            };
+            chunk.save(self.state).await?;
+            point(Point::ChunkSaved);
+            self.send(plan, &chunk).await?;
+            ordinal += chunk.head.rows;
+            pending = Some(chunk.head);
             if self.cancel.is_cancelled() {
                 self.settle(pending.take()).await?;
                 return Err(Stop::Cancelled);
             }
         }
-        self.settle(pending).await?;
         snapshot.close_cursor().await?;
         part::finish(self.copy_of(plan), snapshot.lsn);
         self.state.save().await?;
@@ -144,9 +130,48 @@ impl Copy<'_, '_> {
         Ok(())
     }
 
-    fn send(&mut self, plan: &TablePlan, chunk: &Chunk) -> Result<(), Stop> {
+    /// Reads and encodes rows until a chunk is full, which its last row alone may pass; none at the table's
+    /// end.
+    async fn read_chunk(
+        &mut self,
+        plan: &TablePlan,
+        snapshot: &mut Snapshot,
+        first: i64,
+    ) -> Result<Option<Chunk>, Stop> {
+        let limits = &self.settings.limits;
+        let mut chunk = Chunk::new(ChunkHead {
+            topic: plan.topic.to_string(),
+            lsn: snapshot.lsn,
+            time_us: snapshot.time_us,
+            first,
+            rows: 0,
+            last_key: Vec::new(),
+            sums: EventSums::default(),
+        });
+        let mut last = None;
+        while let Some(row) = snapshot.next().await? {
+            add(&mut chunk, plan, &row, self.watermarks.as_deref_mut())?;
+            last = Some(row);
+            if chunk.records.len() >= limits.chunk_rows_max || chunk.bytes() >= limits.chunk_bytes {
+                break;
+            }
+        }
+        let Some(last) = last else {
+            return Ok(None);
+        };
+        let values = values(&last);
+        let key = plan.key_texts(copied(&values)).unwrap_or_default();
+        chunk.head.last_key = key.into_iter().map(str::to_owned).collect();
+        Ok(Some(chunk))
+    }
+
+    async fn send(&mut self, plan: &TablePlan, chunk: &Chunk) -> Result<(), Stop> {
         let time = rfc3339(chunk.head.time_us);
         for (ordinal, (key, value)) in (chunk.head.first..).zip(&chunk.records) {
+            // A chunk of an earlier run may be larger than what may be in flight.
+            while !self.outlet.has_room() {
+                self.outlet.hear(self.health).await?;
+            }
             let sequence = sequence(chunk.head.lsn, ordinal);
             self.outlet.send(Record {
                 number: 0,
@@ -197,16 +222,6 @@ impl Copy<'_, '_> {
         self.progress.count_copied(head.rows.unsigned_abs());
         Ok(self.state.save().await?)
     }
-
-    /// Rows of the next chunk, by the size of the last one's.
-    fn next_limit(&self, chunk: &Chunk) -> usize {
-        let limits = &self.settings.limits;
-        let rows = chunk.records.len().max(1);
-        let row_bytes = chunk.bytes().div_ceil(rows).max(1);
-        // It grows step by step, as rows may be larger further on.
-        let most = limits.chunk_rows_max.min(GROWTH_MAX * rows);
-        (limits.chunk_bytes / row_bytes).clamp(1, most)
-    }
 }
 
 /// The last place before a snapshot's.
@@ -221,60 +236,45 @@ fn sequence(lsn: Lsn, ordinal: i64) -> Sequence {
     }
 }
 
-/// The rows as records; none for no rows.
-fn encode(
+/// Adds a row to a chunk, as a record.
+fn add(
+    chunk: &mut Chunk,
     plan: &TablePlan,
-    snapshot: &Snapshot,
-    rows: &[Row],
-    first: i64,
-    mut watermarks: Option<&mut Watermarks>,
-) -> Result<Option<Chunk>, Stop> {
-    let mut sums = EventSums::default();
-    let mut records = Vec::with_capacity(rows.len());
-    let mut last_key = Vec::new();
-    for (index, row) in rows.iter().enumerate() {
-        let values: Vec<Value<'_>> = row
-            .iter()
-            .map(|value| value.as_deref().map_or(Value::Null, Value::Text))
-            .collect();
-        let change = Change {
-            op: Op::Read,
-            before: None,
-            after: Some(&values),
-            whole_before: None,
-        };
-        // A count of rows in memory is far below i64's end.
-        let sequence = sequence(snapshot.lsn, first + index as i64);
-        let origin = Origin {
-            lsn: snapshot.lsn.signed(),
-            commit_time_us: snapshot.time_us,
-            transaction: None,
-            sequence,
-            published_ms: snapshot.time_us.div_euclid(1000),
-        };
-        let record = plan.encode(change, origin);
-        let record = record.map_err(|error| row_error(plan, &values, snapshot.lsn, error))?;
-        if let Some(watermarks) = &mut watermarks {
-            watermarks.add_copied(plan, sequence, &record, &mut sums);
-        }
-        records.push((record.key, record.value));
-        if index + 1 == rows.len() {
-            let key = plan.key_texts(change).unwrap_or_default();
-            last_key = key.into_iter().map(str::to_owned).collect();
-        }
+    row: &Row,
+    watermarks: Option<&mut Watermarks>,
+) -> Result<(), Stop> {
+    let head = &mut chunk.head;
+    let values = values(row);
+    let sequence = sequence(head.lsn, head.first + head.rows);
+    let origin = Origin {
+        lsn: head.lsn.signed(),
+        commit_time_us: head.time_us,
+        transaction: None,
+        sequence,
+        published_ms: head.time_us.div_euclid(1000),
+    };
+    let record = plan.encode(copied(&values), origin);
+    let record = record.map_err(|error| row_error(plan, &values, head.lsn, error))?;
+    if let Some(watermarks) = watermarks {
+        watermarks.add_copied(plan, sequence, &record, &mut head.sums);
     }
-    Ok((!records.is_empty()).then(|| Chunk {
-        head: ChunkHead {
-            topic: plan.topic.to_string(),
-            lsn: snapshot.lsn,
-            time_us: snapshot.time_us,
-            first,
-            rows: records.len() as i64,
-            last_key,
-            sums,
-        },
-        records,
-    }))
+    chunk.push(record.key, record.value);
+    Ok(())
+}
+
+fn values(row: &Row) -> Vec<Value<'_>> {
+    row.iter()
+        .map(|value| value.as_deref().map_or(Value::Null, Value::Text))
+        .collect()
+}
+
+fn copied<'a>(values: &'a [Value<'a>]) -> Change<'a> {
+    Change {
+        op: Op::Read,
+        before: None,
+        after: Some(values),
+        whole_before: None,
+    }
 }
 
 /// Names the row that has no record.

@@ -3,7 +3,8 @@
 use crate::answer::{Answer, literal};
 use crate::pg_type::Types;
 use crate::session::{Session, SessionError};
-use crate::{CaptureError, CapturedTable};
+use crate::stop::Stop;
+use crate::{CaptureError, CapturedTable, PostgresServer};
 
 /// A column that is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,15 @@ pub(crate) enum LookUpError {
 impl From<SessionError> for LookUpError {
     fn from(error: SessionError) -> Self {
         Self::Session(error)
+    }
+}
+
+impl LookUpError {
+    pub(crate) fn into_stop(self, server: &PostgresServer) -> Stop {
+        match self {
+            Self::Session(error) => Stop::of_session(server, error),
+            Self::Table(error) => Stop::Error(error),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use tracing::info;
 
 use crate::answer::{Answer, identifier, literal, text};
+use crate::membership::not_in_it;
 use crate::session::{Session, SessionError};
 use crate::table_copy::TableCopies;
 use crate::{CaptureError, CaptureSettings, CapturedTable};
@@ -21,7 +22,8 @@ impl From<SessionError> for PublicationError {
 }
 
 /// Creates the publication, or gives it the tables that it lacks; refuses by name one that leaves out
-/// operations, rows or columns, or that has lost a table.
+/// operations, rows or columns, that tells a partition's changes as another table's, or that has lost a
+/// table.
 pub(crate) async fn ensure(
     session: &mut Session,
     settings: &CaptureSettings,
@@ -30,61 +32,106 @@ pub(crate) async fn ensure(
     let name = &settings.publication;
     let found = session
         .query(&format!(
-            "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate, puballtables, \
+            "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate, pubviaroot, \
              current_setting('server_version_num') \
              FROM pg_catalog.pg_publication WHERE pubname = {}",
             literal(name)
         ))
         .await?;
     let Some(found) = found.first() else {
-        for table in &settings.tables {
-            check_is_new(settings, table, copies)?;
-        }
-        let tables: Vec<String> = settings.tables.iter().map(qualified).collect();
-        let tables = tables.join(", ");
-        session
-            .query(&format!(
-                "CREATE PUBLICATION {} FOR TABLE {tables}",
-                identifier(name)
-            ))
-            .await?;
-        info!(publication = %name, tables, "publication created");
-        return Ok(());
+        return create(session, settings, copies).await;
     };
     let found = Answer::new(found, "a row of pg_publication");
+    check_options(settings, found)?;
+    let has_filters = found.number::<u32>(2)? >= 150_000;
+    let lacking = lacking(session, settings, has_filters).await?;
+    for table in &lacking {
+        check_is_new(settings, table, copies)?;
+        add(session, name, table).await?;
+    }
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    match self::lacking(session, settings, has_filters).await?.first() {
+        None => Ok(()),
+        Some(table) => Err(refused(
+            settings,
+            format!(
+                "{} was added to it, and it does not publish the table; look at pg_publication_tables",
+                table.full_name()
+            ),
+        )),
+    }
+}
+
+async fn create(
+    session: &mut Session,
+    settings: &CaptureSettings,
+    copies: &TableCopies,
+) -> Result<(), PublicationError> {
+    for table in &settings.tables {
+        check_is_new(settings, table, copies)?;
+    }
+    let (name, tables) = (&settings.publication, settings.tables.iter().map(qualified));
+    let tables = tables.collect::<Vec<_>>().join(", ");
+    let created = format!("CREATE PUBLICATION {} FOR TABLE {tables}", identifier(name));
+    session.run(&created).await?;
+    info!(publication = %name, tables, "publication created");
+    Ok(())
+}
+
+fn check_options(settings: &CaptureSettings, found: Answer<'_>) -> Result<(), PublicationError> {
+    let alter = format!(
+        "ALTER PUBLICATION {} SET",
+        identifier(&settings.publication)
+    );
     if found.text(0)? != "t" {
         return Err(refused(
             settings,
             format!(
-                "it leaves out some operations; ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate');",
-                identifier(name)
+                "it leaves out some operations; {alter} (publish = 'insert, update, delete, truncate');"
             ),
         ));
     }
-    let has_filters = found.number::<u32>(2)? >= 150_000;
-    let published = published(session, name, has_filters).await?;
+    if found.text(1)? == "t" {
+        return Err(refused(
+            settings,
+            format!(
+                "it tells the changes of partitions as those of their root (publish_via_partition_root), and \
+                 partitions are what is captured; {alter} (publish_via_partition_root = false);"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The tables that are not published; refuses those that are not published whole.
+async fn lacking<'a>(
+    session: &mut Session,
+    settings: &'a CaptureSettings,
+    has_filters: bool,
+) -> Result<Vec<&'a CapturedTable>, PublicationError> {
+    let published = published(session, &settings.publication, has_filters).await?;
+    let mut lacking = Vec::new();
     for table in &settings.tables {
-        match published
+        let found = published
             .iter()
-            .find(|(full_name, _)| *full_name == table.full_name())
-        {
+            .find(|(full_name, _)| *full_name == table.full_name());
+        match found {
             Some((_, None)) => {}
             Some((full_name, Some(what))) => {
                 return Err(refused(
                     settings,
                     format!(
                         "it publishes {what} of {full_name} only, and the lake would lack the rest; publish \
-                     the whole table"
+                         the whole table"
                     ),
                 ));
             }
-            None => {
-                check_is_new(settings, table, copies)?;
-                add(session, name, table).await?;
-            }
+            None => lacking.push(table),
         }
     }
-    Ok(())
+    Ok(lacking)
 }
 
 /// A table that was captured and is no longer published has changes that were never told.
@@ -93,18 +140,13 @@ fn check_is_new(
     table: &CapturedTable,
     copies: &TableCopies,
 ) -> Result<(), PublicationError> {
-    if !copies.contains_key(&table.topic()) {
-        return Ok(());
+    match copies.contains_key(&table.topic()) {
+        true => Err(PublicationError::Publication(not_in_it(
+            &settings.publication,
+            table,
+        ))),
+        false => Ok(()),
     }
-    Err(refused(
-        settings,
-        format!(
-            "{} was captured and is no longer in it, so what changed since is in no event. To copy the \
-             table again, start once with it left out of the configuration; rows that were deleted \
-             meanwhile stay in the lake",
-            table.full_name()
-        ),
-    ))
 }
 
 /// The published tables; of those that are not published whole, what is.
@@ -145,7 +187,7 @@ async fn add(session: &mut Session, name: &str, table: &CapturedTable) -> Result
         identifier(name),
         qualified(table)
     );
-    session.query(&statement).await?;
+    session.run(&statement).await?;
     info!(publication = name, table = %table.full_name(), "table added to the publication");
     Ok(())
 }

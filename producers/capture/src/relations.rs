@@ -7,12 +7,13 @@ use tracing::{info, warn};
 
 use crate::Lsn;
 use crate::copy::Parts;
+use crate::membership::PublishedTables;
 use crate::owned_table::{LookUpError, OwnedColumn, OwnedTable};
 use crate::pg_type::Types;
 use crate::pgoutput::Relation;
 use crate::session::Session;
 use crate::stop::Stop;
-use crate::table_copy;
+use crate::table_copy::{self, TableCopies};
 use crate::table_plan::{Publishing, TablePlan};
 
 /// A captured table as the stream has it now.
@@ -58,6 +59,16 @@ impl<'a> Relations<'a> {
         &mut self.session
     }
 
+    /// Refuses by name a table whose changes are perhaps not all in the stream.
+    pub(crate) async fn check_published(
+        &mut self,
+        published: &PublishedTables,
+        copies: &mut TableCopies,
+    ) -> Result<(), Stop> {
+        let checked = published.check(&mut self.session, copies).await;
+        checked.map_err(|error| self.stop(error))
+    }
+
     /// The relation's table, if it is captured; nothing if the relation was never told.
     pub(crate) fn get(&self, relation: u32) -> Option<Option<&Arc<StreamedTable>>> {
         self.known.get(&relation).map(Option::as_ref)
@@ -82,7 +93,7 @@ impl<'a> Relations<'a> {
             if let Some((owned, parts)) = twin
                 && !parts.reach(commit_lsn)
             {
-                return Err(table_copy::made_again(owned).into());
+                return Err(table_copy::made_again(&owned.settings).into());
             }
             self.known.insert(relation.id, None);
             return Ok(());
@@ -136,9 +147,6 @@ impl<'a> Relations<'a> {
     }
 
     fn stop(&self, error: LookUpError) -> Stop {
-        match error {
-            LookUpError::Session(error) => Stop::of_session(self.publishing.server, error),
-            LookUpError::Table(error) => Stop::Error(error),
-        }
+        error.into_stop(self.publishing.server)
     }
 }

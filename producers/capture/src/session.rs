@@ -1,14 +1,19 @@
 //! Sessions with Postgres, and the stream of its log. Nothing else names the crate that speaks the
 //! protocol.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pgwire_replication::{
     Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent,
 };
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
+use crate::answer::{Answer, literal};
 use crate::server::SslMode;
+use crate::unread_looks::UnreadLooks;
 use crate::{Lsn, PostgresServer};
 
 /// Fixes how Postgres writes values, and ends no session that waits for Kafka. Where a policy would
@@ -24,11 +29,22 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the server hears of us on a stream where nothing happens.
 const WAKEUP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long an answer is waited for that a server has at once. Behind a connection that broke without a word
+/// none ever comes, and nothing else says so.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The same once the session's owner was told to stop, and for the end of a stream.
+const LAST_TIME_MAX: Duration = Duration::from_secs(3);
+
 /// Messages that wait to be encoded. Their number bounds memory together with the size of a row.
 const MESSAGES_MAX: usize = 256;
 
 /// From Postgres' epoch, 2000-01-01, back to 1970, in microseconds.
 const EPOCH_US: i64 = 946_684_800_000_000;
+
+/// Whether it is a standby, and the session's process.
+const FIRST_QUESTION: &str = "SELECT pg_is_in_recovery(), pid || ' ' || backend_start \
+    FROM pg_stat_activity WHERE pid = pg_backend_pid()";
 
 /// One row of an answer: the columns' texts.
 pub(crate) type Row = Vec<Option<Bytes>>;
@@ -66,31 +82,128 @@ pub(crate) struct LogAccess {
     pub(crate) publication: String,
     /// Who reads it, for whoever looks at the server's sessions.
     pub(crate) application: &'static str,
+    /// What the server knows of who reads the slot.
+    pub(crate) unread: UnreadLooks,
 }
 
 /// A session of a role that may replicate. Texts are written as [`OPTIONS`] says.
 pub(crate) struct Session {
     client: ReplicationClient,
+    access: LogAccess,
+    /// The server's process for it, by number and start.
+    process: String,
+    cancel: CancellationToken,
+}
+
+/// A question that is on its way. What it was asked on is of no use after one that was given up.
+struct Asked<'a> {
+    client: &'a mut ReplicationClient,
+    is_answered: bool,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.client.abort();
+        }
+    }
 }
 
 impl Session {
-    /// Connects.
+    /// Connects, to a primary.
     pub(crate) async fn open(access: &LogAccess) -> Result<Self, SessionError> {
-        Self::connect(wire_settings(access)).await
+        Self::connect(access, wire_settings(access)).await
     }
 
-    async fn connect(settings: ReplicationConfig) -> Result<Self, SessionError> {
-        let client = ReplicationClient::connect_gated(settings).await?;
-        let mut session = Self { client };
+    async fn connect(
+        access: &LogAccess,
+        settings: ReplicationConfig,
+    ) -> Result<Self, SessionError> {
+        let mut session = Self {
+            client: ReplicationClient::connect_gated(settings).await?,
+            access: access.clone(),
+            process: String::new(),
+            cancel: CancellationToken::new(),
+        };
         // It connects in the background: the first question shows how that went.
-        session.query("SELECT 1").await?;
+        let answer = session.query(FIRST_QUESTION).await?;
+        let answer = answer.first().map(Vec::as_slice).unwrap_or_default();
+        let answer = Answer::new(answer, "pg_stat_activity");
+        if answer.text(0)? != "f" {
+            // It may be behind, so whatever it says of log and slots is of no use. Behind an address that
+            // leads to the primary it is there for a moment.
+            return Err(SessionError::Unavailable(
+                "a standby answers, where the primary is to be".to_owned(),
+            ));
+        }
+        answer.text(1)?.clone_into(&mut session.process);
         Ok(session)
     }
 
-    /// Runs a statement, of SQL or of the replication protocol.
-    pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<Row>, SessionError> {
-        Ok(self.client.simple_query(sql).await?)
+    /// Once `cancel` is told, answers are waited for a moment only.
+    pub(crate) fn end_with(&mut self, cancel: &CancellationToken) {
+        self.cancel = cancel.clone();
     }
+
+    /// Asks what a server answers at once, in SQL or in the replication protocol.
+    pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<Row>, SessionError> {
+        let cancel = self.cancel.clone();
+        let is_overdue = async {
+            cancel.cancelled().await;
+            sleep(LAST_TIME_MAX).await;
+        };
+        tokio::select! {
+            biased;
+            answer = timeout(ANSWER_TIME_MAX, self.answer(sql)) => {
+                answer.unwrap_or_else(|_| Err(no_answer()))
+            }
+            () = is_overdue => Err(no_answer()),
+        }
+    }
+
+    /// Runs a statement that may take long, as it sorts or waits for others: as long as the server works on
+    /// it.
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<Vec<Row>, SessionError> {
+        let (access, process) = (self.access.clone(), self.process.clone());
+        let mut answer = pin!(self.answer(sql));
+        loop {
+            match timeout(ANSWER_TIME_MAX, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) if is_gone(&access, &process).await => return Err(no_answer()),
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn answer(&mut self, sql: &str) -> Result<Vec<Row>, SessionError> {
+        let mut asked = Asked {
+            client: &mut self.client,
+            is_answered: false,
+        };
+        let answer = asked.client.simple_query(sql).await;
+        asked.is_answered = true;
+        Ok(answer?)
+    }
+}
+
+/// Whether the server has ended a session; no while it cannot be asked.
+async fn is_gone(access: &LogAccess, process: &str) -> bool {
+    let asked = async {
+        let mut session = Session::open(access).await?;
+        let question = format!(
+            "SELECT 1 FROM pg_stat_activity WHERE pid || ' ' || backend_start = {}",
+            literal(process)
+        );
+        session.query(&question).await
+    };
+    asked.await.is_ok_and(|found| found.is_empty())
+}
+
+fn no_answer() -> SessionError {
+    SessionError::Unavailable(
+        "it does not answer; the connection broke without a word, or the server is overloaded"
+            .to_owned(),
+    )
 }
 
 impl std::fmt::Debug for Session {
@@ -121,6 +234,7 @@ pub(crate) enum WalEvent {
 /// A slot that is being read.
 pub(crate) struct WalStream {
     client: ReplicationClient,
+    unread: UnreadLooks,
 }
 
 impl WalStream {
@@ -128,16 +242,34 @@ impl WalStream {
     /// may not have been told how far that is.
     pub(crate) async fn open(access: &LogAccess, confirmed: Lsn) -> Result<Self, SessionError> {
         let settings = wire_settings(access).with_start_lsn(WireLsn::from_u64(confirmed.0));
-        let Session { mut client } = Session::connect(settings).await?;
-        client.start().await?;
-        client.wait_started().await?;
-        Ok(Self { client })
+        let mut client = Session::connect(access, settings).await?.client;
+        let started = async {
+            client.start().await?;
+            client.wait_started().await
+        };
+        let Ok(started) = timeout(ANSWER_TIME_MAX, started).await else {
+            client.abort();
+            return Err(no_answer());
+        };
+        started?;
+        access.unread.begin();
+        Ok(Self {
+            client,
+            unread: access.unread.clone(),
+        })
     }
 
-    /// Waits for what comes next. May be dropped while it waits without losing an event.
+    /// Waits for what comes next. May be dropped while it waits without losing an event. What ends a
+    /// stream that broke without a word is a [`SlotWatch`](crate::slot_watch::SlotWatch) of the same access.
     pub(crate) async fn next(&mut self) -> Result<WalEvent, SessionError> {
         loop {
-            let event = self.client.recv().await?;
+            let event = tokio::select! {
+                biased;
+                event = self.client.recv() => event?,
+                () = self.unread.are_enough() => return Err(SessionError::Unavailable(
+                    "nobody reads the slot, as postgres has it: the connection broke without a word".to_owned(),
+                )),
+            };
             let event = event
                 .ok_or_else(|| SessionError::Unavailable("Postgres ended the stream".to_owned()))?;
             return Ok(match event {
@@ -176,7 +308,12 @@ impl WalStream {
     /// Tells the last confirmed position and ends the session.
     pub(crate) async fn close(mut self) {
         // An error ends it just as well; the slot keeps what was told before.
-        self.client.shutdown().await.ok();
+        if timeout(LAST_TIME_MAX, self.client.shutdown())
+            .await
+            .is_err()
+        {
+            self.client.abort();
+        }
     }
 }
 

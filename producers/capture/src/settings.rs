@@ -7,6 +7,7 @@ use schemas::TableName;
 
 use crate::PostgresServer;
 use crate::session::LogAccess;
+use crate::unread_looks::UnreadLooks;
 
 /// Longest name of a slot: the copy's own slot adds to it, and Postgres takes 63 bytes.
 const SLOT_BYTES_MAX: usize = 40;
@@ -94,11 +95,11 @@ pub struct CaptureLimits {
     pub in_flight_bytes_max: usize,
     /// Rows of a chunk of the copy.
     pub chunk_rows_max: usize,
-    /// What a chunk of the copy should take, as far as the rows before it tell.
+    /// Bytes of a chunk of the copy, passed by at most one row.
     pub chunk_bytes: usize,
     /// How often what is published is confirmed to Postgres.
     pub confirm_interval: Duration,
-    /// How often the slot is looked at.
+    /// How often the slot is looked at, and whether the publication still has every table.
     pub watch_interval: Duration,
     /// How long acknowledgements are waited for when the capture is told to stop.
     pub shutdown_time_max: Duration,
@@ -125,6 +126,7 @@ impl CaptureSettings {
             slot: self.slot.clone(),
             publication: self.publication.clone(),
             application: "lakehead-capture",
+            unread: UnreadLooks::new(),
         }
     }
 

@@ -131,7 +131,7 @@ fn copy_again(settings: &CaptureSettings, exists: bool) -> String {
 /// is committed.
 pub(crate) async fn create(session: &mut Session, name: &str) -> Result<Lsn, SessionError> {
     let created = format!("CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput NOEXPORT_SNAPSHOT");
-    let rows = session.query(&created).await?;
+    let rows = session.run(&created).await?;
     let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
     Answer::new(answer, "CREATE_REPLICATION_SLOT").number(1)
 }

@@ -1,4 +1,5 @@
-//! Looks at the slot from the side: how much log Postgres keeps for it, and how near its bound is.
+//! Looks at the slot from the side: how much log Postgres keeps for it, how near its bound is, and whether
+//! the stream that reads it is known to the server.
 
 use std::time::Duration;
 
@@ -6,11 +7,23 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::Lsn;
-use crate::answer::{Answer, literal};
+use crate::answer::{Answer, literal, text};
 use crate::session::{LogAccess, Session, SessionError};
 
 /// Shares of the bound, in percent, at which it is told how near it is.
 const ALERTS: [u64; 2] = [50, 80];
+
+/// After so many looks in vain it is told.
+const FAILURES: u32 = 2;
+
+/// What is told of a slot once, and not again until it has changed.
+#[derive(Debug, Default)]
+struct Told {
+    /// The share of the bound.
+    alert: u64,
+    /// Looks in vain since the last one that was answered.
+    failures: u32,
+}
 
 /// Watches the slot until it is dropped.
 #[derive(Debug)]
@@ -26,10 +39,10 @@ impl SlotWatch {
         see: impl Fn(u64, Lsn) + Send + Sync + 'static,
     ) -> Self {
         let task = tokio::spawn(async move {
-            let mut told = 0;
+            let mut told = Told::default();
             loop {
                 if let Err(error) = watch(&access, interval, &see, &mut told).await {
-                    debug!(%error, "the slot cannot be looked at");
+                    told.fail(&access.slot, &error);
                 }
                 tokio::time::sleep(interval).await;
             }
@@ -49,16 +62,19 @@ async fn watch(
     access: &LogAccess,
     interval: Duration,
     see: &(impl Fn(u64, Lsn) + Sync),
-    told: &mut u64,
+    told: &mut Told,
 ) -> Result<(), SessionError> {
     let mut session = Session::open(access).await?;
     let question = format!(
         "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)::bigint, \
-         safe_wal_size, pg_catalog.pg_current_wal_lsn() FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
+         safe_wal_size, pg_catalog.pg_current_wal_lsn(), active FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
         literal(&access.slot)
     );
     loop {
         let rows = session.query(&question).await?;
+        told.failures = 0;
+        let is_read = rows.first().and_then(|row| text(row, 3)) == Some("t");
+        access.unread.look(is_read);
         if let Some(row) = rows.first() {
             let answer = Answer::new(row, "a row of pg_replication_slots");
             let retained = answer.option::<i64>(0)?.unwrap_or_default();
@@ -66,35 +82,48 @@ async fn watch(
             see(retained, answer.number(2)?);
             if let Some(safe) = answer.option::<i64>(1)? {
                 let safe = u64::try_from(safe).unwrap_or_default();
-                alert(&access.slot, retained, safe, told);
+                told.alert(&access.slot, retained, safe);
             }
         }
         tokio::time::sleep(interval).await;
     }
 }
 
-/// Tells once that the slot keeps more than a share of its bound, and once that it no longer does.
-fn alert(slot: &str, retained: u64, safe: u64, told: &mut u64) {
-    let share = share(retained, safe);
-    let alert = ALERTS
-        .into_iter()
-        .rfind(|alert| share >= *alert)
-        .unwrap_or_default();
-    if alert > *told {
-        warn!(
-            slot,
-            retained_bytes = retained,
-            left_bytes = safe,
-            "the slot keeps {share} percent of the log it may; beyond that Postgres drops what is not captured"
-        );
-    } else if alert == 0 && *told > 0 {
-        info!(
-            slot,
-            retained_bytes = retained,
-            "the slot is far from its bound again"
-        );
+impl Told {
+    /// Tells once that the slot keeps more than a share of its bound, and once that it no longer does.
+    fn alert(&mut self, slot: &str, retained: u64, safe: u64) {
+        let share = share(retained, safe);
+        let alert = ALERTS
+            .into_iter()
+            .rfind(|alert| share >= *alert)
+            .unwrap_or_default();
+        if alert > self.alert {
+            warn!(
+                slot,
+                retained_bytes = retained,
+                left_bytes = safe,
+                "the slot keeps {share} percent of the log it may; beyond that Postgres drops what is not captured"
+            );
+        } else if alert == 0 && self.alert > 0 {
+            info!(
+                slot,
+                retained_bytes = retained,
+                "the slot is far from its bound again"
+            );
+        }
+        self.alert = alert;
     }
-    *told = alert;
+
+    /// Where nobody answers, the stream may have broken without a word, which only an answer can tell.
+    fn fail(&mut self, slot: &str, error: &SessionError) {
+        self.failures += 1;
+        match self.failures == FAILURES {
+            true => {
+                warn!(slot, %error, "the slot cannot be looked at; whether its stream lives is not known")
+            }
+            false => debug!(slot, %error, "the slot cannot be looked at"),
+        }
+    }
 }
 
 /// What is kept, in percent of what may be.

@@ -131,7 +131,7 @@ impl State {
             }
             Err(TryLockError::Error(error)) => return Err(wrong(&path, error)),
         }
-        let path = directory.join(FILE);
+        let path = file_in(directory);
         let progress = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| wrong(&path, error))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Progress::default(),
@@ -170,7 +170,7 @@ impl State {
 
     /// Makes the progress outlive a loss of power.
     pub(crate) async fn save(&self) -> Result<(), CaptureError> {
-        let path = self.directory.join(FILE);
+        let path = file_in(&self.directory);
         let bytes =
             serde_json::to_vec_pretty(&self.progress).map_err(|error| wrong(&path, error))?;
         self.replace(path, bytes).await
@@ -187,6 +187,11 @@ impl State {
         });
         work.await.map_err(|error| wrong(&self.directory, error))?
     }
+}
+
+/// The file of a capture's directory.
+pub(crate) fn file_in(directory: &Path) -> PathBuf {
+    directory.join(FILE)
 }
 
 fn replace_blocking(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -250,6 +255,7 @@ mod tests {
             is_done: false,
             rows: 1,
             parts: vec![part],
+            membership: None,
         };
         state.progress.copies.insert("shop.seat".into(), copy);
         state.save().await.unwrap();

@@ -17,6 +17,7 @@ use crate::copy::row_error;
 use crate::faults::{Point, point};
 use crate::health::Health;
 use crate::horizon;
+use crate::membership::PublishedTables;
 use crate::outlet::Outlet;
 use crate::pgoutput::{self, Message, OldRow, Tuple, Value};
 use crate::relations::{Relations, StreamedTable};
@@ -38,6 +39,7 @@ pub(crate) struct Stream<'a, 'o> {
     pub(crate) progress: &'a CaptureProgress,
     pub(crate) health: &'a mut Health,
     pub(crate) relations: Relations<'a>,
+    pub(crate) published: PublishedTables,
     pub(crate) transactions: TransactionEncoder,
     pub(crate) wal: WalStream,
     /// None if nothing is counted.
@@ -46,6 +48,8 @@ pub(crate) struct Stream<'a, 'o> {
     pub(crate) open: Option<Transaction>,
     /// When what is acknowledged is confirmed next.
     pub(crate) confirm_at: Instant,
+    /// When it is asked next whether all tables are published.
+    pub(crate) look_at: Instant,
 }
 
 impl Stream<'_, '_> {
@@ -80,7 +84,7 @@ impl Stream<'_, '_> {
         let event = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Stop::Cancelled),
-            () = sleep_until(self.confirm_at) => None,
+            () = sleep_until(self.confirm_at.min(self.look_at)) => None,
             heard = self.outlet.hear(self.health), if is_open => {
                 heard?;
                 None
@@ -95,7 +99,19 @@ impl Stream<'_, '_> {
             let is_resting = self.outlet.window.is_empty() && self.open.is_none();
             self.confirm(is_resting).await?;
         }
+        if Instant::now() >= self.look_at {
+            self.check_published().await?;
+        }
         self.mark().await
+    }
+
+    /// What the publication leaves out is not in the stream, and nothing in the stream says so.
+    async fn check_published(&mut self) -> Result<(), Stop> {
+        self.look_at = Instant::now() + self.settings.limits.watch_interval;
+        let copies = &mut self.state.progress.copies;
+        self.relations
+            .check_published(&self.published, copies)
+            .await
     }
 
     /// Saves the position, then tells Postgres: what the slot was told is never ahead of what we know.
@@ -142,6 +158,12 @@ impl Stream<'_, '_> {
         }
         let confirmed = self.outlet.window.confirmed();
         let Some(time_us) = watermarks.reached(confirmed, now) else {
+            return Ok(());
+        };
+        // Now that it is reached: a change of the publication that has kept something from the stream up to
+        // here and is not seen yet was open, or had not begun, when the horizon was asked for.
+        self.check_published().await?;
+        let Some(watermarks) = &mut self.watermarks else {
             return Ok(());
         };
         watermarks.count(confirmed);

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::membership::Membership;
 use crate::owned_table::{OwnedTable, refused};
-use crate::{CaptureError, Lsn};
+use crate::{CaptureError, CapturedTable, Lsn};
 
 /// The copies of the captured tables, by topic.
 pub(crate) type TableCopies = BTreeMap<String, TableCopy>;
@@ -23,6 +24,9 @@ pub(crate) struct TableCopy {
     /// The parts of the table by rising key, each copied at one snapshot. Forgotten when the stream
     /// is past the last snapshot.
     pub(crate) parts: Vec<CopiedPart>,
+    /// How it has been in the publication since it was captured; not known until that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) membership: Option<Membership>,
 }
 
 /// A range of keys that was copied at one snapshot.
@@ -65,21 +69,21 @@ pub(crate) fn enroll(copies: &mut TableCopies, owned: &[OwnedTable]) -> Result<(
             copy.oid = table.oid;
         }
         if copy.oid != table.oid {
-            return Err(made_again(table));
+            return Err(made_again(&table.settings));
         }
     }
     Ok(())
 }
 
 /// Of a table that has the name of the one that was captured, and is another.
-pub(crate) fn made_again(table: &OwnedTable) -> CaptureError {
+pub(crate) fn made_again(table: &CapturedTable) -> CaptureError {
     refused(
-        &table.settings,
+        table,
         format!(
             "it is another table than the one that was captured: it was dropped and made again, which no \
              change event says, so the lake has the old rows still. To copy the new one into {topic:?}, start \
              once with the table left out of the configuration (or in a topic of its own: name another entity)",
-            topic = table.settings.topic()
+            topic = table.topic()
         ),
     )
 }
@@ -87,7 +91,6 @@ pub(crate) fn made_again(table: &OwnedTable) -> CaptureError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::CapturedTable;
 
     fn owned(name: &str, oid: u32) -> OwnedTable {
         let entity = format!("shop.{name}").parse().unwrap();
@@ -110,6 +113,7 @@ mod tests {
             is_done: true,
             rows: 2,
             parts: vec![part(5, Some("1")), part(9, None)],
+            membership: None,
         };
         copy.settle(Lsn(8));
         assert_eq!(copy.parts.len(), 2);

@@ -35,19 +35,35 @@ pub(super) struct Chunk {
     pub(super) head: ChunkHead,
     /// Keys and values of the records.
     pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
+    bytes: usize,
 }
 
 impl Chunk {
+    /// A chunk without rows.
+    pub(super) fn new(head: ChunkHead) -> Self {
+        Self {
+            head,
+            records: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Adds the next row, as a record's key and value.
+    pub(super) fn push(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.bytes += key.len() + value.len();
+        self.records.push((key, value));
+        self.head.rows += 1;
+    }
+
     /// Bytes of keys and values.
     pub(super) fn bytes(&self) -> usize {
-        let bytes = |(key, value): &(Vec<u8>, Vec<u8>)| key.len() + value.len();
-        self.records.iter().map(bytes).sum()
+        self.bytes
     }
 
     /// Replaces the chunk that is on disk.
     pub(super) async fn save(&self, state: &State) -> Result<(), CaptureError> {
         let path = state.directory().join(FILE);
-        let mut bytes = Vec::with_capacity(self.bytes() + 8 * self.records.len() + 512);
+        let mut bytes = Vec::with_capacity(self.bytes + 16 * self.records.len() + 512);
         let head = serde_json::to_vec(&self.head).map_err(|error| wrong(&path, error))?;
         put(&head, &mut bytes);
         for (key, value) in &self.records {
@@ -88,12 +104,13 @@ fn put(part: &[u8], out: &mut Vec<u8>) {
 
 fn read(mut bytes: &[u8]) -> Option<Chunk> {
     let head: ChunkHead = serde_json::from_slice(take(&mut bytes)?).ok()?;
-    let mut records = Vec::new();
+    let rows = head.rows;
+    let mut chunk = Chunk::new(ChunkHead { rows: 0, ..head });
     while !bytes.is_empty() {
         let key = take(&mut bytes)?.to_vec();
-        records.push((key, take(&mut bytes)?.to_vec()));
+        chunk.push(key, take(&mut bytes)?.to_vec());
     }
-    (usize::try_from(head.rows) == Ok(records.len())).then_some(Chunk { head, records })
+    (chunk.head.rows == rows).then_some(chunk)
 }
 
 fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -117,12 +134,14 @@ mod tests {
             lsn: Lsn(0x1_0000_0001),
             time_us: 7,
             first: 3,
-            rows: 2,
+            rows: 0,
             last_key: vec!["a\nb".into()],
             sums: EventSums::default(),
         };
-        let records = vec![(vec![1], vec![0; 300]), (vec![], vec![2, 3])];
-        let chunk = Chunk { head, records };
+        let mut chunk = Chunk::new(head);
+        chunk.push(vec![1], vec![0; 300]);
+        chunk.push(vec![], vec![2, 3]);
+        assert_eq!((chunk.head.rows, chunk.bytes()), (2, 303));
         let state = State::open(directory.path()).unwrap();
         chunk.save(&state).await.unwrap();
         assert_eq!(

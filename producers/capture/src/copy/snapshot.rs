@@ -1,11 +1,16 @@
 //! A moment of the owner's database, and the rows of its tables then.
 
+use std::collections::VecDeque;
+
 use crate::answer::Answer;
 use crate::publication::qualified;
 use crate::session::{Row, Session, SessionError};
 use crate::stop::Stop;
 use crate::table_plan::TablePlan;
 use crate::{CaptureSettings, Lsn, PostgresServer};
+
+/// Rows that are asked for at once: few, as nobody knows how large the next ones are.
+const FETCHED_ROWS: usize = 100;
 
 /// A transaction at an exported snapshot.
 #[derive(Debug)]
@@ -16,6 +21,9 @@ pub(super) struct Snapshot {
     pub(super) lsn: Lsn,
     /// The time of the snapshot's transaction.
     pub(super) time_us: i64,
+    /// Rows of the table that is read, which were fetched and not taken; whether these are the last.
+    fetched: VecDeque<Row>,
+    is_end: bool,
 }
 
 impl Snapshot {
@@ -36,7 +44,7 @@ impl Snapshot {
             settings.slot,
             std::process::id()
         );
-        let rows = exporter.query(&created).await?;
+        let rows = exporter.run(&created).await?;
         let answer = Answer::new(
             rows.first().map(Vec::as_slice).unwrap_or_default(),
             "CREATE_REPLICATION_SLOT",
@@ -63,6 +71,8 @@ impl Snapshot {
             server: settings.server.clone(),
             lsn,
             time_us,
+            fetched: VecDeque::new(),
+            is_end: false,
         })
     }
 
@@ -78,25 +88,32 @@ impl Snapshot {
         };
         let (list, table) = (plan.select_list(), qualified(&plan.settings));
         let order = plan.key_order.expressions();
-        self.query(&format!(
+        self.is_end = false;
+        self.run(&format!(
             "DECLARE rows NO SCROLL CURSOR FOR SELECT {list} FROM ONLY {table} {condition} ORDER BY {order}"
         ))
         .await?;
         Ok(())
     }
 
-    /// The next rows; fewer than `limit` are the last.
-    pub(super) async fn fetch(&mut self, limit: usize) -> Result<Vec<Row>, Stop> {
-        self.query(&format!("FETCH {limit} FROM rows")).await
+    /// The table's next row.
+    pub(super) async fn next(&mut self) -> Result<Option<Row>, Stop> {
+        if self.fetched.is_empty() && !self.is_end {
+            let fetch = format!("FETCH {FETCHED_ROWS} FROM rows");
+            self.fetched = self.run(&fetch).await?.into();
+            self.is_end = self.fetched.len() < FETCHED_ROWS;
+        }
+        Ok(self.fetched.pop_front())
     }
 
     pub(super) async fn close_cursor(&mut self) -> Result<(), Stop> {
-        self.query("CLOSE rows").await?;
+        self.run("CLOSE rows").await?;
         Ok(())
     }
 
-    async fn query(&mut self, sql: &str) -> Result<Vec<Row>, Stop> {
-        let answer = self.session.query(sql).await;
+    /// Rows may be long in coming, as the server sorts them first.
+    async fn run(&mut self, sql: &str) -> Result<Vec<Row>, Stop> {
+        let answer = self.session.run(sql).await;
         answer.map_err(|error| Stop::of_session(&self.server, error))
     }
 }

@@ -18,6 +18,7 @@ use crate::answer::literal;
 use crate::faults::{Point, point};
 use crate::session::{LogAccess, Session, SessionError};
 use crate::slot::{self, Slot};
+use crate::unread_looks::UnreadLooks;
 
 /// The publication that the outbox's SQL makes.
 pub(super) const PUBLICATION: &str = "lakehead_outbox";
@@ -301,6 +302,7 @@ impl ReplicatedOutbox {
             slot: slot.to_owned(),
             publication: PUBLICATION.to_owned(),
             application: "lakehead-relay",
+            unread: UnreadLooks::new(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The first copy, and where the stream takes over.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -176,4 +177,32 @@ async fn a_table_that_is_added_is_copied_and_the_others_are_not_again() {
     running.stop().await;
     assert_eq!(road.view("gate").await.rows().len(), 4);
     assert_equal(&road).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chunk_is_bounded_by_its_own_rows_and_not_by_those_before() {
+    let sql = "CREATE TABLE seat (id int PRIMARY KEY, holder text);
+        ALTER TABLE seat REPLICA IDENTITY FULL;
+        INSERT INTO seat SELECT n, repeat('x', 300) FROM generate_series(1, 9000) n;
+        INSERT INTO seat SELECT n, repeat('y', 100000) FROM generate_series(9001, 9400) n";
+    let Some(mut road) = Road::new(sql, &["public.seat"]).await else {
+        return;
+    };
+    let bytes_max = road.settings.limits.chunk_bytes as u64 + (1 << 20);
+    // Less than a chunk: it waits for room.
+    road.settings.limits.in_flight_bytes_max = 1 << 20;
+    let file = road.state_directory().join("chunk");
+    let running = road.start().await;
+    let largest = Cell::new(0);
+    running
+        .wait("it streams", |progress| {
+            let bytes = std::fs::metadata(&file).map_or(0, |file| file.len());
+            largest.set(bytes.max(largest.get()));
+            progress.is_streaming()
+        })
+        .await;
+    running.stop().await;
+    let largest = largest.get();
+    assert!(largest > 0 && largest < bytes_max, "{largest} bytes");
+    assert_eq!(road.view("seat").await.rows().len(), 9400);
 }

@@ -41,6 +41,11 @@ impl Owner {
         self.url.parse().unwrap()
     }
 
+    /// Connects again, to a server that was started again.
+    pub(crate) async fn reconnect(&mut self) {
+        self.client = self.connect().await;
+    }
+
     /// A second session.
     pub(crate) async fn connect(&self) -> Client {
         connect(&self.url).await

@@ -34,7 +34,11 @@ impl Road {
     /// A road for tables `schema.name`, which become entities of the same name; the tables are made by
     /// `sql`. Nothing if a part is missing.
     pub(crate) async fn new(sql: &str, tables: &[&str]) -> Option<Self> {
-        let owner = Owner::create().await?;
+        Self::of(Owner::create().await?, sql, tables).await
+    }
+
+    /// The same for an owner that is there.
+    pub(crate) async fn of(owner: Owner, sql: &str, tables: &[&str]) -> Option<Self> {
         let Ok(brokers) = std::env::var("LAKEHEAD_TEST_KAFKA") else {
             assert!(
                 std::env::var("CI").as_deref() != Ok("true"),

@@ -1,4 +1,4 @@
-//! Tables that are renamed, made again, left out for a while, or taken out of the publication.
+//! Tables that are renamed, made again, or left out for a while.
 
 use crate::road::Road;
 

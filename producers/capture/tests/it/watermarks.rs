@@ -19,7 +19,7 @@ const CONTRACT: &str = r#"{"type":"record","name":"Seat","fields":[{"name":"id",
     {"name":"holder","type":["null","string"]},{"name":"changed","type":["null","int"]}]}"#;
 
 /// What was published of the road's table, in its order, by source.
-async fn marks(road: &Road) -> BTreeMap<String, Vec<Watermark>> {
+pub(crate) async fn marks(road: &Road) -> BTreeMap<String, Vec<Watermark>> {
     let brokers = road.brokers.clone();
     let raw = tokio::task::spawn_blocking(move || consume(&brokers, WATERMARKS_TOPIC));
     let mut marks: BTreeMap<String, Vec<Watermark>> = BTreeMap::new();
