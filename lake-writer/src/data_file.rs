@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+#[cfg(test)]
 use bytes::Bytes;
 use chrono::NaiveDate;
 use object_store::path::Path;
@@ -26,6 +27,7 @@ mod pieces;
 mod row_groups;
 mod statistics;
 
+pub(crate) use pieces::InPieces;
 use row_groups::RowGroups;
 pub(crate) use statistics::of as statistics_of;
 
@@ -171,7 +173,13 @@ impl DataFile {
         self.payload.content_length()
     }
 
+    /// The file's bytes, where they are.
+    pub(crate) fn to_read(&self) -> InPieces {
+        InPieces::from(&self.payload)
+    }
+
     /// The file's bytes, copied into one piece.
+    #[cfg(test)]
     pub(crate) fn to_bytes(&self) -> Bytes {
         self.payload.clone().into()
     }

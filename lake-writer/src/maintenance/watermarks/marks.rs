@@ -112,7 +112,7 @@ fn take(
     columns: &SchemaRef,
     end_us: i64,
 ) -> Result<Marks, FoldError> {
-    for batch in RowFile::open(file)?.all(columns)? {
+    for batch in RowFile::open(file)?.all(columns) {
         for (entity, source, mark) in rows(&batch?, end_us)? {
             match marks.get_mut(&(entity.clone(), source.clone())) {
                 Some(span) => span.take(mark),
