@@ -6,11 +6,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+#[cfg(test)]
 use bytes::Bytes;
 use chrono::NaiveDate;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -22,14 +22,14 @@ use uuid::Uuid;
 use crate::action::Add;
 use crate::layout::{EVENT_DATE, EVENT_ID, EVENT_TIME, OFFSET};
 
+mod nan;
 mod pieces;
+mod row_groups;
 mod statistics;
 
-use pieces::Pieces;
+pub(crate) use pieces::InPieces;
+use row_groups::RowGroups;
 pub(crate) use statistics::of as statistics_of;
-
-/// Encoded bytes that a row group may take in memory before it is closed.
-const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
 
 /// Distinct values of a column, in bytes, above which a row group stores them plainly. Far below
 /// Parquet's default: a column that is mostly unique is found out before its dictionary is large.
@@ -50,7 +50,7 @@ pub struct DataFile {
 
 /// A file that grows in memory, batch by batch: Parquet as the tables of changes have it.
 pub struct DataFileWriter {
-    writer: ArrowWriter<Pieces>,
+    rows: RowGroups,
     path: Path,
     partition_values: BTreeMap<String, Option<String>>,
 }
@@ -114,7 +114,7 @@ impl DataFileWriter {
             // The Arrow schema of the batches (dictionaries and the like) is not the table's.
             .with_skip_arrow_metadata(true);
         Ok(Self {
-            writer: ArrowWriter::try_new_with_options(Pieces::default(), schema, options)?,
+            rows: RowGroups::new(schema, options)?,
             path: path_of(name, &partition_values),
             partition_values,
         })
@@ -122,33 +122,32 @@ impl DataFileWriter {
 
     /// Appends rows.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
-        self.writer.write(batch)
+        self.rows.write(batch)
     }
 
     /// Adds words of ours to the footer.
     pub(crate) fn note(&mut self, name: &str, words: String) {
-        self.writer
-            .append_key_value_metadata(KeyValue::new(name.to_owned(), words));
+        self.rows.note(KeyValue::new(name.to_owned(), words));
     }
 
     /// Memory held, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.writer.memory_size() + self.writer.inner().memory_bytes()
+        self.rows.memory_bytes()
     }
 
     /// About as many bytes as the file would have if it ended here.
     pub(crate) fn encoded_bytes(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        self.rows.encoded_bytes()
     }
 
     /// Ends the file.
-    pub fn finish(mut self) -> Result<DataFile, ParquetError> {
-        let statistics = statistics::of(&self.writer.finish()?);
+    pub fn finish(self) -> Result<DataFile, ParquetError> {
+        let (footer, pieces) = self.rows.finish()?;
         Ok(DataFile {
-            payload: std::mem::take(self.writer.inner_mut()).into_payload(),
+            payload: pieces.into_payload(),
             path: self.path,
             partition_values: self.partition_values,
-            statistics,
+            statistics: statistics::of(&footer),
         })
     }
 }
@@ -174,7 +173,13 @@ impl DataFile {
         self.payload.content_length()
     }
 
+    /// The file's bytes, where they are.
+    pub(crate) fn to_read(&self) -> InPieces {
+        InPieces::from(&self.payload)
+    }
+
     /// The file's bytes, copied into one piece.
+    #[cfg(test)]
     pub(crate) fn to_bytes(&self) -> Bytes {
         self.payload.clone().into()
     }
@@ -256,7 +261,6 @@ fn properties(schema: &SchemaRef) -> Result<WriterPropertiesBuilder, ParquetErro
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX))
         .set_created_by(concat!("lakehead version ", env!("CARGO_PKG_VERSION")).to_owned());
     // Of the former every row has its own: a dictionary would only be built to be thrown away.
     for column in [OFFSET, EVENT_TIME, EVENT_ID].into_iter().chain(STEADY) {

@@ -28,6 +28,7 @@
 mod action;
 mod app_id;
 mod audit;
+mod batch_rows;
 mod clock;
 mod commit;
 mod data_file;

@@ -9,22 +9,19 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelector,
 };
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
+use crate::batch_rows::{batch_rows, share, unsigned};
 use crate::delta_log::DeltaLogError;
 
 /// Encoded bytes that are fetched together, where the file says where its pages are.
 const WINDOW_BYTES: u64 = 8 << 20;
-
-/// Decoded bytes, and rows, of a batch.
-const BATCH_BYTES: u64 = 4 << 20;
-const BATCH_ROWS_MAX: u64 = 8_192;
 
 /// Bytes between two wanted ranges that are cheaper to fetch than another request. More would
 /// fetch whole row groups whose columns are small.
@@ -173,8 +170,7 @@ impl StoredRows {
             Some(_) => encoded / rows * count,
             None => encoded,
         };
-        let decoded = unsigned(group.total_byte_size());
-        let batch_rows = share(BATCH_BYTES, rows, decoded).min(BATCH_ROWS_MAX);
+        let batch_rows = batch_rows(group, &ProjectionMask::all());
         let selection = [
             RowSelector::skip(size(self.row)),
             RowSelector::select(size(count)),
@@ -186,21 +182,11 @@ impl StoredRows {
         let window = builder
             .with_row_groups(vec![self.group])
             .with_row_selection(RowSelection::from(selection.to_vec()))
-            .with_batch_size(size(batch_rows))
+            .with_batch_size(batch_rows)
             .build()?;
         self.row += count;
         Ok(Some(window))
     }
-}
-
-/// How many of `rows`, which have so many bytes together, make up this many bytes. At least one.
-fn share(wanted: u64, rows: u64, bytes: u64) -> u64 {
-    (wanted.saturating_mul(rows) / bytes.max(1)).max(1)
-}
-
-/// Parquet counts in signed numbers.
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }
 
 fn size(number: u64) -> usize {
@@ -211,7 +197,7 @@ fn size(number: u64) -> usize {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
     use arrow::datatypes::Int64Type;
     use object_store::PutPayload;
     use object_store::memory::InMemory;
@@ -219,6 +205,7 @@ mod tests {
     use parquet::file::properties::WriterProperties;
 
     use super::*;
+    use crate::batch_rows::BATCH_BYTES;
 
     /// Two row groups of numbers that do not compress; about 24 MB.
     async fn stored(with_index: bool) -> StoredFile {
@@ -274,6 +261,25 @@ mod tests {
         let (numbers, most) = read(&stored(false).await, 3).await;
         assert_eq!(numbers.len(), 1_499_997);
         assert!((15 << 20..17 << 20).contains(&most), "{most}");
+    }
+
+    /// Equal texts are one in the file.
+    #[tokio::test]
+    async fn few_large_rows_are_in_memory_at_a_time_however_small_the_file() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(40_000); 500]));
+        let batch = RecordBatch::try_from_iter([("s", texts)]).unwrap();
+        let encoded = crate::data_file::encode(uuid::Uuid::nil(), None, &[batch]).unwrap();
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let add = encoded.upload(&store, 0).await.unwrap();
+        assert!(add.size < 1 << 20);
+        let file = StoredFile::new(&store, Path::from(add.path), unsigned(add.size));
+        let footer = file.footer().await.unwrap();
+        let (mut rows, mut found) = (StoredRows::from(&file, &footer, 0), 0);
+        while let Some(batch) = rows.next().await.unwrap() {
+            assert!(batch.get_array_memory_size() as u64 <= BATCH_BYTES * 2);
+            found += batch.num_rows();
+        }
+        assert_eq!(found, 500);
     }
 
     #[tokio::test]

@@ -1,33 +1,34 @@
-//! A topic of generated records: every key is updated in turn, in an order that scatters them.
+//! A topic of generated records.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lake_writer::{Notice, Position, Record, RecordLog, Start, WriterError};
-use schemas::TopicPartition;
+use schemas::{Shape, TopicPartition};
 
-pub(crate) const TOPIC: &str = "shop.purchase";
-
-pub(crate) const CONTRACT: &str = r#"{"type":"record","name":"Purchase","lakehead.key":["id"],"fields":[
-    {"name":"id","type":"long"},{"name":"item","type":"string"},{"name":"quantity","type":"int"},
-    {"name":"price","type":["null","double"]},{"name":"placed_ms","type":"long"},
-    {"name":"customer","type":"string"},{"name":"note","type":["null","string"]}]}"#;
+/// What the records are of.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject {
+    pub(crate) topic: &'static str,
+    pub(crate) contract: &'static str,
+    pub(crate) shape: Shape,
+    /// Writes the record of a number into an empty key and an empty value; there are so many keys.
+    pub(crate) compose: fn(i64, i64, &mut String, &mut String),
+}
 
 const PARTITIONS: i32 = 4;
 
-/// Odd, so that the records of a key are in one partition where keys are a multiple of them.
-const STRIDE: i64 = 7919;
-
-const FIRST_MS: i64 = 1_700_000_000_000;
+/// Time of the first record.
+pub(crate) const FIRST_MS: i64 = 1_700_000_000_000;
 
 /// Records handed out at a time, of one partition.
 const POLL_RECORDS: usize = 500;
 
 /// The topic with its first `changes` records.
 pub(crate) struct Generated {
+    subject: Subject,
     changes: i64,
     keys: i64,
     /// Next offset, and whether the partition is paused.
@@ -38,9 +39,10 @@ pub(crate) struct Generated {
 }
 
 impl Generated {
-    pub(crate) fn new(changes: i64, keys: i64) -> Self {
-        let all = (0..PARTITIONS).map(|number| TopicPartition::new(TOPIC, number));
+    pub(crate) fn new(subject: Subject, changes: i64, keys: i64) -> Self {
+        let all = (0..PARTITIONS).map(|number| TopicPartition::new(subject.topic, number));
         Self {
+            subject,
             changes,
             keys,
             positions: BTreeMap::new(),
@@ -55,21 +57,9 @@ impl Generated {
     }
 
     fn compose(&mut self, number: i64) {
-        let id = number.wrapping_mul(STRIDE) % self.keys;
         self.key.clear();
         self.value.clear();
-        // Writing into a String does not fail.
-        write!(self.key, r#"{{"id":{id}}}"#).ok();
-        write!(
-            self.value,
-            r#"{{"id":{id},"item":"item-{}","quantity":{},"price":{}.25,"placed_ms":{},"customer":"customer-{}","note":"note {number}"}}"#,
-            id % 997,
-            number % 13,
-            number % 1000,
-            FIRST_MS + number,
-            id % 50_000,
-        )
-        .ok();
+        (self.subject.compose)(number, self.keys, &mut self.key, &mut self.value);
     }
 
     fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) {
@@ -103,7 +93,7 @@ impl RecordLog for Generated {
                 let number = next * i64::from(PARTITIONS) + i64::from(partition);
                 self.compose(number);
                 let flow = each(Record {
-                    topic: TOPIC,
+                    topic: self.subject.topic,
                     partition,
                     offset: next,
                     timestamp_ms: FIRST_MS + number / 100,
@@ -173,7 +163,7 @@ impl RecordLog for Generated {
     }
 
     async fn topics(&mut self) -> Result<Vec<String>, WriterError> {
-        Ok(vec![TOPIC.to_owned()])
+        Ok(vec![self.subject.topic.to_owned()])
     }
 
     fn read_topics(&mut self, _: Vec<String>) -> Result<(), WriterError> {

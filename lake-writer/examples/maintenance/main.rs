@@ -1,39 +1,29 @@
-//! What a refresh of a current table takes, in CPU-seconds of this process.
+//! What the care of a table takes, in CPU-seconds of this process.
 //!
-//! `maintenance DIRECTORY [CHANGES [KEYS]]` copies generated changes (10 million of 1 million keys)
-//! with the product's own writer into a lake below an empty directory, and prints a JSON object for
-//! each refresh: from nothing; then, with buckets of several sizes, from all changes, and after
+//! `maintenance refresh DIRECTORY [CHANGES [KEYS]]` copies generated changes (10 million of 1 million
+//! keys) with the product's own writer into a lake below an empty directory, and prints a JSON object
+//! for each refresh: from nothing; then, with buckets of several sizes, from all changes, and after
 //! changes of ten keys, of 1 % and of 50 % of them.
+//!
+//! `maintenance compaction DIRECTORY [CHANGES [TIMES]]` copies flights (1 million events) in files of
+//! 25,000 rows, and prints a JSON object for each time that a copy of that lake is compacted (5). The
+//! files are left: where they are there already, they are only compacted.
 
+mod compaction;
+mod copied;
+mod flights;
 mod generated;
+mod purchases;
+mod refresh;
 mod took;
 
 use std::error::Error;
-use std::io::Write;
-use std::path::Path;
-use std::sync::Arc;
-
-use bytesize::ByteSize;
-use lake_store::LakeStore;
-use lake_writer::{
-    Entropy, Format, LakeWriter, Maintainer, MaintenanceSettings, Parts, Refreshed, Route, Routes,
-    SystemClock, Until, WriterProgress, WriterSettings,
-};
-use schemas::{KeyFormat, Shape};
-use serde_json::json;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
-
-use crate::generated::{CONTRACT, Generated, TOPIC};
-use crate::took::{Began, Took};
 
 /// The shipped binary's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Failure = Box<dyn Error + Send + Sync>;
-
-const MIB: u64 = 1 << 20;
 
 fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -44,135 +34,14 @@ fn main() -> Result<(), Failure> {
 
 async fn run() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |place: usize, default: i64| match arguments.get(place) {
-        Some(text) => text.parse(),
-        None => Ok(default),
-    };
-    let directory = arguments
-        .first()
-        .ok_or("usage: maintenance DIRECTORY [CHANGES [KEYS]]")?;
-    let mut bench = Bench {
-        lake: LakeStore::open(directory, &[], true)?,
-        folder: Path::new(directory).join(TOPIC.replace('.', "/")),
-        changes: number(1, 10_000_000)?,
-        keys: number(2, 1_000_000)?,
-    };
-    bench.copy(0).await?;
-    bench.refresh("from nothing", 32 * MIB, false).await?;
-    for bucket_bytes in [32 * MIB, 4 * MIB, MIB, MIB / 4] {
-        bench
-            .refresh("from all changes", bucket_bytes, true)
-            .await?;
-        for (what, more) in [
-            ("10 keys", 10),
-            ("1 % of the keys", bench.keys / 100),
-            ("50 % of the keys", bench.keys / 2),
-        ] {
-            bench.copy(more).await?;
-            bench.refresh(what, bucket_bytes, false).await?;
+    let number = |place: usize| arguments.get(place).map(|text| text.parse()).transpose();
+    match arguments.get(0..2).unwrap_or_default() {
+        [what, directory] if what == "refresh" => {
+            refresh::measure(directory, number(2)?, number(3)?).await
         }
+        [what, directory] if what == "compaction" => {
+            compaction::measure(directory, number(2)?, number(3)?).await
+        }
+        _ => Err("usage: maintenance refresh|compaction DIRECTORY [CHANGES [KEYS|TIMES]]".into()),
     }
-    Ok(())
-}
-
-/// A lake whose one table is refreshed.
-struct Bench {
-    lake: LakeStore,
-    /// The entity's.
-    folder: std::path::PathBuf,
-    /// How many there are to be copied.
-    changes: i64,
-    keys: i64,
-}
-
-impl Bench {
-    /// Refreshes the current table, or computes it anew, and tells what it took.
-    async fn refresh(
-        &self,
-        what: &str,
-        bucket_bytes: u64,
-        is_rebuilt: bool,
-    ) -> Result<(), Failure> {
-        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(Entropy::from_os()));
-        let mut settings = MaintenanceSettings {
-            bucket_bytes: ByteSize::b(bucket_bytes),
-            ..MaintenanceSettings::default()
-        };
-        settings.compaction.enabled = false;
-        settings.vacuum.enabled = false;
-        settings.log.enabled = false;
-        let mut maintainer = Maintainer::new(self.lake.clone(), clock, entropy, settings);
-        let (table, files) = (TOPIC.parse()?, self.folder.join("current"));
-        let (before, began) = (bytes_below(&files), Took::begin()?);
-        let done = match is_rebuilt {
-            true => maintainer.rebuild(&table).await?,
-            false => {
-                let mut round = maintainer.round(std::slice::from_ref(&table)).await;
-                let done = round.refreshed.pop();
-                done.ok_or_else(|| format!("{:?}", round.failed))?
-            }
-        };
-        self.tell(what, &done, &began, bytes_below(&files) - before)
-    }
-
-    fn tell(
-        &self,
-        what: &str,
-        done: &Refreshed,
-        began: &Began,
-        bytes_written: u64,
-    ) -> Result<(), Failure> {
-        let took = began.end()?;
-        let told = json!({
-            "refresh": what, "changes": done.changes, "buckets": done.buckets,
-            "buckets_written": done.buckets_written, "rows_written": done.rows_written,
-            "mb_written": (bytes_written as f64 / 1e4).round() / 100.0,
-            "cpu_s": took.cpu_s, "seconds": took.seconds,
-            "rss_before_mib": began.rss_mib, "rss_max_mib": took.rss_max_mib,
-        });
-        Ok(writeln!(std::io::stdout(), "{told}")?)
-    }
-
-    /// Runs a writer until so many changes more are in the lake.
-    async fn copy(&mut self, more: i64) -> Result<(), Failure> {
-        self.changes += more;
-        let route = Route {
-            format: Format::Json,
-            key_format: KeyFormat::Json,
-            shape: Shape::Upsert,
-            contract: Some(CONTRACT.parse()?),
-            ..Route::new(TOPIC, TOPIC.parse()?)
-        };
-        let routes = Routes::of(vec![route]).map_err(|problems| format!("{problems:?}"))?;
-        let parts = Parts {
-            lake: self.lake.clone(),
-            registry: None,
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(Entropy::from_os()),
-            runtime: Handle::current(),
-            progress: Arc::new(WriterProgress::default()),
-        };
-        let (log, settings) = (
-            Generated::new(self.changes, self.keys),
-            WriterSettings::default(),
-        );
-        let mut writer = LakeWriter::new(log, settings, routes, Until::CaughtUp, parts);
-        let (_stop, following) = watch::channel(false);
-        Ok(writer.run(following).await?)
-    }
-}
-
-/// Of all files below a folder; none if there is no such folder.
-fn bytes_below(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return 0;
-    };
-    let bytes = entries
-        .flatten()
-        .map(|entry| match (entry.path(), entry.metadata()) {
-            (path, Ok(found)) if found.is_dir() => bytes_below(&path),
-            (_, Ok(found)) => found.len(),
-            _ => 0,
-        });
-    bytes.sum()
 }

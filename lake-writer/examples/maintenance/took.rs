@@ -1,9 +1,8 @@
 //! Time, CPU time and memory of this process.
 
-use std::error::Error;
 use std::time::Instant;
 
-type Failure = Box<dyn Error + Send + Sync>;
+use crate::Failure;
 
 pub(crate) struct Took {
     pub(crate) seconds: f64,

@@ -1,9 +1,12 @@
 //! A file in memory, in pieces.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use object_store::PutPayload;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
 
 /// Bytes of a piece.
 const PIECE_BYTES: usize = 1 << 20;
@@ -47,6 +50,98 @@ impl Write for Pieces {
     }
 }
 
+/// A file that is read where its pieces are.
+#[derive(Clone, Debug)]
+pub(crate) struct InPieces(Arc<[Bytes]>);
+
+impl From<Bytes> for InPieces {
+    fn from(whole: Bytes) -> Self {
+        Self(Arc::new([whole]))
+    }
+}
+
+impl From<&PutPayload> for InPieces {
+    fn from(payload: &PutPayload) -> Self {
+        Self(payload.iter().cloned().collect())
+    }
+}
+
+impl InPieces {
+    /// What comes at a place and after it.
+    fn from_place(&self, start: u64) -> Rest {
+        let mut at = usize::try_from(start).unwrap_or(usize::MAX);
+        let mut piece = 0;
+        while let Some(bytes) = self.0.get(piece).filter(|bytes| bytes.len() <= at) {
+            at -= bytes.len();
+            piece += 1;
+        }
+        Rest {
+            pieces: Arc::clone(&self.0),
+            piece,
+            at,
+        }
+    }
+}
+
+impl Length for InPieces {
+    fn len(&self) -> u64 {
+        self.0.iter().map(|piece| piece.len() as u64).sum()
+    }
+}
+
+impl ChunkReader for InPieces {
+    type T = Rest;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Rest> {
+        Ok(self.from_place(start))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let bytes = self.from_place(start).cut(length);
+        bytes.ok_or_else(|| ParquetError::EOF(format!("{length} bytes at {start} are asked for")))
+    }
+}
+
+/// What comes at a place of a file and after it.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    pieces: Arc<[Bytes]>,
+    piece: usize,
+    /// Within the piece.
+    at: usize,
+}
+
+impl Rest {
+    /// So many bytes, copied only where they lie in several pieces; `None` if there are fewer.
+    fn cut(mut self, length: usize) -> Option<Bytes> {
+        let here = self
+            .pieces
+            .get(self.piece)
+            .filter(|piece| self.at + length <= piece.len());
+        if let Some(piece) = here {
+            return Some(piece.slice(self.at..self.at + length));
+        }
+        let mut bytes = BytesMut::zeroed(length);
+        self.read_exact(&mut bytes).ok().map(|()| bytes.freeze())
+    }
+}
+
+impl Read for Rest {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let Some(piece) = self.pieces.get(self.piece) else {
+            return Ok(0);
+        };
+        let rest = piece.get(self.at..).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        self.at += count;
+        if self.at == piece.len() {
+            (self.piece, self.at) = (self.piece + 1, 0);
+        }
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +158,32 @@ mod tests {
             let payload = pieces.into_payload();
             assert_eq!(payload.iter().count(), 3);
             assert_eq!(Bytes::from(payload), whole);
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_across_its_pieces() {
+        let whole: Vec<u8> = (0..100).collect();
+        let cut: PutPayload = [&whole[..10], &whole[10..11], &whole[11..60], &whole[60..]]
+            .map(Bytes::copy_from_slice)
+            .into_iter()
+            .collect();
+        for file in [
+            InPieces::from(&cut),
+            InPieces::from(Bytes::from(whole.clone())),
+        ] {
+            assert_eq!(file.len(), 100);
+            for start in 0..=100 {
+                let mut rest = Vec::new();
+                let mut read = file.get_read(start as u64).unwrap();
+                read.read_to_end(&mut rest).unwrap();
+                assert_eq!(rest, whole[start..]);
+                for end in start..=100 {
+                    let found = file.get_bytes(start as u64, end - start).unwrap();
+                    assert_eq!(found, whole[start..end]);
+                }
+                assert!(file.get_bytes(start as u64, 101 - start).is_err());
+            }
         }
     }
 }

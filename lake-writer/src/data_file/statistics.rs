@@ -196,15 +196,18 @@ fn insert(into: &mut Map<String, Value>, path: &[String], value: Value) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use arrow::array::{
-        ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+        ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray, StructArray,
+        TimestampMicrosecondArray,
     };
     use parquet::file::reader::FileReader;
     use parquet::file::serialized_reader::SerializedFileReader;
 
     use super::*;
+    use crate::data_file::DataFileWriter;
 
     fn statistics_of(columns: Vec<(&str, ArrayRef)>) -> Value {
         let batch = RecordBatch::try_from_iter(columns).unwrap();
@@ -236,6 +239,48 @@ mod tests {
             told["nullCount"],
             json!({"n": 1, "s": 0, "long": 0, "none": 3})
         );
+    }
+
+    /// Parquet passes over NaN, which is above all numbers for those who read.
+    #[test]
+    fn a_column_with_a_value_that_is_not_a_number_has_no_bounds() {
+        let doubles =
+            |numbers: [f64; 3]| -> ArrayRef { Arc::new(Float64Array::from(numbers.to_vec())) };
+        let floats: ArrayRef = Arc::new(Float32Array::from(vec![Some(1.0), None, Some(f32::NAN)]));
+        let nested = StructArray::try_from(vec![
+            ("n", doubles([1.0, 2.0, 3.0])),
+            ("d", doubles([1.0, f64::NAN, 50.0])),
+        ]);
+        let told = statistics_of(vec![
+            ("r", Arc::new(nested.unwrap()) as ArrayRef),
+            ("d", doubles([1.0, f64::NAN, 50.0])),
+            ("f", floats),
+            ("e", doubles([1.0, -0.5, 50.0])),
+        ]);
+        assert_eq!(told["minValues"], json!({"r": {"n": 1.0}, "e": -0.5}));
+        assert_eq!(told["maxValues"], json!({"r": {"n": 3.0}, "e": 50.0}));
+        let none = json!({"r": {"n": 0, "d": 0}, "d": 0, "f": 1, "e": 0});
+        assert_eq!(told["nullCount"], none);
+    }
+
+    #[test]
+    fn row_groups_of_a_column_with_a_value_that_is_not_a_number_have_no_bounds() {
+        let numbers: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), Some(f64::NAN), None]));
+        let batch = RecordBatch::try_from_iter_with_nullable([("d", numbers, true)]).unwrap();
+        let by = ["d".to_owned()];
+        for writer in [
+            DataFileWriter::new(uuid::Uuid::nil(), None, batch.schema()),
+            DataFileWriter::sorted(uuid::Uuid::nil(), BTreeMap::new(), &batch.schema(), &by),
+        ] {
+            let mut writer = writer.unwrap();
+            writer.write(&batch).unwrap();
+            let reader = SerializedFileReader::new(writer.finish().unwrap().to_bytes()).unwrap();
+            let chunk = reader.metadata().row_group(0).column(0);
+            let told = chunk.statistics().unwrap();
+            assert_eq!((told.min_bytes_opt(), told.max_bytes_opt()), (None, None));
+            assert_eq!(told.null_count_opt(), Some(1));
+            assert_eq!(chunk.column_index_offset(), None);
+        }
     }
 
     #[test]

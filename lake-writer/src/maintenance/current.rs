@@ -28,15 +28,16 @@
 //!
 //! # Two at once, and kills
 //! A commit must follow the very version that it was made on, and moves a fence. Of two refreshes
-//! one lands; what the other uploaded is garbage that a vacuum finds. A refresh that was killed leaves the
-//! same garbage, or has landed.
+//! one lands, and the other deletes what it had uploaded. A rebuild, which takes longer than the time between
+//! two refreshes, goes on from what it has uploaded ([`overtaken`]). What was killed has landed, or leaves
+//! garbage that a vacuum finds.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use lake_store::LakeStore;
 use schemas::TableName;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::covered::{Covered, moves};
 use super::current_layout::CurrentLayout;
@@ -54,9 +55,8 @@ use crate::faults::{self, Point};
 use crate::layout;
 
 mod fold;
+mod overtaken;
 mod plan;
-
-use plan::Plan;
 
 /// Versions between two checkpoints of a derived table: every one of them replaces many files.
 const CHECKPOINT_INTERVAL: u64 = 20;
@@ -160,18 +160,8 @@ impl Current {
             self.idle_at = Some(work.changes.version);
             return Ok(None);
         };
-        let why = match self.fold(&work, &plan).await {
-            Ok(Some(done)) => return self.commit(work, &plan, done).await.map(Some),
-            Ok(None) => "changes of an earlier generation came late".to_owned(),
-            Err(error) if error.is_not_found() && !plan.from_all => error.to_string(),
-            Err(error) => return Err(error),
-        };
-        warn!(table = %self.table, why, "the current table is computed from all changes");
-        let plan = self.plan_from_all(&mut work).await?;
-        match self.fold(&work, &plan).await? {
-            Some(done) => self.commit(work, &plan, done).await.map(Some),
-            None => Err(FoldError::Internal("all changes came late".to_owned())),
-        }
+        let attempt = self.attempt(work, plan).await?;
+        self.land(attempt, mode).await.map(Some)
     }
 
     /// What there is; nothing if no table can be derived, or there is nothing new.
@@ -212,16 +202,14 @@ impl Current {
         state.ok_or_else(|| FoldError::Layout(format!("it cannot be created: {put:?}")))
     }
 
-    async fn commit(
-        &mut self,
-        mut work: Work,
-        plan: &Plan,
-        (folded, removed): (Folded, Vec<Remove>),
-    ) -> Result<Refreshed, FoldError> {
+    /// Commits what was written, if nothing came in between.
+    async fn commit(&mut self, attempt: &Attempt) -> Result<Refreshed, FoldError> {
+        let (work, folded) = (&attempt.work, &attempt.folded);
         let path = &self.current.path;
         let fence = app_id::maintenance(path);
         let from = work.current.txns.get(&fence).copied();
         let metadata = work.layout.grown(&work.current.metadata, folded.buckets);
+        let from_all = attempt.from_all;
         let draft = Draft {
             layout: work.current.metadata.clone(),
             steps: vec![Step {
@@ -231,20 +219,21 @@ impl Current {
             }],
             further: moves(&work.changes, &work.current, path),
             rework: Some(Rework {
-                operation: if plan.from_all { "REBUILD" } else { "REFRESH" },
+                operation: if from_all { "REBUILD" } else { "REFRESH" },
                 metadata: metadata.map_err(FoldError::Layout)?,
-                removed,
+                removed: attempt.removed.clone(),
                 after: Some(work.current.version),
             }),
-            files: folded.written.added,
+            files: folded.written.added.clone(),
         };
         faults::point(Point::RefreshUploaded);
         let (clock, entropy) = (self.means.clock.as_ref(), &self.means.entropy);
-        let version = commit(&self.current.log, &mut work.current, &draft, clock, entropy).await?;
+        let mut current = work.current.clone();
+        let version = commit(&self.current.log, &mut current, &draft, clock, entropy).await?;
         faults::point(Point::RefreshCommitted);
         let changes_version = work.changes.version;
         self.idle_at = Some(changes_version);
-        self.current.is_now(work.current);
+        self.current.is_now(current);
         Ok(Refreshed {
             table: self.table.clone(),
             version,
@@ -253,7 +242,7 @@ impl Current {
             buckets: folded.buckets,
             buckets_written: folded.written.buckets,
             rows_written: folded.written.rows,
-            from_all: plan.from_all,
+            from_all,
         })
     }
 }
@@ -265,6 +254,16 @@ struct Work {
     covered: Covered,
     changes: TableState,
     current: TableState,
+}
+
+/// What was written, to become the table's next version.
+#[derive(Debug)]
+struct Attempt {
+    work: Work,
+    folded: Folded,
+    /// The files that leave the table.
+    removed: Vec<Remove>,
+    from_all: bool,
 }
 
 impl Work {

@@ -13,7 +13,7 @@ use super::covered::Covered;
 use super::current::Means;
 use super::current_layout::CurrentLayout;
 use super::error::FoldError;
-use super::new_changes::{DAY_US, NewChanges, NewFile, days};
+use super::new_changes::{DAY_US, NewChanges, NewFile};
 use super::off_runtime::off_runtime;
 use super::tail::{Slice, Tail, Wanted};
 use crate::delta_log::DeltaLog;
@@ -118,7 +118,7 @@ impl Fold<'_> {
             tail = tail.until(until_us);
             let day = until_us.div_euclid(DAY_US);
             let files = self.changes.files.iter();
-            let beyond = files.filter(|file| *days(&file.add).end() >= day);
+            let beyond = files.filter(|file| *file.facts.days().end() >= day);
             let look = |mut tail: Tail, _, bytes| tail.look_beyond(bytes).map(|()| tail);
             tail = self.over(beyond, tail, look).await?;
         }
@@ -135,7 +135,7 @@ impl Fold<'_> {
         let last_us = self.until_us.map(|until_us| until_us - 1);
         let day = last_us.map(|last_us| last_us.div_euclid(DAY_US));
         let files = self.changes.files.iter();
-        files.filter(move |file| day.is_none_or(|day| *days(&file.add).start() <= day))
+        files.filter(move |file| day.is_none_or(|day| *file.facts.days().start() <= day))
     }
 
     /// Does something with the rows of files, one after the other.
@@ -146,9 +146,7 @@ impl Fold<'_> {
         work: impl Fn(Tail, Wanted, Bytes) -> Result<Tail, FoldError> + Clone + Send + 'static,
     ) -> Result<Tail, FoldError> {
         // An async block that borrowed the files would not be one for every lifetime.
-        let files: Vec<_> = files
-            .map(|file| (file.add.path.clone(), file.wanted))
-            .collect();
+        let files: Vec<_> = files.map(|file| (file.path.clone(), file.wanted)).collect();
         let fetches = files.into_iter().map(|(path, wanted)| async move {
             let bytes = fetch(self.log, &path).await?;
             Ok::<_, FoldError>((path, wanted, bytes))
@@ -170,8 +168,9 @@ impl Fold<'_> {
     fn buckets_of(&self, base: &Buckets, tail: &Tail) -> u32 {
         // What is at hand of a table that is there tells its size better than many small files.
         let empty = if base.count == 0 { 0 } else { FILE_BYTES_MIN };
-        let sizes = self.taken().map(|file| u64::try_from(file.add.size));
-        let sizes = sizes.map(|size| size.unwrap_or(0).saturating_sub(empty));
+        let sizes = self
+            .taken()
+            .map(|file| file.facts.size.saturating_sub(empty));
         let (rows, live) = tail.live_share();
         let new = u128::from(sizes.sum::<u64>()) * u128::from(live) / u128::from(rows.max(1));
         let bytes = u64::try_from(new).unwrap_or(u64::MAX);

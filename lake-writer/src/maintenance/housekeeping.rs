@@ -62,6 +62,8 @@ pub(crate) struct Housekeeping {
     /// The entity whose changes they are, if they are an entity's.
     changes_of: Option<TableName>,
     next: Option<Instant>,
+    /// What was compacted before the first turn.
+    first: Option<CompactionReport>,
 }
 
 impl Housekeeping {
@@ -71,6 +73,7 @@ impl Housekeeping {
             path: table.changes_path(),
             changes_of: Some(table.clone()),
             next: None,
+            first: None,
         }
     }
 
@@ -80,7 +83,23 @@ impl Housekeeping {
             path,
             changes_of: None,
             next: None,
+            first: None,
         }
+    }
+
+    /// Compacts before the first turn, and before anything is derived: whoever derives holds the list
+    /// of files, and where nobody has taken care so far it may be longer than memory has room for.
+    pub(crate) async fn compact_first(
+        &mut self,
+        means: &Means,
+        failed: &mut Vec<MaintenanceError>,
+    ) {
+        let Some(table) = self.changes_of.as_ref().filter(|_| self.next.is_none()) else {
+            return;
+        };
+        let mut report = CompactionReport::default();
+        take(compacted(means, table).await, &mut report, failed);
+        self.first = Some(report);
     }
 
     /// Keeps house if it is time; what changed, and what went wrong.
@@ -99,7 +118,10 @@ impl Housekeeping {
             ..Housekept::default()
         };
         if let Some(table) = &self.changes_of {
-            take(compacted(means, table).await, &mut done.compaction, failed);
+            match self.first.take() {
+                Some(report) => done.compaction = report,
+                None => take(compacted(means, table).await, &mut done.compaction, failed),
+            }
             take(retired(means, table).await, &mut done.retention, failed);
         }
         take(self.vacuumed(means).await, &mut done.vacuum, failed);

@@ -148,8 +148,10 @@ impl Maintainer {
             self.tables.retain(|table, _| tables.contains(table));
         }
         for table in tables {
-            self.derive(&table, &mut round).await;
             let means = self.means.clone();
+            let (cared, _) = self.table(&table);
+            compact_first(&mut cared.house, &means, &mut round).await;
+            self.derive(&table, &mut round).await;
             let (cared, _) = self.table(&table);
             keep_house(&mut cared.house, &means, &mut round).await;
         }
@@ -213,6 +215,12 @@ impl Maintainer {
             ],
         });
         (cared, &mut self.periods)
+    }
+}
+
+async fn compact_first(house: &mut [Housekeeping], means: &Means, round: &mut Round) {
+    for one in house {
+        one.compact_first(means, &mut round.failed).await;
     }
 }
 

@@ -77,7 +77,7 @@ struct Merge<'a> {
 impl Merge<'_> {
     /// Goes along the rows of a file.
     fn over(&mut self, base: Base) -> Result<(), FoldError> {
-        for batch in RowFile::open(base.bytes)?.all(self.tail.layout().rows())? {
+        for batch in RowFile::open(base.bytes)?.all(self.tail.layout().rows()) {
             let mut batch = batch?;
             if let Some(buckets) = base.halved {
                 batch = self.own(&batch, buckets)?;

@@ -1,10 +1,9 @@
 //! Which files of a table of changes hold what a derived table does not cover yet.
 
-use std::ops::RangeInclusive;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use serde_json::Value;
 
 use super::covered::Covered;
 use super::error::FoldError;
@@ -12,11 +11,13 @@ use super::tail::Wanted;
 use crate::action::{Action, Add};
 use crate::commit::Refusal;
 use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
-use crate::layout::{EVENT_DATE, EVENT_TIME};
 
+mod facts;
 mod origins;
 
-use origins::{Origins, generation_min};
+use facts::first_time_us;
+pub(crate) use facts::{Facts, last_time_us};
+use origins::Origins;
 
 /// Times that the list of files is asked for, while checkpoints come in between.
 const ATTEMPTS_MAX: usize = 3;
@@ -38,17 +39,33 @@ pub(crate) struct NewChanges {
 /// A file, and which of its changes count.
 #[derive(Clone, Debug)]
 pub(crate) struct NewFile {
-    pub(crate) add: Add,
+    pub(crate) path: String,
+    pub(crate) facts: Facts,
     pub(crate) wanted: Wanted,
 }
 
 impl NewChanges {
-    fn new(files: impl IntoIterator<Item = Add>, wanted: Wanted, are_all: bool) -> Self {
-        let file = |add| NewFile { add, wanted };
+    fn new(
+        files: impl IntoIterator<Item = (String, Facts)>,
+        wanted: Wanted,
+        are_all: bool,
+    ) -> Self {
+        let file = |(path, facts)| NewFile {
+            path,
+            facts,
+            wanted,
+        };
         Self {
             files: files.into_iter().map(file).collect(),
             are_all,
         }
+    }
+
+    /// The same files, the newest first.
+    fn newest_first(mut self) -> Self {
+        self.files
+            .sort_by_key(|file| Reverse(file.facts.ingested_at));
+        self
     }
 
     /// The same, of the version `newest`, for a table that keeps what it has taken in: it is not to be
@@ -63,10 +80,11 @@ impl NewChanges {
         let version = covered.version().unwrap_or(0);
         let origins = Origins::since(log, version, newest.version).await?;
         let merged = origins.merged(log, generation).await?.into_iter();
-        let files = merged.chain(self.files.into_iter().map(|file| file.add));
-        let files = files.map(|add| NewFile {
-            wanted: origins.wanted(&add.path),
-            add,
+        let known = self.files.into_iter().map(|file| (file.path, file.facts));
+        let files = merged.chain(known).map(|(path, facts)| NewFile {
+            wanted: origins.wanted(&path),
+            path,
+            facts,
         });
         // What is settled is only asked whether something came too late.
         let is_needed = |file: &NewFile| generation > 0 || file.wanted != Wanted::Settled;
@@ -94,7 +112,7 @@ pub(crate) async fn since(
             return Ok(None);
         };
         let adds = actions.into_iter().filter_map(|action| action.add);
-        files.extend(adds.filter(|add| add.data_change));
+        files.extend(adds.filter(|add| add.data_change).map(of));
     }
     files.reverse();
     Ok(Some(NewChanges::new(files, Wanted::All, false)))
@@ -134,7 +152,7 @@ impl Arrivals {
             let adds = actions.iter().filter_map(|action| action.add.as_ref());
             let new = adds.filter(|add| add.data_change);
             // Among changes of the past, a later one ends the time of those after it.
-            let first_us = new.map(|add| match is_of_the_past(add, &places) {
+            let first_us = new.map(|add| match Facts::of(add).is_of_the_past(&places) {
                 true => i64::MIN,
                 false => first_time_us(add),
             });
@@ -153,18 +171,10 @@ impl Arrivals {
     }
 }
 
-/// Whether a file has changes of an earlier generation than their partitions have here. Where
-/// generations differ among the partitions of one file, it does not tell.
-fn is_of_the_past(add: &Add, places: &Covered) -> bool {
-    let statistics = statistics(add).unwrap_or_default();
-    let bound = |side: &str| i32::try_from(statistics[side]["_partition"].as_i64()?).ok();
-    let generation = i32::try_from(generation_min(add)).unwrap_or(i32::MIN);
-    match (bound("minValues"), bound("maxValues")) {
-        (Some(first), Some(last)) => {
-            (first..=last).all(|partition| places.is_of_the_past(partition, generation))
-        }
-        _ => places.has_generations(),
-    }
+/// A file as it is held.
+fn of(add: Add) -> (String, Facts) {
+    let facts = Facts::of(&add);
+    (add.path, facts)
 }
 
 /// The entries after a version, each `None` if it is gone.
@@ -185,22 +195,39 @@ pub(crate) async fn not_covered(
     state: &mut TableState,
     covered: &Covered,
 ) -> Result<NewChanges, FoldError> {
-    let mut files = newest(log, state).await?;
-    files.retain(|add| !is_covered(add, covered));
-    Ok(NewChanges::new(files, Wanted::NotCovered, false))
+    let not_covered = |add: Add| {
+        let facts = Facts::of(&add);
+        (!facts.is_covered(covered)).then_some(facts)
+    };
+    let files = newest(log, state, not_covered).await?;
+    Ok(NewChanges::new(files, Wanted::NotCovered, false).newest_first())
 }
 
 /// All files of the newest version, to which `state` is brought.
 pub(crate) async fn all(log: &DeltaLog, state: &mut TableState) -> Result<NewChanges, FoldError> {
-    let files = newest(log, state).await?;
-    Ok(NewChanges::new(files, Wanted::All, true))
+    let files = newest(log, state, |add| Some(Facts::of(&add))).await?;
+    Ok(NewChanges::new(files, Wanted::All, true).newest_first())
 }
 
-async fn newest(log: &DeltaLog, state: &mut TableState) -> Result<Vec<Add>, FoldError> {
+/// The paths of those files of the newest version, to which `state` is brought, that may have what is
+/// sought.
+pub(crate) async fn paths(
+    log: &DeltaLog,
+    state: &mut TableState,
+    may_have: impl Fn(&Add) -> bool,
+) -> Result<Vec<String>, FoldError> {
+    let files = newest(log, state, |add| may_have(&add).then_some(()));
+    Ok(files.await?.into_keys().collect())
+}
+
+async fn newest<T>(
+    log: &DeltaLog,
+    state: &mut TableState,
+    mut of: impl FnMut(Add) -> Option<T>,
+) -> Result<BTreeMap<String, T>, FoldError> {
     let columns = state.metadata.schema_string.clone();
     for _ in 0..ATTEMPTS_MAX {
-        if let Some(mut files) = log.files_at(state.version).await? {
-            files.sort_by_cached_key(|add| std::cmp::Reverse(ingested_at(add)));
+        if let Some(files) = log.files_as(state.version, &mut of).await? {
             return Ok(files);
         }
         log.catch_up(state, |_, _| ()).await?;
@@ -212,122 +239,4 @@ async fn newest(log: &DeltaLog, state: &mut TableState) -> Result<Vec<Add>, Fold
     Err(FoldError::Layout(
         "its log was checkpointed faster than it could be read; it is tried again".to_owned(),
     ))
-}
-
-fn statistics(add: &Add) -> Option<Value> {
-    serde_json::from_str(add.stats.as_deref()?).ok()
-}
-
-/// When the newest row was taken in, as far as the file says so, and when the file was made.
-fn ingested_at(add: &Add) -> (String, i64) {
-    let statistics = statistics(add).unwrap_or_default();
-    let time = statistics["maxValues"]["_ingest_time"].as_str();
-    (time.unwrap_or_default().to_owned(), add.modification_time)
-}
-
-/// The days (since 1970-01-01, in UTC) on which owners committed the changes of a file: one, or any
-/// if it does not say.
-pub(crate) fn days(add: &Add) -> RangeInclusive<i64> {
-    let date = add.partition_values.get(EVENT_DATE).cloned().flatten();
-    let date: Option<NaiveDate> = date.and_then(|date| date.parse().ok());
-    let day = date.map(|date| (date - NaiveDate::default()).num_days());
-    day.map_or(i64::MIN..=i64::MAX, |day| day..=day)
-}
-
-/// When the first change of a file was committed by its owner, at the earliest, in microseconds since
-/// 1970-01-01T00:00Z.
-fn first_time_us(add: &Add) -> i64 {
-    let first_us = bound_us(add, "minValues", EVENT_TIME);
-    first_us.unwrap_or_else(|| days(add).start().saturating_mul(DAY_US))
-}
-
-/// The latest time of a column in a file, or a little later, in microseconds since
-/// 1970-01-01T00:00Z, if the file says so.
-pub(crate) fn last_time_us(add: &Add, column: &str) -> Option<i64> {
-    bound_us(add, "maxValues", column)
-}
-
-fn bound_us(add: &Add, side: &str, column: &str) -> Option<i64> {
-    let statistics = statistics(add)?;
-    let time = DateTime::parse_from_rfc3339(statistics[side][column].as_str()?);
-    Some(time.ok()?.timestamp_micros())
-}
-
-fn is_covered(add: &Add, covered: &Covered) -> bool {
-    let Some(statistics) = statistics(add) else {
-        return false;
-    };
-    let bound = |side: &str, column: &str| statistics[side][column].as_i64();
-    let partition = |side| i32::try_from(bound(side, "_partition")?).ok();
-    match (
-        partition("minValues"),
-        partition("maxValues"),
-        bound("maxValues", "_offset"),
-    ) {
-        (Some(first), Some(last), Some(offset)) => {
-            (first..=last).all(|partition| covered.has(partition, offset))
-        }
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::layout;
-
-    fn add(stats: &str) -> Add {
-        Add {
-            path: "p".to_owned(),
-            partition_values: Default::default(),
-            size: 1,
-            modification_time: 0,
-            data_change: true,
-            stats: Some(stats.to_owned()),
-        }
-    }
-
-    fn covered(ends: &[(i32, i64)]) -> Covered {
-        let schema = std::sync::Arc::new(arrow::datatypes::Schema::empty());
-        let metadata = layout::system_metadata(&schema, uuid::Uuid::nil(), 0).unwrap();
-        let txns = ends
-            .iter()
-            .map(|(partition, end)| (format!("p/t/{partition}"), *end));
-        let state = TableState {
-            version: 0,
-            protocol: crate::action::Protocol::PLAIN,
-            metadata,
-            txns: txns.collect(),
-        };
-        Covered::by(&state, "a/b/current")
-    }
-
-    #[test]
-    fn a_file_is_passed_over_only_if_its_statistics_say_so() {
-        let file = |first: i32, last: i32, offset: i64| {
-            add(&format!(
-                r#"{{"minValues":{{"_partition":{first}}},"maxValues":{{"_partition":{last},"_offset":{offset}}}}}"#
-            ))
-        };
-        let covered = covered(&[(0, 10), (1, 5)]);
-        assert!(is_covered(&file(0, 0, 9), &covered));
-        assert!(!is_covered(&file(0, 0, 10), &covered));
-        assert!(is_covered(&file(0, 1, 4), &covered));
-        assert!(!is_covered(&file(0, 1, 5), &covered));
-        assert!(!is_covered(&file(0, 2, 4), &covered));
-        assert!(!is_covered(&add("{}"), &covered));
-        assert!(!is_covered(&add("not json"), &covered));
-    }
-
-    #[test]
-    fn the_newest_come_first() {
-        let file = |time: &str| add(&format!(r#"{{"maxValues":{{"_ingest_time":"{time}"}}}}"#));
-        let (old, new, unknown) = (
-            file("2026-01-01T00:00:00.000Z"),
-            file("2026-01-02T00:00:00.000Z"),
-            add("{}"),
-        );
-        assert!(ingested_at(&new) > ingested_at(&old));
-        assert!(ingested_at(&unknown) < ingested_at(&old));
-    }
 }

@@ -199,7 +199,7 @@ fn has_begun_anew(state: &TableState) -> bool {
 
 /// Whether all rows of a data file are before the ends of their partitions.
 fn reaches_all(covered: &Covered, file: Bytes) -> Result<bool, FoldError> {
-    for batch in RowFile::open(file)?.all(&places())? {
+    for batch in RowFile::open(file)?.all(&places()) {
         let batch = batch?;
         let orders = Orders::of(&batch)?;
         if !(0..batch.num_rows()).all(|row| covered.reaches(orders.at(row))) {

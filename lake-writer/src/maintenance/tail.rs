@@ -129,7 +129,7 @@ impl Tail {
         let Some(horizon) = &mut self.horizon else {
             return Ok(());
         };
-        for batch in file.all(&columns)? {
+        for batch in file.all(&columns) {
             let batch = batch?;
             let (keys, hashes) = self.codec.hashed(&batch)?;
             let (orders, times) = (Orders::of(&batch)?, times(&batch)?);
@@ -209,7 +209,7 @@ impl Tail {
         // Rows that are the latest so far, as they are met, and what the index knows them by.
         let mut met: Vec<(usize, u32)> = Vec::new();
         let (columns, mut first) = (self.lookup(), 0);
-        for batch in file.of_group(group, &columns)? {
+        for batch in file.of_group(group, &columns) {
             let batch = batch?;
             let (keys, hashes) = self.codec.hashed(&batch)?;
             let orders = Orders::of(&batch)?;
@@ -287,7 +287,7 @@ impl Tail {
         }
         let places: Vec<usize> = rows.iter().map(|(row, _)| *row).collect();
         let mut numbers = rows.iter().map(|(_, number)| *number);
-        for batch in file.at(group, &places, self.layout.rows())? {
+        for batch in file.at(group, &places, self.layout.rows()) {
             let batch = batch?;
             for (row, number) in (0..batch.num_rows()).zip(numbers.by_ref()) {
                 self.index

@@ -7,16 +7,13 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use columnar::adapt;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::CompactionSettings;
 use super::row_order::in_order;
 use super::row_sum::RowSum;
 use crate::data_file::{DataFile, DataFileWriter};
 use crate::entropy::Entropy;
-
-/// Rows that are decoded at a time.
-const BATCH_ROWS: usize = 16_384;
+use crate::maintenance::row_file::RowFile;
 
 pub(super) struct Rewriter {
     columns: SchemaRef,
@@ -56,7 +53,7 @@ impl Rewriter {
 
     /// Takes in a file's rows, in the columns that the table has by now.
     pub(super) fn append(&mut self, file: Bytes) -> Result<(), String> {
-        for batch in reader(file)? {
+        for batch in RowFile::open(file).map_err(text)?.whole() {
             let batch = batch.map_err(text)?;
             let batch = adapt(&batch, &self.columns).map_err(text)?;
             self.read.add(&batch).map_err(text)?;
@@ -77,7 +74,7 @@ impl Rewriter {
         }
         let mut written = RowSum::default();
         for file in &self.done {
-            for batch in reader(file.to_bytes())? {
+            for batch in RowFile::open(file.to_read()).map_err(text)?.whole() {
                 written.add(&batch.map_err(text)?).map_err(text)?;
             }
         }
@@ -113,11 +110,6 @@ impl Rewriter {
         }
         Ok(())
     }
-}
-
-fn reader(file: Bytes) -> Result<ParquetRecordBatchReader, String> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(text)?;
-    builder.with_batch_size(BATCH_ROWS).build().map_err(text)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -9,9 +9,6 @@ use arrow::error::ArrowError;
 /// Odd, with bits all over (the golden ratio's).
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Stands for a null.
-const NULL: u64 = 0x6e75_6c6c;
-
 /// Equal for the same rows in any order, whatever files they are in; unequal for others, but for
 /// one chance in 2^64. Not a defence against somebody who makes rows up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,11 +35,17 @@ impl RowSum {
     }
 }
 
-/// Mixes one more value into a hash: a product, folded.
+/// Mixes one more value into a hash: a product, folded. The hash itself stays in it where the
+/// product is zero.
 fn mix(hash: u64, value: u64) -> u64 {
     let product = u128::from(hash ^ value ^ FACTOR) * u128::from(FACTOR.rotate_left(31) ^ value);
     let [low, high] = [product as u64, (product >> 64) as u64];
-    low.rotate_left(32) ^ high ^ hash.wrapping_mul(FACTOR)
+    (low ^ hash).rotate_left(32) ^ high
+}
+
+/// Mixes a null into a hash: as no value does, for there is none that could stand for it.
+fn mix_null(hash: u64) -> u64 {
+    hash.rotate_left(23) ^ FACTOR
 }
 
 fn mix_bytes(hash: u64, bytes: &[u8]) -> u64 {
@@ -64,6 +67,10 @@ fn mix_bytes(hash: u64, bytes: &[u8]) -> u64 {
 
 /// Mixes each row's value into the row's hash.
 fn mix_column(rows: &mut [u64], column: &ArrayRef) -> Result<(), ArrowError> {
+    if column.null_count() == column.len() {
+        rows.iter_mut().for_each(|hash| *hash = mix_null(*hash));
+        return Ok(());
+    }
     match column.data_type() {
         DataType::Boolean => {
             let values = column.as_boolean();
@@ -105,12 +112,15 @@ fn mix_column(rows: &mut [u64], column: &ArrayRef) -> Result<(), ArrowError> {
 }
 
 fn each(rows: &mut [u64], column: &ArrayRef, value: impl Fn(u64, usize) -> u64) {
-    let nulls = column.nulls();
-    for (row, hash) in rows.iter_mut().enumerate() {
-        *hash = match nulls.is_some_and(|nulls| nulls.is_null(row)) {
-            true => mix(*hash, NULL),
-            false => value(*hash, row),
-        };
+    let rows = rows.iter_mut().enumerate();
+    match column.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => rows.for_each(|(row, hash)| *hash = value(*hash, row)),
+        Some(nulls) => rows.for_each(|(row, hash)| {
+            *hash = match nulls.is_null(row) {
+                true => mix_null(*hash),
+                false => value(*hash, row),
+            };
+        }),
     }
 }
 
@@ -266,6 +276,24 @@ mod tests {
                 keys
             };
             prop_assert_eq!(sum(&[batch(&a)]) == sum(&[batch(&b)]), key(&a) == key(&b));
+        }
+    }
+
+    /// A word that stood for a null would be some number.
+    #[test]
+    fn no_number_is_taken_for_a_null() {
+        let of = |n: Option<i64>, m: Option<i32>| {
+            let (n, m): (ArrayRef, ArrayRef) = (
+                Arc::new(Int64Array::from(vec![n])),
+                Arc::new(Int32Array::from(vec![m])),
+            );
+            sum(&[RecordBatch::try_from_iter([("n", n), ("m", m)]).unwrap()])
+        };
+        for n in [0, 0x6e75_6c6c, -1, i32::MIN] {
+            let none = of(None, None);
+            assert_ne!(of(Some(n.into()), None), none, "{n}");
+            assert_ne!(of(None, Some(n)), none, "{n}");
+            assert_ne!(of(Some(n.into()), None), of(None, Some(n)), "{n}");
         }
     }
 

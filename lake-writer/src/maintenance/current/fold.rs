@@ -1,19 +1,37 @@
 //! The work of a refresh: the tail is found, and buckets are written anew.
 
+use tracing::warn;
+
 use super::plan::Plan;
-use super::{Current, Work};
-use crate::action::Remove;
+use super::{Attempt, Current, Work};
+use crate::action::{Add, Remove};
 use crate::maintenance::error::FoldError;
 use crate::maintenance::fold::{Fold, Folded};
 
 impl Current {
-    /// Writes what the plan says; also the files that leave the table. `None` if a change came late,
-    /// so that all changes must be read.
-    pub(super) async fn fold(
-        &self,
-        work: &Work,
-        plan: &Plan,
-    ) -> Result<Option<(Folded, Vec<Remove>)>, FoldError> {
+    /// Writes what the plan says; from all changes, if it turns out that others will not do.
+    pub(super) async fn attempt(&self, work: Work, plan: Plan) -> Result<Attempt, FoldError> {
+        let why = match self.fold(&work, &plan).await {
+            Ok(Some(folded)) => return Ok(self.written(work, &plan, folded)),
+            Ok(None) => "changes of an earlier generation came late".to_owned(),
+            Err(error) if error.is_not_found() && !plan.from_all => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        warn!(table = %self.table, why, "the current table is computed from all changes");
+        self.attempt_from_all(work).await
+    }
+
+    /// Writes the table anew, whatever is there.
+    pub(super) async fn attempt_from_all(&self, mut work: Work) -> Result<Attempt, FoldError> {
+        let plan = self.plan_from_all(&mut work).await?;
+        match self.fold(&work, &plan).await? {
+            Some(folded) => Ok(self.written(work, &plan, folded)),
+            None => Err(FoldError::Internal("all changes came late".to_owned())),
+        }
+    }
+
+    /// Writes buckets anew; `None` if a change came late, so that all changes must be read.
+    pub(super) async fn fold(&self, work: &Work, plan: &Plan) -> Result<Option<Folded>, FoldError> {
         let fold = Fold {
             log: &self.changes.log,
             changes: &plan.changes,
@@ -22,14 +40,27 @@ impl Current {
             until_us: None,
             means: &self.means,
         };
-        let Some(folded) = fold.write(&plan.base, &self.current.log).await? else {
-            return Ok(None);
-        };
+        fold.write(&plan.base, &self.current.log).await
+    }
+
+    /// What was written takes the place of the buckets that its rows come from.
+    fn written(&self, work: Work, plan: &Plan, folded: Folded) -> Attempt {
         let replaced = folded.written.replaced.iter();
         let replaced = replaced.filter_map(|bucket| plan.base.files.get(bucket));
+        let removed = self.removed(replaced.chain(&plan.dropped));
+        Attempt {
+            removed,
+            from_all: plan.from_all,
+            work,
+            folded,
+        }
+    }
+
+    /// Files leave the table as of now.
+    pub(super) fn removed<'a>(&self, files: impl Iterator<Item = &'a Add>) -> Vec<Remove> {
         let now_ms = self.means.clock.now_us() / 1000;
-        let removed = replaced.chain(&plan.dropped).cloned();
-        let removed = removed.map(|file| Remove::of(file, now_ms, true)).collect();
-        Ok(Some((folded, removed)))
+        files
+            .map(|file| Remove::of(file.clone(), now_ms, true))
+            .collect()
     }
 }

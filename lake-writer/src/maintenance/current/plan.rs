@@ -130,7 +130,10 @@ impl Current {
     }
 
     /// What the table does not cover; `None` if that cannot be told any more.
-    async fn new_changes(&self, work: &mut Work) -> Result<Option<NewChanges>, FoldError> {
+    pub(super) async fn new_changes(
+        &self,
+        work: &mut Work,
+    ) -> Result<Option<NewChanges>, FoldError> {
         let (log, newest) = (&self.changes.log, work.changes.version);
         let Some(covered) = work.covered.version() else {
             return Ok(None);
@@ -147,13 +150,14 @@ impl Current {
         }
     }
 
-    async fn current_files(&self, work: &Work) -> Result<Vec<Add>, FoldError> {
+    pub(super) async fn current_files(&self, work: &Work) -> Result<Vec<Add>, FoldError> {
         let files = self.current.log.files_at(work.current.version).await?;
         files.ok_or(FoldError::Refused(crate::commit::Refusal::Overtaken))
     }
 }
 
-fn by_bucket(files: Vec<Add>) -> Result<BTreeMap<u32, Add>, String> {
+/// The buckets that files are of, one each.
+pub(super) fn by_bucket(files: Vec<Add>) -> Result<BTreeMap<u32, Add>, String> {
     let mut base = BTreeMap::new();
     for file in files {
         let bucket = file.partition_values.get(BUCKET).cloned().flatten();

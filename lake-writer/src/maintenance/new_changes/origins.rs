@@ -10,10 +10,10 @@ use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use super::{entries, statistics};
+use super::facts::Facts;
+use super::{entries, of};
 use crate::action::{Action, Add};
 use crate::delta_log::{DeltaLog, DeltaLogError};
-use crate::layout::GENERATION;
 use crate::maintenance::error::FoldError;
 use crate::maintenance::tail::Wanted;
 
@@ -73,15 +73,15 @@ impl Origins {
         &self,
         log: &DeltaLog,
         generation: i32,
-    ) -> Result<Vec<Add>, FoldError> {
+    ) -> Result<Vec<(String, Facts)>, FoldError> {
         let mut found = Vec::new();
         if !self.are_told {
             return Ok(found);
         }
-        let merged = self.merged.iter();
-        for add in merged.filter(|add| generation_min(add) < generation.into()) {
-            match log.store().head(&Path::from(add.path.as_str())).await {
-                Ok(_) => found.push(add.clone()),
+        let merged = self.merged.iter().cloned().map(of);
+        for (path, facts) in merged.filter(|(_, of)| of.generation_min() < generation.into()) {
+            match log.store().head(&Path::from(path.as_str())).await {
+                Ok(_) => found.push((path, facts)),
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -119,13 +119,6 @@ impl Origins {
             self.merged.extend(fresh);
         }
     }
-}
-
-/// The earliest generation of a file's changes, by its statistics.
-pub(super) fn generation_min(add: &Add) -> i64 {
-    let statistics = statistics(add).unwrap_or_default();
-    let generation = statistics["minValues"][GENERATION].as_i64();
-    generation.unwrap_or(i64::MIN)
 }
 
 #[cfg(test)]

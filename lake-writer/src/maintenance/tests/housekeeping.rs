@@ -53,6 +53,26 @@ async fn assert_whole(stand: &Stand, changes: &Changes) {
     assert_eq!(places, changes.places());
 }
 
+/// Nobody has taken care of the table so far, and it may have any number of files.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_never_compacted_is_before_anything_is_derived_from_it() {
+    let stand = Stand::new();
+    let mut changes = Changes::create(&stand.lake, Shape::Debezium).await;
+    let mut rng = StdRng::seed_from_u64(1);
+    for part in 0..4 {
+        changes
+            .append(some_changes(&mut rng, part * 100, 100))
+            .await;
+    }
+    let done = round(&mut stand.maintained(eager())).await;
+    assert_eq!(changes.file_count().await, 3);
+    let log = DeltaLog::new(stand.lake.table_store(&table().changes_path()));
+    let newest = log.load().await.unwrap().unwrap().version;
+    assert_eq!(done.refreshed[0].changes_version, newest);
+    assert_eq!(done.housekept[0].compaction.files_removed, 12);
+    assert_whole(&stand, &changes).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_compacts_and_what_was_replaced_goes_when_its_time_has_come() {
     let stand = Stand::new();

@@ -4,11 +4,13 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use futures::TryStreamExt;
 use schemas::Shape;
 
 use super::changes::{Placed, read, read_at};
 use super::periods::{Office, maintainer, us};
 use super::*;
+use crate::delta_log::DeltaLog;
 
 /// More than a round takes.
 const POLLS_MAX: usize = 400;
@@ -27,11 +29,11 @@ async fn newest_of(office: &Office, period: &str) -> Option<Vec<Placed>> {
 
 /// Goes so far with a round, then does something else to its end, then goes on. Also whether the round
 /// had ended before.
-async fn interrupted(
-    round: impl Future<Output = Round>,
+async fn interrupted<T>(
+    round: impl Future<Output = T>,
     polls: usize,
     meanwhile: impl Future<Output = ()>,
-) -> (Round, bool) {
+) -> (T, bool) {
     let (mut round, mut left) = (pin!(round), polls);
     let early = poll_fn(|context| match round.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
@@ -66,6 +68,7 @@ async fn a_refresh_that_is_overtaken_says_so_and_nothing_else() {
         });
         let (round, is_over) = interrupted(Box::pin(one.round(&[])), polls, meanwhile).await;
         assert!(round.failed.is_empty(), "after {polls}: {:?}", round.failed);
+        assert_eq!(garbage(&stand.lake).await, no_files(), "after {polls}");
         refresh(&mut one).await;
         assert_eq!(
             read(&stand.lake, None).await,
@@ -78,6 +81,57 @@ async fn a_refresh_that_is_overtaken_says_so_and_nothing_else() {
         }
     }
     panic!("a round takes more than {POLLS_MAX} polls");
+}
+
+/// It takes longer than the time between two refreshes of a busy table.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_is_overtaken_goes_on_from_what_it_has_written() {
+    for polls in 0..POLLS_MAX {
+        let stand = Stand::new();
+        let mut changes = Changes::create(&stand.lake, Shape::Upsert).await;
+        changes.append_some(1, 0, 20).await;
+        let plain = || stand.maintainer(ByteSize::kib(1), ByteSize::mib(16));
+        let (mut one, mut other) = (plain(), plain());
+        refresh(&mut one).await;
+        changes.append_some(2, 20, 20).await;
+        let meanwhile = Box::pin(async {
+            changes.append_some(3, 40, 20).await;
+            refresh(&mut other).await;
+        });
+        let name = table();
+        let rebuild = Box::pin(one.rebuild(&name));
+        let (rebuilt, is_over) = interrupted(rebuild, polls, meanwhile).await;
+        assert!(rebuilt.is_ok_and(|done| done.from_all), "after {polls}");
+        assert_eq!(
+            read(&stand.lake, None).await,
+            changes.fold(),
+            "after {polls}"
+        );
+        assert_eq!(garbage(&stand.lake).await, no_files(), "after {polls}");
+        if is_over {
+            assert!(polls > 10, "{polls}");
+            return;
+        }
+    }
+    panic!("a rebuild takes more than {POLLS_MAX} polls");
+}
+
+/// Data files of the current table that no version of it ever had.
+async fn garbage(lake: &LakeStore) -> Vec<String> {
+    let log = DeltaLog::new(lake.table_store(&table().current_path()));
+    let known = log.inventory().await.unwrap().unwrap();
+    let objects: Vec<_> = log.store().list(None).try_collect().await.unwrap();
+    let paths = objects
+        .into_iter()
+        .map(|object| object.location.to_string());
+    let files = paths.filter(|path| path.ends_with(".parquet") && !path.starts_with("_delta_log"));
+    files
+        .filter(|path| !known.files.contains_key(path) && !known.tombstones.contains_key(path))
+        .collect()
+}
+
+fn no_files() -> Vec<String> {
+    Vec::new()
 }
 
 #[tokio::test(flavor = "multi_thread")]

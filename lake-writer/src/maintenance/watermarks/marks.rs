@@ -10,6 +10,7 @@ use bytes::Bytes;
 use columnar::ChangeSchema;
 use schemas::{PartitionEnd, TopicPartition};
 
+use crate::action::Add;
 use crate::delta_log::{DeltaLog, TableState};
 use crate::layout;
 use crate::maintenance::error::FoldError;
@@ -74,14 +75,14 @@ pub(super) async fn read(
 ) -> Result<Marks, FoldError> {
     let columns = columns(state).map_err(FoldError::Layout)?;
     let mut marks = Marks::new();
-    let files = new_changes::all(log, state).await?.files.into_iter();
-    let may_have = |time_us: Option<i64>| time_us.is_none_or(|time_us| time_us >= end_us);
-    for file in files.filter(|file| may_have(last_time_us(&file.add, COMPLETE_THROUGH))) {
-        let bytes = fetch(log, &file.add.path).await?;
+    let may_have =
+        |add: &Add| last_time_us(add, COMPLETE_THROUGH).is_none_or(|time_us| time_us >= end_us);
+    for path in new_changes::paths(log, state, may_have).await? {
+        let bytes = fetch(log, &path).await?;
         let columns = Arc::clone(&columns);
         marks = blocking(move || {
             let taken = take(marks, bytes, &columns, end_us);
-            taken.map_err(|error| error.in_file(&file.add.path))
+            taken.map_err(|error| error.in_file(&path))
         })
         .await?;
     }
@@ -112,7 +113,7 @@ fn take(
     columns: &SchemaRef,
     end_us: i64,
 ) -> Result<Marks, FoldError> {
-    for batch in RowFile::open(file)?.all(columns)? {
+    for batch in RowFile::open(file)?.all(columns) {
         for (entity, source, mark) in rows(&batch?, end_us)? {
             match marks.get_mut(&(entity.clone(), source.clone())) {
                 Some(span) => span.take(mark),
