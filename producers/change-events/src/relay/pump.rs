@@ -218,7 +218,7 @@ impl<'a> Pump<'a> {
         self.mark().await?;
         if !self.parking.is_empty() && Instant::now() >= self.retry_at {
             self.retry_at = Instant::now() + RETRY_INTERVAL;
-            self.retry(health).await?;
+            self.retry(cancel, health).await?;
         }
         self.prune().await
     }
