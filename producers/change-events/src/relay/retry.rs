@@ -161,10 +161,10 @@ impl Pump<'_> {
                         offset,
                     } => {
                         if let Some((sequence, topic)) = sent.remove(&number) {
-                            self.note_offset(&topic, partition, offset);
                             self.progress.count_published(1);
                             health.up();
                             tried.published.push(sequence);
+                            self.note_offset(&topic, partition, offset)?;
                         }
                     }
                     Notice::Down { why } => health.down("kafka", &why),
