@@ -151,7 +151,7 @@ pub enum CaptureError {
     },
     /// The partitions of keys are no longer where they were.
     #[error(
-        "topic {topic:?} had {known} partitions and now has {found}: a key's events would change \
+        "topic {topic:?} had {known} partitions and now {found} are known: a key's events would change \
          partition and lose their order; publish to a new topic instead"
     )]
     PartitionsChanged {
@@ -159,7 +159,7 @@ pub enum CaptureError {
         topic: String,
         /// The count of earlier runs.
         known: i32,
-        /// The count now.
+        /// The count now, or as many as a record was found to be in one of.
         found: i32,
     },
 }

@@ -1,5 +1,6 @@
 //! Kafka, as the copy and the stream use it: what is sent, and what of it is acknowledged.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(crate) struct Outlet<'a> {
     pub(crate) window: Window,
     /// Where the acknowledged records are.
     pub(crate) offsets: Offsets,
+    /// The partition count of each topic, as it was when the capture connected.
+    partitions: BTreeMap<String, i32>,
     limits: &'a CaptureLimits,
     progress: &'a CaptureProgress,
     notices: Vec<Notice>,
@@ -37,6 +40,7 @@ impl<'a> Outlet<'a> {
             publisher,
             window: Window::after(known.confirmed),
             offsets: Offsets::of(&known.saved_offsets()),
+            partitions: known.partitions.clone(),
             limits,
             progress,
             notices: Vec::new(),
@@ -66,22 +70,17 @@ impl<'a> Outlet<'a> {
     /// Waits for news of records and takes note of it. May be dropped while it waits.
     pub(crate) async fn hear(&mut self, health: &mut Health) -> Result<(), Stop> {
         self.publisher.notices(&mut self.notices).await?;
+        let mut notices = std::mem::take(&mut self.notices);
         let mut delivered = 0;
-        let mut stop = Ok(());
-        for notice in self.notices.drain(..) {
+        let (mut stop, mut order) = (Ok(()), Ok(()));
+        for notice in notices.drain(..) {
             match notice {
                 Notice::Delivered {
                     number,
                     partition,
                     offset,
                 } => {
-                    if let Some(record) = self.window.get(number)
-                        && *record.topic != *WATERMARKS_TOPIC
-                        && !self.offsets.note(&record.topic, partition, offset)
-                    {
-                        fell_back(&record.topic, partition, offset);
-                    }
-                    self.window.deliver(number);
+                    order = order.and(self.deliver(number, partition, offset));
                     delivered += 1;
                 }
                 Notice::Down { why } => health.down("kafka", &why),
@@ -89,24 +88,44 @@ impl<'a> Outlet<'a> {
                     number,
                     why,
                     refused,
-                } if stop.is_ok() => {
-                    stop = Err(match self.window.get(number).filter(|_| refused) {
-                        Some(record) => Stop::Error(CaptureError::RecordRefused {
-                            topic: record.topic.to_string(),
-                            lsn: record.lsn,
-                            why,
-                        }),
-                        None => Stop::lost_kafka(why),
-                    });
+                } => {
+                    stop = stop.and_then(|()| Err(self.failed(number, why, refused)));
                 }
-                Notice::Failed { .. } => {}
             }
         }
+        self.notices = notices;
         if delivered > 0 {
             self.progress.count_published(delivered);
             health.up();
         }
-        stop
+        // A connection that failed besides is made again, and this would be forgotten with it.
+        order.map_err(Stop::Error).and(stop)
+    }
+
+    /// Notes where a record is.
+    fn deliver(&mut self, number: i64, partition: i32, offset: i64) -> Result<(), CaptureError> {
+        let mut found = Ok(());
+        if let Some(record) = self.window.get(number)
+            && *record.topic != *WATERMARKS_TOPIC
+        {
+            if !self.offsets.note(&record.topic, partition, offset) {
+                fell_back(&record.topic, partition, offset);
+            }
+            found = check_partition(&self.partitions, &record.topic, partition);
+        }
+        self.window.deliver(number);
+        found
+    }
+
+    fn failed(&self, number: i64, why: String, refused: bool) -> Stop {
+        match self.window.get(number).filter(|_| refused) {
+            Some(record) => Stop::Error(CaptureError::RecordRefused {
+                topic: record.topic.to_string(),
+                lsn: record.lsn,
+                why,
+            }),
+            None => Stop::lost_kafka(why),
+        }
     }
 
     /// Waits until everything that was sent is acknowledged.
@@ -132,6 +151,23 @@ impl<'a> Outlet<'a> {
 
     pub(crate) async fn close(self) {
         self.publisher.close().await;
+    }
+}
+
+/// librdkafka sends to partitions that are added while we are connected: a key's later events would not
+/// be where its earlier ones are, and watermarks would not name where they end.
+fn check_partition(
+    partitions: &BTreeMap<String, i32>,
+    topic: &str,
+    partition: i32,
+) -> Result<(), CaptureError> {
+    match partitions.get(topic) {
+        Some(&known) if partition >= known => Err(CaptureError::PartitionsChanged {
+            topic: topic.to_owned(),
+            known,
+            found: partition + 1,
+        }),
+        _ => Ok(()),
     }
 }
 

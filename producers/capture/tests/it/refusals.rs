@@ -1,8 +1,13 @@
 //! What is refused, by name and with the statement that mends it.
 
-use capture::OnTruncate;
+use std::time::{Duration, Instant};
 
-use crate::road::Road;
+use capture::OnTruncate;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
+
+use crate::road::{PATIENCE, Road};
 
 const TABLE: &str =
     "CREATE TABLE seat (id int PRIMARY KEY, holder text); ALTER TABLE seat REPLICA IDENTITY FULL";
@@ -185,4 +190,40 @@ async fn a_table_whose_rows_a_policy_hides_is_refused() {
     let (_, place) = road.owner.url.rsplit_once('@').unwrap();
     road.settings.server = format!("postgres://{role}:secret@{place}").parse().unwrap();
     assert_refused(&road, &["row-level security", "seat"]).await;
+}
+
+/// librdkafka sends to added partitions as soon as it knows them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_are_added_while_the_capture_runs_end_it_by_name() {
+    let Some(road) = Road::new(TABLE, &["public.seat"]).await else {
+        return;
+    };
+    let running = road.start().await;
+    road.owner
+        .run("INSERT INTO seat SELECT n, '' FROM generate_series(1, 50) n")
+        .await;
+    running.wait_confirmed(road.owner.wal_end().await).await;
+    let topic = format!("{}.seat", road.service);
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &road.brokers)
+        .create()
+        .unwrap();
+    let more = NewPartitions::new(&topic, 7);
+    let added = admin.create_partitions([&more], &AdminOptions::new()).await;
+    added.unwrap()[0].as_ref().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !running.task.is_finished() {
+        assert!(Instant::now() < deadline, "it runs on");
+        road.owner
+            .run("UPDATE seat SET holder = holder || 'x'")
+            .await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let error = running.task.await.unwrap().unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("{topic:?} had 3 partitions")),
+        "{error}"
+    );
+    // So it stays.
+    assert_refused(&road, &[&topic, "had 3 partitions and now 7 are known"]).await;
 }

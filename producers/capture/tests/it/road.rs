@@ -80,8 +80,11 @@ impl Road {
     }
 
     pub(crate) fn open(&self) -> Result<Capture, CaptureError> {
+        // What is changed at the brokers is seen soon.
+        let refresh = ("topic.metadata.refresh.interval.ms", "1000");
         let broker = KafkaSettings {
             partitions: 3,
+            properties: [(refresh.0.to_owned(), refresh.1.to_owned())].into(),
             ..KafkaSettings::new(&self.brokers)
         };
         Capture::open(

@@ -1,6 +1,6 @@
 //! Which rows of the outbox may be removed: those that are in the lake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ type Committed = Result<BTreeMap<TopicPartition, i64>, Box<dyn Error + Send + Sy
 #[derive(Debug)]
 pub(super) struct Pruning {
     lake: Option<Arc<dyn LakeProgress>>,
+    /// The topics of the relay's entities.
     topics: Vec<String>,
     asked: Option<Asked>,
     ask_at: Instant,
@@ -28,6 +29,8 @@ pub(super) struct Pruning {
     through: Option<i64>,
     /// What the lake said when it could not be asked; said once.
     away: Option<String>,
+    /// Topics of no entity for which the outbox was kept; said once.
+    left: BTreeSet<Arc<str>>,
 }
 
 /// A question on its way, and where the relay stood when it was asked.
@@ -47,6 +50,7 @@ impl Pruning {
             ask_at: Instant::now(),
             through: None,
             away: None,
+            left: BTreeSet::new(),
         }
     }
 
@@ -72,7 +76,10 @@ impl Pruning {
         let Some(lake) = self.lake.clone() else {
             return;
         };
-        let topics = self.topics.clone();
+        // What was published of an entity that is configured no more goes from the outbox, too.
+        let published = offsets.keys().map(|place| place.topic.to_string());
+        let topics: BTreeSet<String> = self.topics.iter().cloned().chain(published).collect();
+        let topics: Vec<String> = topics.into_iter().collect();
         self.asked = Some(Asked {
             answer: tokio::spawn(async move { lake.committed(&topics).await }),
             confirmed,
@@ -107,10 +114,13 @@ impl Pruning {
                 if self.away.take().is_some() {
                     info!("the lake answers again; the outbox is pruned behind it");
                 }
-                let has = |(place, next): (&TopicPartition, &i64)| {
-                    committed.get(place).is_some_and(|has| has >= next)
+                let lacks = |(place, next): &(&TopicPartition, &i64)| {
+                    committed.get(place).is_none_or(|has| has < *next)
                 };
-                asked.offsets.iter().all(has).then_some(asked.confirmed)
+                let lacking = asked.offsets.iter().filter(lacks);
+                let lacking: Vec<&TopicPartition> = lacking.map(|(place, _)| place).collect();
+                self.say_left(&lacking);
+                lacking.is_empty().then_some(asked.confirmed)
             }
             Err(error) => {
                 if self.away.is_none() {
@@ -119,6 +129,22 @@ impl Pruning {
                     self.away = Some(why);
                 }
                 None
+            }
+        }
+    }
+
+    /// The lake may never have what was published to a topic that it has no table of any more.
+    fn say_left(&mut self, lacking: &[&TopicPartition]) {
+        for TopicPartition { topic, .. } in lacking {
+            let is_left = !self.topics.iter().any(|of_entity| **of_entity == **topic);
+            if is_left && self.left.insert(Arc::clone(topic)) {
+                warn!(
+                    topic = &**topic,
+                    "events were published to a topic that no entity of this relay has now, and the outbox is \
+                     not pruned before the lake has them; if they are not to come there: DELETE FROM \
+                     lakehead.outbox_partition WHERE topic = '{topic}' (SQLite: outbox_partition), and start \
+                     the relay again"
+                );
             }
         }
     }

@@ -218,7 +218,7 @@ impl<'a> Pump<'a> {
         self.mark().await?;
         if !self.parking.is_empty() && Instant::now() >= self.retry_at {
             self.retry_at = Instant::now() + RETRY_INTERVAL;
-            self.retry(health).await?;
+            self.retry(cancel, health).await?;
         }
         self.prune().await
     }
@@ -328,7 +328,7 @@ impl<'a> Pump<'a> {
 
     fn note(&mut self, notices: Vec<Notice>, health: &mut Health) -> Result<(), Stop> {
         let (mut delivered, mut refused_rows) = (0, None);
-        let mut stop = Ok(());
+        let (mut stop, mut order) = (Ok(()), Ok(()));
         for notice in notices {
             match notice {
                 Notice::Delivered { number, .. } if self.has_marked(number) => {}
@@ -341,7 +341,7 @@ impl<'a> Pump<'a> {
                     offset,
                 } => {
                     if let Some(topic) = self.window.deliver(number) {
-                        self.note_offset(&topic, partition, offset);
+                        order = order.and(self.note_offset(&topic, partition, offset));
                         delivered += 1;
                     }
                 }
@@ -360,6 +360,8 @@ impl<'a> Pump<'a> {
             self.progress.count_published(delivered);
             health.up();
         }
+        // A connection that failed besides is made again, and this would be forgotten with it.
+        order?;
         match refused_rows {
             Some(refused) => Err(Stop::Refused(refused)),
             None => stop,
@@ -372,7 +374,15 @@ impl<'a> Pump<'a> {
         watermarks.is_some_and(|watermarks| watermarks.arrived(number))
     }
 
-    pub(super) fn note_offset(&mut self, topic: &Arc<str>, partition: i32, offset: i64) {
+    /// Notes where an event is. An error: it is in a partition that was added while we are connected,
+    /// which librdkafka sends to; its key's earlier ones are elsewhere, and no watermark would name where
+    /// that partition ends.
+    pub(super) fn note_offset(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        offset: i64,
+    ) -> Result<(), RelayError> {
         if !self.offsets.note(topic, partition, offset) {
             warn!(
                 topic = &**topic,
@@ -381,6 +391,14 @@ impl<'a> Pump<'a> {
                 "offsets fell back, so the topic was made again; the outbox is not pruned until \
                  the topic is removed from the table of its partitions (docs/outbox.md)"
             );
+        }
+        match self.partitions.get(&**topic) {
+            Some(&known) if partition >= known => Err(RelayError::PartitionsChanged {
+                topic: topic.to_string(),
+                known,
+                found: partition + 1,
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -9,7 +9,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::health::Health;
@@ -38,7 +41,11 @@ type Sent = BTreeMap<i64, (i64, Arc<str>)>;
 
 impl Pump<'_> {
     /// Publishes the rows of one key that is to be tried again, if there is one.
-    pub(super) async fn retry(&mut self, health: &mut Health) -> Result<(), Stop> {
+    pub(super) async fn retry(
+        &mut self,
+        cancel: &CancellationToken,
+        health: &mut Health,
+    ) -> Result<(), Stop> {
         let retries = self.store.retries(RETRY_ROWS_MAX).await?;
         // A row that is read once more after a restart would go out under both sources.
         let all_read = retries.iter().all(|retry| retry.row.place <= self.sent);
@@ -47,13 +54,27 @@ impl Pump<'_> {
             self.parking = Parking::load(self.store, self.limits, self.progress).await?;
             return Ok(());
         }
-        self.drain(health).await?;
+        tokio::select! {
+            drained = self.drain(health) => drained?,
+            // What is in flight is waited for at the end.
+            () = cancel.cancelled() => return Ok(()),
+        }
         if !self.window.is_empty() {
             return Ok(());
         }
         self.save(self.window.acknowledged(), self.sent).await?;
         let (records, failed) = self.retried(&retries);
-        let tried = self.publish_again(records).await?;
+        let time_max = self.limits.shutdown_time_max;
+        let tried = tokio::select! {
+            biased;
+            tried = self.publish_again(records, health) => tried?,
+            // Their numbers are kept: published again at the next start, they land once.
+            () = given_up(cancel, time_max) => {
+                return Err(Stop::Lost(format!(
+                    "parked rows that are tried again were not acknowledged within {time_max:?}"
+                )));
+            }
+        };
         if let (Some(first), rows) = (tried.published.first(), tried.published.len()) {
             self.save(self.window.acknowledged(), self.sent).await?;
             self.store.unpark(&tried.published).await?;
@@ -83,7 +104,11 @@ impl Pump<'_> {
     }
 
     /// Sends the records and waits until all are acknowledged.
-    async fn publish_again(&mut self, mut records: BTreeMap<i64, Record>) -> Result<Tried, Stop> {
+    async fn publish_again(
+        &mut self,
+        mut records: BTreeMap<i64, Record>,
+        health: &mut Health,
+    ) -> Result<Tried, Stop> {
         let sequences: Vec<i64> = records.keys().copied().collect();
         let (mut tried, mut sent) = (Tried::default(), Sent::new());
         // Of one source whichever way the outbox is read: a try may be repeated after a hand-over.
@@ -104,13 +129,13 @@ impl Pump<'_> {
                 }
             };
             if self.caution.retries_one_by_one() {
-                self.acknowledge(&mut sent, &mut tried).await?;
+                self.acknowledge(&mut sent, &mut tried, health).await?;
             }
             if tried.is_spent {
                 return Ok(tried);
             }
         }
-        self.acknowledge(&mut sent, &mut tried).await?;
+        self.acknowledge(&mut sent, &mut tried, health).await?;
         if !tried.is_spent {
             self.caution.retry_one_by_one(false);
         }
@@ -119,7 +144,12 @@ impl Pump<'_> {
 
     /// Waits until all that was sent is acknowledged, or some of it refused. A row is to blame if it
     /// was sent alone; else the next try sends them one by one.
-    async fn acknowledge(&mut self, sent: &mut Sent, tried: &mut Tried) -> Result<(), Stop> {
+    async fn acknowledge(
+        &mut self,
+        sent: &mut Sent,
+        tried: &mut Tried,
+        health: &mut Health,
+    ) -> Result<(), Stop> {
         while !sent.is_empty() {
             let mut notices = Vec::new();
             self.publisher.notices(&mut notices).await.map_err(lost)?;
@@ -131,12 +161,13 @@ impl Pump<'_> {
                         offset,
                     } => {
                         if let Some((sequence, topic)) = sent.remove(&number) {
-                            self.note_offset(&topic, partition, offset);
                             self.progress.count_published(1);
+                            health.up();
                             tried.published.push(sequence);
+                            self.note_offset(&topic, partition, offset)?;
                         }
                     }
-                    Notice::Down { .. } => {}
+                    Notice::Down { why } => health.down("kafka", &why),
                     Notice::Failed {
                         number,
                         why,
@@ -185,4 +216,10 @@ impl Pump<'_> {
         self.store.park_again(&rows).await?;
         Ok(())
     }
+}
+
+/// Ends when the relay was told to end, and has waited for as long as that may take.
+async fn given_up(cancel: &CancellationToken, time_max: Duration) {
+    cancel.cancelled().await;
+    sleep(time_max).await;
 }

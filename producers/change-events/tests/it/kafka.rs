@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use change_events::{KafkaBroker, KafkaSettings};
+use change_events::{KafkaBroker, KafkaSettings, RelayError, RelayLimits};
 use rand::distr::{Alphanumeric, SampleString};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use schemas::{WATERMARKS_TOPIC, Watermark};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -155,10 +156,7 @@ async fn a_batch_that_is_too_large_parks_only_the_row_that_is() {
         return;
     };
     let topic = format!("relay-{}", Uuid::new_v4());
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", &brokers)
-        .create()
-        .unwrap();
+    let admin = admin(&brokers);
     let new_topic = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1))
         .set("max.message.bytes", "20000");
     let created = admin
@@ -175,4 +173,100 @@ async fn a_batch_that_is_too_large_parks_only_the_row_that_is() {
     assert!(relay_all(&mut service, &brokers, &topic).await >= 399);
     let parked = "SELECT sequence FROM {}outbox_parked";
     assert_eq!(service.numbers(parked).await, [251]);
+}
+
+fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).create().unwrap()
+}
+
+/// The watermarks of a source.
+fn marks(brokers: &str, source: &str) -> Vec<Watermark> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    let consumer: BaseConsumer = config.set("group.id", source).create().unwrap();
+    let timeout = Duration::from_secs(10);
+    let ends = consumer.fetch_watermarks(WATERMARKS_TOPIC, 0, timeout);
+    let (_, end) = ends.unwrap();
+    let mut assignment = TopicPartitionList::new();
+    let beginning = Offset::Beginning;
+    let assigned = assignment.add_partition_offset(WATERMARKS_TOPIC, 0, beginning);
+    assigned.unwrap();
+    consumer.assign(&assignment).unwrap();
+    let (mut marks, mut next) = (Vec::new(), 0);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while next < end {
+        assert!(Instant::now() < deadline, "stands at {next} of {end}");
+        let Some(message) = consumer.poll(Duration::from_millis(200)) else {
+            continue;
+        };
+        let message = message.unwrap();
+        next = message.offset() + 1;
+        let mark = Watermark::from_json(message.payload().unwrap()).unwrap();
+        marks.extend(Some(mark).filter(|mark| mark.source == source));
+    }
+    marks
+}
+
+/// How many records are in a topic of [`PARTITIONS`].
+fn stored(brokers: &str, topic: &str) -> usize {
+    let admin = admin(brokers);
+    let end = |partition| {
+        let timeout = Duration::from_secs(10);
+        let ends = admin.inner().fetch_watermarks(topic, partition, timeout);
+        usize::try_from(ends.unwrap().1).unwrap()
+    };
+    (0..PARTITIONS).map(end).sum()
+}
+
+/// librdkafka sends to added partitions as soon as it knows them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_are_added_while_the_relay_runs_end_it_by_name() {
+    let test = "partitions_that_are_added_while_the_relay_runs_end_it_by_name";
+    let Some(brokers) = brokers(test) else {
+        return;
+    };
+    let topic = format!("relay-{}", Uuid::new_v4());
+    let mut service = Service::sqlite().await;
+    let mut settings = KafkaSettings::new(&brokers);
+    settings.partitions = 1;
+    let refresh = ("topic.metadata.refresh.interval.ms", "1000");
+    settings
+        .properties
+        .insert(refresh.0.into(), refresh.1.into());
+    let broker = Arc::new(KafkaBroker::new(settings));
+    let relay = service.relay(broker, &topic).await.unwrap();
+    let relay = relay.with_limits(RelayLimits {
+        watermark_interval: Some(Duration::from_millis(50)),
+        ..RelayLimits::default()
+    });
+    let (source, progress) = (service.source.clone(), relay.progress());
+    let running = tokio::spawn(relay.run(CancellationToken::new()));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    service.change(SEATS, SEATS).await;
+    while progress.confirmed() < SEATS as i64 || marks(&brokers, &source).is_empty() {
+        assert!(Instant::now() < deadline, "no watermark is published");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let more = NewPartitions::new(&topic, PARTITIONS as usize);
+    let added = admin(&brokers)
+        .create_partitions([&more], &AdminOptions::new())
+        .await;
+    added.unwrap()[0].as_ref().unwrap();
+    while !running.is_finished() {
+        assert!(Instant::now() < deadline, "it runs on");
+        service.change(SEATS, SEATS).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let error = running.await.unwrap().unwrap_err();
+    let is_known = matches!(&error, RelayError::PartitionsChanged { topic: named, known: 1, found: 2.. }
+        if *named == topic);
+    assert!(is_known, "{error}");
+
+    // A watermark names the end of the first partition alone, so it is of nothing that is in another.
+    let logs = consume(&brokers, &topic, stored(&brokers, &topic));
+    let others = logs[1..].iter().flatten();
+    let first = others.map(|(_, sequence)| *sequence).min().unwrap();
+    let marks = marks(&brokers, &source);
+    assert!(!marks.is_empty() && marks.iter().all(|mark| mark.through < first));
 }

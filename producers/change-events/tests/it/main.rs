@@ -18,6 +18,7 @@ mod postgres;
 mod postgres_away;
 mod pruning;
 mod relay;
+mod said;
 mod service;
 mod store;
 mod transactions;

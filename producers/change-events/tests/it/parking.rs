@@ -129,6 +129,39 @@ async fn a_key_is_parked_from_its_bad_row_on_and_goes_out_in_order_when_that_is_
     }
 }
 
+/// What a broker that is away never answers.
+#[tokio::test]
+async fn a_try_that_is_not_acknowledged_does_not_hold_up_the_end() {
+    let test = "a_try_that_is_not_acknowledged_does_not_hold_up_the_end";
+    for mut service in services(test).await {
+        three_seats(&mut service, &json!(5)).await;
+        let broker = Arc::new(FaultyBroker::new([]));
+        relay_all(&mut service, &broker).await;
+        put_right(&mut service).await;
+        service.run(RETRY).await;
+        broker.push(Fault::Hold);
+        let relay = service.relay(Arc::clone(&broker) as _, "cabin.seat").await;
+        let time_max = small_limits().shutdown_time_max;
+        let relay = relay.unwrap().with_limits(small_limits());
+        let cancel = CancellationToken::new();
+        let running = tokio::spawn(relay.run(cancel.clone()));
+        let started = Instant::now();
+        // 24 of before, and the six of the key.
+        while !broker.holds(30) {
+            assert!(started.elapsed() < DEADLINE, "they are not tried again");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        cancel.cancel();
+        let ended = tokio::time::timeout(time_max + Duration::from_secs(1), running).await;
+        ended.expect("it runs on").unwrap().unwrap();
+        assert_eq!(service.numbers(PARKED).await, [14, 17, 20, 23, 26, 29]);
+        broker.calm();
+        relay_until_unparked(&mut service, &broker).await;
+        let all = expected(&[("0", 0..10), ("1", 0..10), ("2", 0..10)]);
+        assert_eq!(holders(&broker), all);
+    }
+}
+
 #[tokio::test]
 async fn a_record_that_kafka_never_takes_parks_its_key() {
     for refusal in [

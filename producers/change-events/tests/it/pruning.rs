@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use change_events::{LakeProgress, RelayLimits, RelayProgress};
+use change_events::{ChangeEvent, Entity, LakeProgress, Relay, RelayLimits, RelayProgress};
 use schemas::{TopicPartition, WATERMARKS_TOPIC, Watermark};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::faulty_broker::{Fault, FaultyBroker};
+use crate::memory_registry::MemoryRegistry;
 use crate::relay::{relay_all, relay_all_with, services};
-use crate::service::{Service, seat};
+use crate::said::Said;
+use crate::service::{CONTRACT, Service, seat};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const LEFT: &str = "SELECT sequence FROM {}outbox ORDER BY sequence";
@@ -32,24 +34,30 @@ impl LakeProgress for ToldLake {
         &self,
         topics: &[String],
     ) -> Result<BTreeMap<TopicPartition, i64>, Box<dyn Error + Send + Sync>> {
-        assert_eq!(topics, ["cabin.seat"]);
+        assert!(topics.iter().any(|topic| topic == "cabin.seat"));
         let mut asked = self.asked.lock().unwrap();
         *asked += 1;
         // A lake that is away is asked again.
         if asked.is_multiple_of(3) {
             return Err("away".into());
         }
-        Ok(self.committed.lock().unwrap().clone())
+        let committed = self.committed.lock().unwrap().clone().into_iter();
+        let is_asked = |place: &TopicPartition| topics.iter().any(|topic| **topic == *place.topic);
+        Ok(committed.filter(|(place, _)| is_asked(place)).collect())
     }
 }
 
 impl ToldLake {
     /// Commits all that is in Kafka.
     fn catch_up(&self, broker: &FaultyBroker) {
+        self.catch_up_with("cabin.seat", broker);
+    }
+
+    fn catch_up_with(&self, topic: &str, broker: &FaultyBroker) {
         let mut committed = self.committed.lock().unwrap();
         for (partition, log) in broker.logs() {
             let next = i64::try_from(log.len()).unwrap();
-            committed.insert(TopicPartition::new("cabin.seat", partition), next);
+            committed.insert(TopicPartition::new(topic, partition), next);
         }
     }
 
@@ -73,11 +81,14 @@ struct Running {
 impl Running {
     async fn start(service: &Service, broker: &Arc<FaultyBroker>, lake: &Arc<ToldLake>) -> Self {
         let relay = service.relay(Arc::clone(broker) as _, "cabin.seat").await;
-        let limits = RelayLimits {
+        Self::of(relay.unwrap(), lake)
+    }
+
+    fn of(relay: Relay, lake: &Arc<ToldLake>) -> Self {
+        let relay = relay.with_limits(RelayLimits {
             prune_interval: Duration::from_millis(5),
             ..RelayLimits::default()
-        };
-        let relay = relay.unwrap().with_limits(limits);
+        });
         let relay = relay.with_lake(Arc::clone(lake) as _);
         let (cancel, progress) = (CancellationToken::new(), relay.progress());
         let relay = tokio::spawn(relay.run(cancel.clone()));
@@ -208,6 +219,43 @@ async fn rows_whose_offsets_were_forgotten_stay_until_the_lake_has_the_partition
         lake.catch_up(&broker);
         left_are(&mut service, &[]).await;
         running.stop().await;
+    }
+}
+
+/// Its offsets are kept, and the lake may have its rows or never get them.
+#[tokio::test]
+async fn an_entity_that_is_left_out_holds_up_only_what_the_lake_lacks_and_is_named() {
+    let said = Said::listen();
+    for mut service in services("an_entity_that_is_left_out_holds_up").await {
+        service.change(20, 5).await;
+        let (meal, row) = ("cabin.meal", json!({"id": 1, "holder": "fish"}));
+        let key = json!({"id": 1});
+        let event = ChangeEvent::create(&meal.parse().unwrap(), 1_357_034_400_000_000, &key, &row);
+        service.append(&event.unwrap()).await;
+        let broker = Arc::new(FaultyBroker::new([]));
+        let lake = Arc::new(ToldLake::default());
+        let entity = |name: &str| Entity::new(name.parse().unwrap(), CONTRACT.parse().unwrap());
+        let relay = Relay::open(
+            service.store().await,
+            vec![entity("cabin.seat"), entity(meal)],
+            Arc::clone(&broker) as _,
+            Arc::new(MemoryRegistry::default()),
+        );
+        let running = Running::of(relay.await.unwrap(), &lake);
+        running.confirmed(21).await;
+        running.stop().await;
+        assert_eq!(said.of(meal), [""; 0]);
+
+        let running = Running::start(&service, &broker, &lake).await;
+        lake.catch_up(&broker);
+        lake.is_asked_again().await;
+        assert_eq!(service.numbers(LEFT).await.len(), 21);
+        let warnings = said.of("WHERE topic = 'cabin.meal'");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        lake.catch_up_with(meal, &broker);
+        left_are(&mut service, &[]).await;
+        running.stop().await;
+        said.forget();
     }
 }
 

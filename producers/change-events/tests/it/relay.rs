@@ -216,7 +216,7 @@ fn another_cluster_and_another_partition_count_are_refused() {
         for (sql, words) in [
             (
                 "UPDATE {}outbox_topic SET partitions = 3",
-                "had 3 partitions and now has 4",
+                "had 3 partitions and now 4 are known",
             ),
             ("UPDATE {}outbox_relay SET cluster = 'first'", "\"first\""),
         ] {
