@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
 /// Marks those of a column's leaves that have a NaN. They come in Parquet's order: the fields of a
 /// record, the items of a list, the keys and values of a map.
-pub(super) fn mark<'a>(column: &dyn Array, leaves: &mut dyn Iterator<Item = &'a mut bool>) {
+pub(super) fn mark(column: &dyn Array, leaves: &mut dyn Iterator<Item = &mut bool>) {
     match column.data_type() {
         DataType::Struct(_) => {
             for field in column.as_struct().columns() {

@@ -68,7 +68,7 @@ impl From<&PutPayload> for InPieces {
 
 impl InPieces {
     /// What comes at a place and after it.
-    fn from_place(&self, start: u64) -> Rest {
+    fn rest_at(&self, start: u64) -> Rest {
         let mut at = usize::try_from(start).unwrap_or(usize::MAX);
         let mut piece = 0;
         while let Some(bytes) = self.0.get(piece).filter(|bytes| bytes.len() <= at) {
@@ -93,11 +93,11 @@ impl ChunkReader for InPieces {
     type T = Rest;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Rest> {
-        Ok(self.from_place(start))
+        Ok(self.rest_at(start))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let bytes = self.from_place(start).cut(length);
+        let bytes = self.rest_at(start).cut(length);
         bytes.ok_or_else(|| ParquetError::EOF(format!("{length} bytes at {start} are asked for")))
     }
 }
