@@ -47,7 +47,7 @@ use super::settings::MaintenanceSettings;
 use crate::action::{self, Remove};
 use crate::app_id;
 use crate::clock::Clock;
-use crate::commit::{Draft, Rework, Step, commit};
+use crate::commit::{Draft, Rework, Step, commit_soon};
 use crate::delta_log::{DeltaLog, TableState};
 use crate::entropy::Entropy;
 use crate::faults::{self, Point};
@@ -240,7 +240,7 @@ impl Current {
         };
         faults::point(Point::RefreshUploaded);
         let (clock, entropy) = (self.means.clock.as_ref(), &self.means.entropy);
-        let version = commit(&self.current.log, &mut work.current, &draft, clock, entropy).await?;
+        let version = commit_soon(&self.current.log, &mut work.current, &draft, clock, entropy).await?;
         faults::point(Point::RefreshCommitted);
         let changes_version = work.changes.version;
         self.idle_at = Some(changes_version);

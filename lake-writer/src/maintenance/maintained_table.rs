@@ -182,6 +182,10 @@ impl MaintainedTable {
                 "files were removed from the table meanwhile".to_owned(),
             )),
             Err(Refusal::Unreadable(why)) => Err(self.error(why)),
+            Err(Refusal::NoAnswer(why)) => Err(MaintenanceError::Store {
+                table: self.path.clone(),
+                why,
+            }),
             Err(Refusal::NotEncodable(why)) => Err(MaintenanceError::Internal(why)),
         }
     }

@@ -14,7 +14,7 @@ use super::kept_table::KeptTable;
 use super::period::Period;
 use super::snapshot::Snapshot;
 use crate::action;
-use crate::commit::{Draft, Refusal, Step, commit};
+use crate::commit::{Draft, Refusal, Step, commit_soon};
 use crate::data_file;
 use crate::delta_log::{DeltaLog, TableState};
 use crate::layout;
@@ -211,7 +211,7 @@ impl Register {
     ) -> Result<(), FoldError> {
         let (clock, entropy) = (means.clock.as_ref(), &means.entropy);
         self.forget();
-        let version = commit(&self.table.log, state, draft, clock, entropy).await?;
+        let version = commit_soon(&self.table.log, state, draft, clock, entropy).await?;
         self.table.is_now(state.clone());
         let interval = CHECKPOINT_INTERVAL;
         self.table
