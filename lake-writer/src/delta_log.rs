@@ -265,17 +265,24 @@ impl DeltaLog {
 
     /// The actions of one version's entry; `None` if there is no such entry.
     pub(crate) async fn entry(&self, version: u64) -> Result<Option<Vec<Action>>, DeltaLogError> {
-        let path = entry_path(version);
-        let bytes = match self.store.get(&path).await {
-            Ok(found) => found.bytes().await?,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        let Some(bytes) = self.entry_bytes(version).await? else {
+            return Ok(None);
         };
         let corrupt = |why: serde_json::Error| DeltaLogError::Corrupt {
-            path,
+            path: entry_path(version),
             why: why.to_string(),
         };
         action::decode(&bytes).map(Some).map_err(corrupt)
+    }
+
+    /// One version's entry as it is in the store. It never changes, and no two are the same: each has
+    /// the id of its commit.
+    pub(crate) async fn entry_bytes(&self, version: u64) -> Result<Option<Bytes>, DeltaLogError> {
+        match self.store.get(&entry_path(version)).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Creates one version's entry, if nobody has.

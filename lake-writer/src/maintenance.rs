@@ -26,6 +26,7 @@ mod new_changes;
 mod off_runtime;
 mod period;
 mod periods;
+mod reached;
 mod register;
 mod retention;
 mod row_file;

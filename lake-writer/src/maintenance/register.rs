@@ -12,6 +12,7 @@ use super::current::Means;
 use super::error::FoldError;
 use super::kept_table::KeptTable;
 use super::period::Period;
+use super::reached::Reached;
 use super::snapshot::Snapshot;
 use crate::action;
 use crate::commit::{Draft, Refusal, Step, commit_soon};
@@ -30,7 +31,7 @@ pub(crate) struct Made {
     /// The version of the changes up to which none came late for it: what it was made of, or further
     /// as far as somebody looked. `None` if it is not told of this revision: an earlier program
     /// registered it.
-    pub(crate) version: Option<u64>,
+    pub(crate) reached: Option<Reached>,
 }
 
 /// The revision of a period without rows. It is a `txn` only: the table has no row of it.
@@ -84,11 +85,15 @@ impl Register {
             let of = |what: &str| state.txns.get(&format!("{app_id}/{what}")).copied();
             // An earlier program moves the revision and leaves the version of the one before.
             let version = of(VERSION).filter(|_| of(VERSION_OF) == Some(*number));
+            let version = version.and_then(|version| u64::try_from(version).ok());
             let made = Made {
                 revision: *number,
                 until_us: of(UNTIL).unwrap_or(0),
                 fingerprint: of(FINGERPRINT).unwrap_or(0),
-                version: version.and_then(|version| u64::try_from(version).ok()),
+                reached: version.map(|version| Reached {
+                    version,
+                    commit: of(COMMIT),
+                }),
             };
             known.made.insert(period, made);
         }
@@ -112,7 +117,11 @@ impl Register {
             further: vec![
                 (format!("{app_id}/{FINGERPRINT}"), snapshot.fingerprint),
                 (format!("{app_id}/{UNTIL}"), snapshot.until_us),
-                (format!("{app_id}/{VERSION}"), txn(snapshot.changes_version)),
+                (format!("{app_id}/{VERSION}"), snapshot.reached().txn()),
+                (
+                    format!("{app_id}/{COMMIT}"),
+                    snapshot.reached().commit_txn(),
+                ),
                 (format!("{app_id}/{VERSION_OF}"), snapshot.revision),
             ],
             steps: vec![Step {
@@ -136,7 +145,7 @@ impl Register {
         &mut self,
         table: &TableName,
         (period, until_us): (Period, i64),
-        changes_version: u64,
+        reached: Reached,
         means: &Means,
     ) -> Result<(), FoldError> {
         let mut state = self.open(means).await?;
@@ -145,7 +154,8 @@ impl Register {
             layout: state.metadata.clone(),
             further: vec![
                 (format!("{app_id}/{UNTIL}"), until_us),
-                (format!("{app_id}/{VERSION}"), txn(changes_version)),
+                (format!("{app_id}/{VERSION}"), reached.txn()),
+                (format!("{app_id}/{COMMIT}"), reached.commit_txn()),
                 (format!("{app_id}/{VERSION_OF}"), NO_ROWS),
             ],
             steps: vec![Step {
@@ -164,7 +174,7 @@ impl Register {
     pub(crate) async fn note(
         &mut self,
         table: &TableName,
-        looked: &[(Period, i64, u64)],
+        looked: &[(Period, i64, Reached)],
         means: &Means,
     ) -> Result<(), FoldError> {
         let mut state = self.open(means).await?;
@@ -174,10 +184,11 @@ impl Register {
             from: Some(*revision),
             to: *revision,
         });
-        let further = looked.iter().flat_map(|(period, revision, version)| {
+        let further = looked.iter().flat_map(|(period, revision, reached)| {
             let name = |what: &str| format!("{}/{what}", app_id(period));
             [
-                (name(VERSION), txn(*version)),
+                (name(VERSION), reached.txn()),
+                (name(COMMIT), reached.commit_txn()),
                 (name(VERSION_OF), *revision),
             ]
         });
@@ -244,15 +255,12 @@ impl Register {
 const CHECKPOINT_INTERVAL: u64 = 100;
 
 const VERSION: &str = "changes_version";
+/// The number of that version's entry.
+const COMMIT: &str = "changes_commit";
 /// The revision that the version is of.
 const VERSION_OF: &str = "changes_version_of";
 const UNTIL: &str = "until";
 const FINGERPRINT: &str = "fingerprint";
-
-/// A version as a `txn` says it.
-fn txn(version: u64) -> i64 {
-    i64::try_from(version).unwrap_or(i64::MAX)
-}
 
 /// What the application ids of a table's snapshots begin with.
 fn place(table: &TableName) -> String {
@@ -272,7 +280,7 @@ fn row(snapshot: &Snapshot) -> Result<RecordBatch, arrow::error::ArrowError> {
         time(snapshot.until_us),
         text(snapshot.time_zone.clone()),
         text(snapshot.path()),
-        long(txn(snapshot.changes_version)),
+        long(snapshot.reached().txn()),
         long(i64::try_from(snapshot.rows).unwrap_or(i64::MAX)),
         time(snapshot.made_at_us),
     ];

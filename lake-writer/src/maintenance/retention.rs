@@ -25,6 +25,7 @@ use super::error::{FoldError, MaintenanceError};
 use super::log_order::Orders;
 use super::maintained_table::{Landed, MaintainedTable, Operation, Swap};
 use super::off_runtime::off_runtime;
+use super::reached::Found;
 use super::row_file::RowFile;
 use crate::action::Add;
 use crate::app_id::{AppIds, Place};
@@ -100,7 +101,7 @@ impl Retention {
         if dates.is_empty() {
             return Ok(report);
         }
-        let covered = Arc::new(self.covered().await?);
+        let covered = Arc::new(self.covered(&inventory.state).await?);
         // A row of earlier offsets may have landed after a refresh, and be read again for that.
         let began_anew = has_begun_anew(&inventory.state);
         let mut base = Base::new(inventory.state);
@@ -149,8 +150,8 @@ impl Retention {
         })
     }
 
-    /// What the current table has taken in.
-    async fn covered(&self) -> Result<Covered, MaintenanceError> {
+    /// What the current table has taken in of the changes, which are at this state.
+    async fn covered(&self, changes: &TableState) -> Result<Covered, MaintenanceError> {
         let state = self.current.load().await;
         let state = state.map_err(|error| MaintenanceError::of_log(&self.current_path, &error))?;
         let state = state.ok_or_else(|| {
@@ -161,7 +162,18 @@ impl Retention {
                 self.current_path
             ))
         })?;
-        Ok(Covered::by(&state, &self.current_path))
+        let covered = Covered::by(&state, &self.current_path);
+        let found = covered.found_in(&self.table.log, changes).await;
+        let found = found.map_err(|error| MaintenanceError::of_log(&self.table.path, &error))?;
+        if found == Found::Other {
+            return Err(self.table.error(format!(
+                "they were put back from a backup, or made again: {} was made of others, and does not \
+                 say what of these it has; nothing is removed. The next refresh computes it from all of \
+                 them",
+                self.current_path
+            )));
+        }
+        Ok(covered)
     }
 
     async fn are_covered(

@@ -19,6 +19,7 @@ mod housekeeping;
 mod many;
 mod meanwhile;
 mod periods;
+mod put_back;
 mod refresh;
 mod retention;
 mod watermarks;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lake_store::{BUCKET, CHANGES_SINCE_PROPERTY};
+use tracing::warn;
 
 use super::{Current, Mode, Work};
 use crate::action::Add;
@@ -11,6 +12,7 @@ use crate::maintenance::covered::{Covered, moves};
 use crate::maintenance::current_layout::{CurrentLayout, Fit};
 use crate::maintenance::error::FoldError;
 use crate::maintenance::new_changes::{self, NewChanges};
+use crate::maintenance::reached::Found;
 
 /// What is read and what stays.
 #[derive(Debug)]
@@ -46,6 +48,12 @@ impl Current {
             }
             _ => return self.plan_from_all(work).await.map(Some),
         };
+        if work.found == Found::Other {
+            warn!(table = %self.table, covered = work.covered.version(),
+                "the changes are not those that the current table was made of: they were put back from a \
+                 backup, or made again; it is computed from all of them");
+            return self.plan_from_all(work).await.map(Some);
+        }
         let fit = known.fit(&work.layout);
         let Some(changes) = self.new_changes(work).await? else {
             return self.plan_from_all(work).await.map(Some);
@@ -53,8 +61,8 @@ impl Current {
         if fit == Fit::Other {
             return self.plan_from_all(work).await.map(Some);
         }
-        let moved = moves(&work.changes, &work.current, &self.current.path);
-        if changes.files.is_empty() && moved.len() <= 1 && fit == Fit::Same {
+        let is_moved = !moves(&work.changes, &work.current).is_empty();
+        if changes.files.is_empty() && !is_moved && fit == Fit::Same {
             return Ok(None);
         }
         let base = by_bucket(self.current_files(work).await?).map_err(FoldError::Layout)?;
@@ -105,14 +113,20 @@ impl Current {
             Fit::Other => Err("its key is another one".to_owned()),
             _ => Ok(buckets),
         });
-        let base = known.and_then(|buckets| match work.covered.version() {
-            Some(_) => Ok((by_bucket(files)?, buckets)),
-            None => Err("it covers no changes".to_owned()),
+        let base = known.and_then(|buckets| match (work.covered.version(), work.found) {
+            (Some(version), Found::Other) => Err(format!(
+                "version {version} of {}, which it covers, is another one now, as that was put back from a \
+                 backup or made again",
+                self.changes.path
+            )),
+            (Some(_), _) => Ok((by_bucket(files)?, buckets)),
+            (None, _) => Err("it covers no changes".to_owned()),
         });
         let (files, count) = base.map_err(|why| {
             FoldError::Layout(format!(
                 "{why}; but changes before {since} have passed their retention, so it cannot be \
-                 computed from those that are left: restore an earlier version of it"
+                 computed from those that are left: restore an earlier version of it, and of both \
+                 tables if both were put back"
             ))
         })?;
         let log = &self.changes.log;
@@ -135,7 +149,12 @@ impl Current {
         let Some(covered) = work.covered.version() else {
             return Ok(None);
         };
-        match new_changes::since(log, covered, newest).await? {
+        // Where the entry of the version covered is gone, nobody knows what those after it come after.
+        let since = match work.found {
+            Found::Gone => None,
+            _ => new_changes::since(log, covered, newest).await?,
+        };
+        match since {
             Some(changes) => Ok(Some(changes)),
             // Entries are gone, so rows are told from those covered by their offsets.
             None if !Covered::by(&work.changes, &self.current.path).has_generations() => {

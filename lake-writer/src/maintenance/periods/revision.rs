@@ -13,6 +13,7 @@ use crate::maintenance::error::FoldError;
 use crate::maintenance::fold::{Fold, Folded};
 use crate::maintenance::new_changes::{self, NewChanges};
 use crate::maintenance::period::Period;
+use crate::maintenance::reached::Reached;
 use crate::maintenance::register::{Known, Made, NO_ROWS, Register};
 use crate::maintenance::snapshot::Snapshot;
 
@@ -39,15 +40,16 @@ impl Periods {
             let Some(snapshot) = found else {
                 leftovers::sweep(&log, self.means.clock.now_us()).await;
                 // Who is stopped before the round is over need not fold this one again.
-                let (table, means, version) = (&self.table, &self.means, work.changes.version);
+                let (table, means) = (&self.table, &self.means);
+                let reached = Reached::at(&self.changes.log, work.changes.version).await?;
                 match newest {
                     Some(newest) => {
-                        let looked = [(period, newest.revision, version)];
+                        let looked = [(period, newest.revision, reached)];
                         register.note(table, &looked, means).await?;
                     }
                     None => {
                         let empty = (period, until_us);
-                        register.add_empty(table, empty, version, means).await?;
+                        register.add_empty(table, empty, reached, means).await?;
                     }
                 }
                 return Ok(made);
@@ -63,7 +65,7 @@ impl Periods {
                 revision,
                 until_us,
                 fingerprint: snapshot.fingerprint,
-                version: Some(snapshot.changes_version),
+                reached: Some(snapshot.reached()),
             });
             made.push(snapshot);
             if is_up_to_date {
@@ -124,13 +126,15 @@ impl Periods {
             folded.written.discard(log).await;
             return Ok(None);
         }
+        let reached = Reached::at(&self.changes.log, work.changes.version).await?;
         let snapshot = Snapshot {
             table: self.table.clone(),
             period,
             revision: newest.map_or(1, |made| made.revision + 1),
             until_us,
             time_zone: self.zone_of(period, newest).await?,
-            changes_version: work.changes.version,
+            changes_version: reached.version,
+            changes_commit: reached.commit,
             rows: folded.written.rows,
             made_at_us: self.means.clock.now_us(),
             fingerprint: folded.written.fingerprint,

@@ -233,6 +233,18 @@ impl Changes {
         }
     }
 
+    /// The table is what it was at a version, as if from a backup; it had so many changes then.
+    pub(super) async fn put_back(&mut self, version: u64, changes: usize) {
+        self.catch_up().await;
+        for version in version + 1..=self.state.version {
+            let entry = Path::from(format!("_delta_log/{version:020}.json"));
+            self.log.store().delete(&entry).await.unwrap();
+        }
+        self.state = self.log.load().await.unwrap().unwrap();
+        assert_eq!(self.state.version, version);
+        self.all.truncate(changes);
+    }
+
     /// What came before the newest version is told by a checkpoint only.
     pub(super) async fn clean_log(&mut self) {
         self.catch_up().await;
