@@ -1,7 +1,7 @@
 //! The table of period snapshots, `_system/periods`: what there is, and which changes each is right
 //! up to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -47,8 +47,8 @@ pub(crate) struct Known {
 #[derive(Debug)]
 pub(crate) struct Register {
     table: KeptTable,
-    /// What the newest look found; `None` if there is to be another.
-    seen: Option<Option<TableState>>,
+    /// What the newest look found, by the name of the entity; `None` if there is to be another.
+    seen: Option<HashMap<String, Known>>,
 }
 
 impl Register {
@@ -60,44 +60,22 @@ impl Register {
         }
     }
 
-    /// Who asks next, looks again.
+    /// A round begins: who asks next, looks again.
     pub(crate) fn forget(&mut self) {
         self.seen = None;
     }
 
-    /// What there is of one entity.
+    /// What there is of one entity. What is registered by us meanwhile does not count: it is of later
+    /// changes than those who asked before have seen.
     pub(crate) async fn of(&mut self, table: &TableName) -> Result<Known, FoldError> {
-        if self.seen.is_none() {
-            self.seen = Some(self.table.newest().await?);
-        }
-        let Some(Some(state)) = &self.seen else {
-            return Ok(Known::default());
+        let seen = match self.seen.take() {
+            Some(seen) => seen,
+            // It says something of every period of every entity: that is sorted once a look.
+            None => by_table(self.table.newest().await?),
         };
-        let mut known = Known::default();
-        let prefix = format!("{}/", place(table));
-        for (app_id, number) in &state.txns {
-            let Some(name) = app_id.strip_prefix(&prefix) else {
-                continue;
-            };
-            let Ok(period) = name.parse::<Period>() else {
-                continue;
-            };
-            let of = |what: &str| state.txns.get(&format!("{app_id}/{what}")).copied();
-            // An earlier program moves the revision and leaves the version of the one before.
-            let version = of(VERSION).filter(|_| of(VERSION_OF) == Some(*number));
-            let version = version.and_then(|version| u64::try_from(version).ok());
-            let made = Made {
-                revision: *number,
-                until_us: of(UNTIL).unwrap_or(0),
-                fingerprint: of(FINGERPRINT).unwrap_or(0),
-                reached: version.map(|version| Reached {
-                    version,
-                    commit: of(COMMIT),
-                }),
-            };
-            known.made.insert(period, made);
-        }
-        Ok(known)
+        let known = seen.get(&table.to_string()).cloned();
+        self.seen = Some(seen);
+        Ok(known.unwrap_or_default())
     }
 
     /// Registers a snapshot: one row, whoever tries it how often.
@@ -221,7 +199,6 @@ impl Register {
         means: &Means,
     ) -> Result<(), FoldError> {
         let (clock, entropy) = (means.clock.as_ref(), &means.entropy);
-        self.forget();
         let version = commit_soon(&self.table.log, state, draft, clock, entropy).await?;
         self.table.is_now(state.clone());
         let interval = CHECKPOINT_INTERVAL;
@@ -262,9 +239,45 @@ const VERSION_OF: &str = "changes_version_of";
 const UNTIL: &str = "until";
 const FINGERPRINT: &str = "fingerprint";
 
+/// What the application ids of all snapshots begin with.
+const PLACE: &str = "lakehead/periods/";
+
 /// What the application ids of a table's snapshots begin with.
 fn place(table: &TableName) -> String {
-    format!("lakehead/periods/{table}")
+    format!("{PLACE}{table}")
+}
+
+/// What a version of the register says, by the name of the entity.
+fn by_table(state: Option<TableState>) -> HashMap<String, Known> {
+    let mut tables: HashMap<String, Known> = HashMap::new();
+    let Some(state) = state else {
+        return tables;
+    };
+    for (app_id, number) in &state.txns {
+        let name = app_id.strip_prefix(PLACE);
+        let Some((table, period)) = name.and_then(|name| name.split_once('/')) else {
+            continue;
+        };
+        let Ok(period) = period.parse::<Period>() else {
+            continue;
+        };
+        let of = |what: &str| state.txns.get(&format!("{app_id}/{what}")).copied();
+        // An earlier program moves the revision and leaves the version of the one before.
+        let version = of(VERSION).filter(|_| of(VERSION_OF) == Some(*number));
+        let version = version.and_then(|version| u64::try_from(version).ok());
+        let made = Made {
+            revision: *number,
+            until_us: of(UNTIL).unwrap_or(0),
+            fingerprint: of(FINGERPRINT).unwrap_or(0),
+            reached: version.map(|version| Reached {
+                version,
+                commit: of(COMMIT),
+            }),
+        };
+        let known = tables.entry(table.to_owned()).or_default();
+        known.made.insert(period, made);
+    }
+    tables
 }
 
 fn row(snapshot: &Snapshot) -> Result<RecordBatch, arrow::error::ArrowError> {
@@ -285,4 +298,52 @@ fn row(snapshot: &Snapshot) -> Result<RecordBatch, arrow::error::ArrowError> {
         time(snapshot.made_at_us),
     ];
     RecordBatch::try_new(periods_schema(), columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Protocol;
+
+    #[test]
+    fn what_is_known_is_sorted_by_entity_and_period() {
+        let metadata = layout::system_metadata(&periods_schema(), uuid::Uuid::nil(), 0);
+        let txns = [
+            ("lakehead/periods/a.b/2026-01", 2),
+            ("lakehead/periods/a.b/2026-01/until", 7),
+            ("lakehead/periods/a.b/2026-01/fingerprint", 8),
+            ("lakehead/periods/a.b/2026-01/changes_version", 5),
+            ("lakehead/periods/a.b/2026-01/changes_commit", 99),
+            ("lakehead/periods/a.b/2026-01/changes_version_of", 2),
+            // Of the revision before.
+            ("lakehead/periods/a.b/2026", 2),
+            ("lakehead/periods/a.b/2026/changes_version", 5),
+            ("lakehead/periods/a.b/2026/changes_version_of", 1),
+            ("lakehead/periods/a.bc/2026-01", NO_ROWS),
+            ("lakehead/periods/a.b", 1),
+            ("another/a.b/2026-02", 1),
+        ];
+        let txns = txns.map(|(app_id, number)| (app_id.to_owned(), number));
+        let known = by_table(Some(TableState {
+            version: 1,
+            protocol: Protocol::PLAIN,
+            metadata: metadata.unwrap(),
+            txns: txns.into(),
+        }));
+        let of = |table: &str, period: &str| known[table].made[&period.parse::<Period>().unwrap()];
+        let january = Made {
+            revision: 2,
+            until_us: 7,
+            fingerprint: 8,
+            reached: Some(Reached {
+                version: 5,
+                commit: Some(99),
+            }),
+        };
+        assert_eq!(of("a.b", "2026-01"), january);
+        assert_eq!(of("a.b", "2026").reached, None);
+        assert_eq!(of("a.bc", "2026-01").revision, NO_ROWS);
+        let periods = known.values().map(|known| known.made.len());
+        assert_eq!((known.len(), periods.sum::<usize>()), (2, 3));
+    }
 }
