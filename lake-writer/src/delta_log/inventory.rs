@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use futures::TryStreamExt;
+
 use super::{DeltaLog, DeltaLogError, TableState, checkpoint_path, entry_path, state_of};
 use crate::action::{Action, Add};
 
@@ -121,12 +123,9 @@ impl DeltaLog {
                 state
             }
         };
-        while state.version < to {
-            let next = state.version + 1;
-            let Some(actions) = self.entry(next).await? else {
-                break;
-            };
-            state.apply(next, &actions);
+        let mut entries = self.entries(state.version + 1..=to);
+        while let Some((version, actions)) = entries.try_next().await? {
+            state.apply(version, &actions);
             files.pass(actions);
         }
         Ok(Some(Inventory {
