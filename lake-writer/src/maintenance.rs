@@ -29,6 +29,7 @@ mod periods;
 mod reached;
 mod register;
 mod retention;
+mod room;
 mod row_file;
 mod settings;
 mod snapshot;

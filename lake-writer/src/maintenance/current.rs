@@ -44,6 +44,7 @@ use super::error::{FoldError, MaintenanceError};
 use super::fold::Folded;
 use super::kept_table::KeptTable;
 use super::reached::Found;
+use super::room::Room;
 use super::settings::MaintenanceSettings;
 use crate::action::{self, Remove};
 use crate::app_id;
@@ -69,6 +70,7 @@ pub(crate) struct Means {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<Entropy>,
     pub(crate) settings: MaintenanceSettings,
+    pub(crate) room: Arc<Room>,
 }
 
 /// What a refresh did.
@@ -157,19 +159,19 @@ impl Current {
         let Some(mut work) = work else {
             return Ok(None);
         };
-        let Some(plan) = self.plan(&mut work, mode).await? else {
+        let Some(mut plan) = self.plan(&mut work, mode).await? else {
             self.idle_at = Some(work.changes.version);
             return Ok(None);
         };
-        let why = match self.fold(&work, &plan).await {
+        let why = match self.fold(&work, &mut plan).await {
             Ok(Some(done)) => return self.commit(work, &plan, done).await.map(Some),
             Ok(None) => "changes of an earlier generation came late".to_owned(),
             Err(error) if error.is_not_found() && !plan.from_all => error.to_string(),
             Err(error) => return Err(error),
         };
         warn!(table = %self.table, why, "the current table is computed from all changes");
-        let plan = self.plan_from_all(&mut work).await?;
-        match self.fold(&work, &plan).await? {
+        let mut plan = self.plan_from_all(&mut work).await?;
+        match self.fold(&work, &mut plan).await? {
             Some(done) => self.commit(work, &plan, done).await.map(Some),
             None => Err(FoldError::Internal("all changes came late".to_owned())),
         }

@@ -49,6 +49,8 @@ pub(crate) struct Register {
     table: KeptTable,
     /// What the newest look found, by the name of the entity; `None` if there is to be another.
     seen: Option<HashMap<String, Known>>,
+    /// In this round, what the store said that did not take a registration: nobody else tries.
+    refused: Option<String>,
 }
 
 impl Register {
@@ -57,12 +59,14 @@ impl Register {
         Self {
             table: KeptTable::new(PERIODS_PATH.to_owned(), log),
             seen: None,
+            refused: None,
         }
     }
 
     /// A round begins: who asks next, looks again.
     pub(crate) fn forget(&mut self) {
         self.seen = None;
+        self.refused = None;
     }
 
     /// What there is of one entity. What is registered by us meanwhile does not count: it is of later
@@ -199,7 +203,11 @@ impl Register {
         means: &Means,
     ) -> Result<(), FoldError> {
         let (clock, entropy) = (means.clock.as_ref(), &means.entropy);
-        let version = commit_soon(&self.table.log, state, draft, clock, entropy).await?;
+        let landed = commit_soon(&self.table.log, state, draft, clock, entropy).await;
+        if let Err(Refusal::NoAnswer(why)) = &landed {
+            self.refused = Some(why.clone());
+        }
+        let version = landed?;
         self.table.is_now(state.clone());
         let interval = CHECKPOINT_INTERVAL;
         self.table
@@ -209,6 +217,9 @@ impl Register {
     }
 
     async fn open(&mut self, means: &Means) -> Result<TableState, FoldError> {
+        if let Some(why) = &self.refused {
+            return Err(FoldError::Refused(Refusal::NoAnswer(why.clone())));
+        }
         let (id, now_us) = (means.entropy.uuid(), means.clock.now_us());
         let metadata = layout::system_metadata(&periods_schema(), id, now_us);
         let metadata = metadata.map_err(FoldError::Layout)?;

@@ -26,6 +26,7 @@ use super::log_order::Orders;
 use super::maintained_table::{Landed, MaintainedTable, Operation, Swap};
 use super::off_runtime::off_runtime;
 use super::reached::Found;
+use super::room::Room;
 use super::row_file::RowFile;
 use crate::action::Add;
 use crate::app_id::{AppIds, Place};
@@ -56,6 +57,7 @@ pub struct Retention {
     current: DeltaLog,
     current_path: String,
     days: u32,
+    room: Arc<Room>,
 }
 
 impl Retention {
@@ -74,7 +76,14 @@ impl Retention {
             current: DeltaLog::new(lake.table_store(&current_path)),
             current_path,
             days,
+            room: Arc::default(),
         }
+    }
+
+    /// The same, in memory that it shares.
+    pub(crate) fn in_room(mut self, room: &Arc<Room>) -> Self {
+        self.room = Arc::clone(room);
+        self
     }
 
     /// Removes old dates, one commit each. Their files stay in the store until a vacuum.
@@ -182,6 +191,7 @@ impl Retention {
         covered: &Arc<Covered>,
     ) -> Result<bool, MaintenanceError> {
         for file in files {
+            let _turn = self.room.to_rewrite().await;
             let path = Path::from(file.path.as_str());
             let read = async { self.table.log.store().get(&path).await?.bytes().await };
             let bytes = match read.await {

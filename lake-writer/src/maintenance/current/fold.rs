@@ -8,12 +8,16 @@ use crate::maintenance::fold::{Fold, Folded};
 
 impl Current {
     /// Writes what the plan says; also the files that leave the table. `None` if a change came late,
-    /// so that all changes must be read.
+    /// so that all changes must be read. The room in memory is free when it ends: a commit may wait.
     pub(super) async fn fold(
         &self,
         work: &Work,
-        plan: &Plan,
+        plan: &mut Plan,
     ) -> Result<Option<(Folded, Vec<Remove>)>, FoldError> {
+        let _turn = match plan.turn.take() {
+            Some(turn) => turn,
+            None => self.means.room.to_fold().await,
+        };
         let fold = Fold {
             log: &self.changes.log,
             changes: &plan.changes,

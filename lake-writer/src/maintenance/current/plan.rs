@@ -13,6 +13,7 @@ use crate::maintenance::current_layout::{CurrentLayout, Fit};
 use crate::maintenance::error::FoldError;
 use crate::maintenance::new_changes::{self, NewChanges};
 use crate::maintenance::reached::Found;
+use crate::maintenance::room::Turn;
 
 /// What is read and what stays.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Plan {
     pub(super) dropped: Vec<Add>,
     /// From all changes.
     pub(super) from_all: bool,
+    /// The room in memory, where the plan itself needs it: all changes may be many files.
+    pub(super) turn: Option<Turn>,
 }
 
 impl Current {
@@ -75,6 +78,7 @@ impl Current {
             },
             dropped: Vec::new(),
             from_all: false,
+            turn: None,
         }))
     }
 
@@ -83,21 +87,27 @@ impl Current {
     /// is not folded again. (A delete may be among what is gone, while an earlier change of its
     /// key is still there, for owners' clocks do not always go forward.)
     pub(super) async fn plan_from_all(&self, work: &mut Work) -> Result<Plan, FoldError> {
+        let turn = self.means.room.to_fold().await;
         let changes = new_changes::all(&self.changes.log, &mut work.changes).await?;
         let files = self.current_files(work).await?;
         let properties = &work.changes.metadata.configuration;
-        match properties.get(CHANGES_SINCE_PROPERTY).cloned() {
-            Some(since) => self.plan_beside(work, changes, files, &since).await,
+        let plan = match properties.get(CHANGES_SINCE_PROPERTY).cloned() {
+            Some(since) => self.plan_beside(work, changes, files, &since).await?,
             None => {
                 work.covered = Covered::default();
-                Ok(Plan {
+                Plan {
                     changes,
                     base: Buckets::default(),
                     dropped: files,
                     from_all: true,
-                })
+                    turn: None,
+                }
             }
-        }
+        };
+        Ok(Plan {
+            turn: Some(turn),
+            ..plan
+        })
     }
 
     /// The rows that there are stay, whatever the changes that are left say of them.
@@ -140,6 +150,7 @@ impl Current {
             },
             dropped: Vec::new(),
             from_all: true,
+            turn: None,
         })
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::sync::Mutex;
+
 use super::Periods;
 use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
 use crate::maintenance::error::FoldError;
@@ -82,7 +84,7 @@ impl Periods {
         newest: u64,
         known: &Known,
         made: &[Snapshot],
-        register: &mut Register,
+        register: &Mutex<Register>,
     ) -> Result<(), FoldError> {
         if known.made.is_empty() && made.is_empty() {
             return Ok(());
@@ -121,7 +123,9 @@ impl Periods {
             let noted = all.iter();
             let noted = noted.map(|(period, looked)| (*period, looked.revision, looked.reached));
             let noted: Vec<(Period, i64, Reached)> = noted.collect();
+            let mut register = register.lock().await;
             register.note(&self.table, &noted, &self.means).await?;
+            drop(register);
             self.noted_us = Some(now_us);
         }
         self.looked = all;

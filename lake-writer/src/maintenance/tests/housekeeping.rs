@@ -9,7 +9,7 @@ use crate::delta_log::DeltaLog;
 
 /// The machine's time, so many days on.
 #[derive(Debug)]
-struct Later(i64);
+pub(super) struct Later(pub(super) i64);
 
 impl Clock for Later {
     fn now_us(&self) -> i64 {
