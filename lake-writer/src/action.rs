@@ -4,6 +4,7 @@
 //! line; kinds that are not named here are passed over when reading.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,17 @@ impl Protocol {
         reader_features: None,
         writer_features: None,
     };
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (reader, writer) = (self.min_reader_version, self.min_writer_version);
+        write!(f, "reader version {reader} and writer version {writer}")?;
+        match &self.writer_features {
+            None => Ok(()),
+            Some(features) => write!(f, " ({})", features.join(", ")),
+        }
+    }
 }
 
 /// The table's schema and properties.

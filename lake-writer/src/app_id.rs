@@ -145,14 +145,19 @@ impl<'a> AppIds<'a> {
     }
 }
 
-/// The number that stands for a cluster's id where only a number fits: the 64 bits of FNV-1a of its
-/// bytes, less the lowest. Tells clusters apart that nobody chose to look alike, and never changes
-/// from one version of the program to the next.
+/// The number that stands for a cluster's id where only a number fits.
 pub(crate) fn cluster_number(id: &str) -> i64 {
+    number_of(id.as_bytes())
+}
+
+/// The number that stands for bytes where only a number fits: the 64 bits of FNV-1a, less the lowest.
+/// Tells apart what nobody chose to look alike, is never negative, and never changes from one version
+/// of the program to the next.
+pub(crate) fn number_of(bytes: &[u8]) -> i64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
-    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
-    let hash = id.bytes().fold(OFFSET_BASIS, mix);
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
+    let hash = bytes.iter().fold(OFFSET_BASIS, mix);
     (hash >> 1).cast_signed()
 }
 
@@ -165,6 +170,20 @@ pub(crate) fn maintenance(path: &str) -> String {
 pub(crate) fn changes_version(path: &str) -> String {
     format!("lakehead/maintain/{path}/changes_version")
 }
+
+/// In a table that is derived from changes: the number of the log entry of that version, or
+/// [`NO_ENTRY`].
+pub(crate) fn changes_commit(path: &str) -> String {
+    format!("lakehead/maintain/{path}/changes_commit")
+}
+
+/// In a table that is derived from changes: the number of their table's id.
+pub(crate) fn changes_table(path: &str) -> String {
+    format!("lakehead/maintain/{path}/changes_table")
+}
+
+/// The number of a log entry that nobody could read any more. Others are never negative.
+pub(crate) const NO_ENTRY: i64 = -1;
 
 #[cfg(test)]
 mod tests {
@@ -236,6 +255,8 @@ mod tests {
             ids.gaps_passed(&"a.b/7"),
             maintenance("a/b/current"),
             changes_version("a/b/current"),
+            changes_commit("a/b/current"),
+            changes_table("a/b/current"),
         ] {
             assert_eq!(found(other.clone()), None, "{other}");
         }

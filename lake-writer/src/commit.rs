@@ -20,8 +20,10 @@ use crate::entropy::Entropy;
 use crate::faults::{self, Planted};
 use crate::patience::Patience;
 
+mod limit;
 mod replacement;
 
+use limit::Limit;
 pub(crate) use replacement::{Base, replace};
 
 /// First wait after an attempt that did not land.
@@ -75,7 +77,7 @@ pub(crate) struct Rework {
     pub(crate) after: Option<u64>,
 }
 
-/// Why a draft did not become a version. Nothing of it is in the table.
+/// Why a draft did not become a version. Nothing of it is in the table, unless said otherwise.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Another writer moved these applications since our rows were read.
@@ -89,6 +91,9 @@ pub(crate) enum Refusal {
     NotEncodable(String),
     /// The log holds what is no Delta log.
     Unreadable(String),
+    /// The store did not do as asked for as long as the caller waits; its words. The draft may be in
+    /// the table, or come later: its files must stay. Whoever looks at the table knows.
+    NoAnswer(String),
 }
 
 /// Commits a draft on top of `state`, which is brought up to the newest version seen.
@@ -103,7 +108,22 @@ pub(crate) async fn commit(
     entropy: &Entropy,
 ) -> Result<u64, Refusal> {
     let entry = Entry::of(draft, clock, entropy)?;
-    land(log, state, &mut &*draft, &entry, (clock, entropy)).await
+    let limit = Limit::none();
+    land(log, state, &mut &*draft, &entry, limit, (clock, entropy)).await
+}
+
+/// The same for the care of tables, which has others to look after: a store that does not do as asked
+/// is waited for no longer than [`limit::CARE_MAX`].
+pub(crate) async fn commit_soon(
+    log: &DeltaLog,
+    state: &mut TableState,
+    draft: &Draft,
+    clock: &dyn Clock,
+    entropy: &Entropy,
+) -> Result<u64, Refusal> {
+    let entry = Entry::of(draft, clock, entropy)?;
+    let limit = Limit::of_care();
+    land(log, state, &mut &*draft, &entry, limit, (clock, entropy)).await
 }
 
 /// What is put, and how it is recognised when it is read back.
@@ -142,10 +162,11 @@ async fn land(
     state: &mut TableState,
     candidate: &mut dyn Candidate,
     entry: &Entry,
+    mut limit: Limit,
     (clock, entropy): (&dyn Clock, &Entropy),
 ) -> Result<u64, Refusal> {
     let mut patience = Patience::new(entropy, WAIT_MIN);
-    let mut tried = None;
+    let (mut tried, mut is_taken) = (None, false);
     loop {
         let (read, ours) = come_up(log, state, candidate, entry, tried.is_some()).await;
         // Whatever came after it, our own entry is our own.
@@ -154,26 +175,40 @@ async fn land(
             return Ok(version);
         }
         match read {
-            Ok(()) if tried.is_some_and(|version| state.version >= version) => patience.reset(),
-            Ok(()) => {}
+            Ok(()) => {
+                let is_news = tried.is_some_and(|version| state.version >= version);
+                if is_news {
+                    patience.reset();
+                }
+                // That another's entry was there is no fault of the store.
+                match is_news && is_taken {
+                    true => limit.reset(),
+                    false => limit.check()?,
+                }
+            }
             Err(error @ DeltaLogError::Corrupt { .. }) => {
                 return Err(Refusal::Unreadable(error.to_string()));
             }
             Err(error) => {
                 warn!(%error, "cannot read the table's log; trying again");
+                limit.note(&error);
+                limit.check()?;
                 patience.wait().await;
                 continue;
             }
         }
         candidate.check(state, clock.now_us())?;
         let version = state.version + 1;
-        match log.put(version, entry.bytes.clone()).await {
+        let put = log.put(version, entry.bytes.clone()).await;
+        is_taken = matches!(put, Put::Exists);
+        match put {
             Put::Done => {
                 candidate.absorb(state, version);
                 return Ok(version);
             }
-            Put::Exists => {}
+            Put::Exists => limit.note(&"it says that the next version is there, and shows none"),
             Put::Ambiguous(error) => {
+                limit.note(&error);
                 warn!(version, %error, "commit attempt failed; reading back whether it landed");
                 if faults::planted(Planted::NoReadBack) {
                     // As if it had not landed: the caller starts over with files of new names.

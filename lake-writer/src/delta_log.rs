@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
@@ -18,6 +18,7 @@ use crate::action::{self, Action, Add, Metadata, Protocol};
 use crate::layout;
 
 mod checkpoint;
+mod entries;
 mod inventory;
 mod version_files;
 mod waits;
@@ -25,9 +26,6 @@ mod waits;
 pub(crate) use checkpoint::{checkpoint_is_due, has_passed_interval, write_checkpoint};
 pub(crate) use inventory::Inventory;
 pub(crate) use waits::{create, patiently};
-
-/// Entries of a log that are asked for at the same time.
-const ENTRIES_AT_ONCE: usize = 8;
 
 /// Times that a log without a beginning is looked at before that is believed.
 const LOOKS_MAX: usize = 3;
@@ -124,21 +122,8 @@ impl DeltaLog {
                 return Err(headless(found.location));
             }
         };
-        self.read_on(&mut state).await?;
+        self.catch_up(&mut state, |_, _| ()).await?;
         Ok(Some(state))
-    }
-
-    /// Applies the entries after `state`, several of which are asked for at once: a store that is far
-    /// takes its time for each.
-    async fn read_on(&self, state: &mut TableState) -> Result<(), DeltaLogError> {
-        let versions = stream::iter(state.version + 1..);
-        let mut entries = versions
-            .map(|version| self.entry(version))
-            .buffered(ENTRIES_AT_ONCE);
-        while let Some(actions) = entries.try_next().await?.flatten() {
-            state.apply(state.version + 1, &actions);
-        }
-        Ok(())
     }
 
     /// The state from which the log is read on: the newest checkpoint's, or version 0's.
@@ -186,18 +171,14 @@ impl DeltaLog {
         if let Some(version) = checkpoint {
             self.checkpoint(version, &["add"], &mut each).await?;
         }
-        let mut version = checkpoint;
-        loop {
-            let next = version.map_or(0, |version| version + 1);
-            if next > to {
-                return Ok(version);
-            }
-            let Some(actions) = self.entry(next).await? else {
-                return Ok(version);
-            };
+        let mut reached = checkpoint;
+        let next = checkpoint.map_or(0, |version| version + 1);
+        let mut entries = self.entries(next..=to);
+        while let Some((version, actions)) = entries.try_next().await? {
             actions.into_iter().for_each(&mut each);
-            version = Some(next);
+            reached = Some(version);
         }
+        Ok(reached)
     }
 
     /// Tells `each` of the actions of these kinds in a checkpoint.
@@ -256,26 +237,34 @@ impl DeltaLog {
         state: &mut TableState,
         mut seen: impl FnMut(u64, &[Action]),
     ) -> Result<(), DeltaLogError> {
-        while let Some(actions) = self.entry(state.version + 1).await? {
-            state.apply(state.version + 1, &actions);
-            seen(state.version, &actions);
+        let mut entries = self.entries(state.version + 1..=u64::MAX);
+        while let Some((version, actions)) = entries.try_next().await? {
+            state.apply(version, &actions);
+            seen(version, &actions);
         }
         Ok(())
     }
 
     /// The actions of one version's entry; `None` if there is no such entry.
     pub(crate) async fn entry(&self, version: u64) -> Result<Option<Vec<Action>>, DeltaLogError> {
-        let path = entry_path(version);
-        let bytes = match self.store.get(&path).await {
-            Ok(found) => found.bytes().await?,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        let Some(bytes) = self.entry_bytes(version).await? else {
+            return Ok(None);
         };
         let corrupt = |why: serde_json::Error| DeltaLogError::Corrupt {
-            path,
+            path: entry_path(version),
             why: why.to_string(),
         };
         action::decode(&bytes).map(Some).map_err(corrupt)
+    }
+
+    /// One version's entry as it is in the store. It never changes, and no two are the same: each has
+    /// the id of its commit.
+    pub(crate) async fn entry_bytes(&self, version: u64) -> Result<Option<Bytes>, DeltaLogError> {
+        match self.store.get(&entry_path(version)).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Creates one version's entry, if nobody has.

@@ -127,7 +127,7 @@ impl Starts {
         let landed = commit(&self.log, state, &draft, self.clock.as_ref(), &self.entropy).await;
         match landed {
             Ok(_) => Ok(true),
-            Err(Refusal::Fenced(_) | Refusal::Overtaken) => Ok(false),
+            Err(Refusal::Fenced(_) | Refusal::Overtaken | Refusal::NoAnswer(_)) => Ok(false),
             Err(Refusal::LayoutChanged) => Err(broken(
                 "its protocol is not one that this program writes".to_owned(),
             )),

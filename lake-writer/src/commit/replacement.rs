@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use super::{Candidate, Draft, Entry, Refusal, land};
+use super::{Candidate, Draft, Entry, Limit, Refusal, land};
 use crate::action::Action;
 use crate::clock::Clock;
 use crate::delta_log::{DeltaLog, TableState};
@@ -34,7 +34,7 @@ impl Base {
 }
 
 /// Commits a draft whose files were planned on `base`, which is brought up to the newest version
-/// seen. Waits and ends as [`commit`](super::commit) does.
+/// seen. Waits and ends as [`commit_soon`](super::commit_soon) does.
 pub(crate) async fn replace(
     log: &DeltaLog,
     base: &mut Base,
@@ -45,7 +45,8 @@ pub(crate) async fn replace(
     let entry = Entry::of(draft, clock, entropy)?;
     let Base { state, gone, blind } = base;
     let mut based = Based { draft, gone, blind };
-    land(log, state, &mut based, &entry, (clock, entropy)).await
+    let limit = Limit::of_care();
+    land(log, state, &mut based, &entry, limit, (clock, entropy)).await
 }
 
 /// A draft, with what has left the table since it was planned.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use tokio::time::Instant;
 
 use super::*;
 use crate::action::{FileFormat, Protocol};
@@ -238,4 +239,53 @@ async fn a_removal_of_long_ago_is_planned_anew() {
             false => assert_eq!(landed, Err(Refusal::Overtaken)),
         }
     }
+}
+
+/// A store that refuses every put, while another process that may put goes on: its versions are no
+/// answer to ours.
+#[tokio::test(start_paused = true)]
+async fn the_care_of_a_table_gives_a_store_up_that_refuses() {
+    let (log, plain, mut state) = table(&[Fault::FailBefore; 1000]).await;
+    let mut others = state.clone();
+    let goes_on = async {
+        for to in 1.. {
+            let mut draft = draft((to > 1).then_some(to - 1), to);
+            draft.steps[0].app_id = "p/t/1".to_owned();
+            draft.further.clear();
+            commit(&plain, &mut others, &draft, &Noon, &Entropy::from_os())
+                .await
+                .unwrap();
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+    };
+    let (begun, entropy, draft) = (Instant::now(), Entropy::from_os(), draft(None, 10));
+    let refused = tokio::select! {
+        refused = commit_soon(&log, &mut state, &draft, &Noon, &entropy) => refused,
+        () = goes_on => unreachable!(),
+    };
+    let why = "injected fault";
+    assert!(
+        matches!(&refused, Err(Refusal::NoAnswer(words)) if words.contains(why)),
+        "{refused:?}"
+    );
+    assert!(
+        begun.elapsed() < 2 * limit::CARE_MAX,
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(landed(&plain).await.1, None);
+    // The writer, who has nothing else to do, waits on.
+    let waits = commit(&log, &mut state, &draft, &Noon, &entropy);
+    let waited = tokio::time::timeout(10 * limit::CARE_MAX, waits).await;
+    assert!(waited.is_err(), "{waited:?}");
+}
+
+/// What landed and was not answered is found before the store is given up.
+#[tokio::test(start_paused = true)]
+async fn a_short_trouble_is_waited_out_by_the_care_too() {
+    let faults = [[Fault::FailBefore; 8].as_slice(), &[Fault::OkThenError]].concat();
+    let (log, plain, mut state) = table(&faults).await;
+    let draft = draft(None, 10);
+    let landed_at = commit_soon(&log, &mut state, &draft, &Noon, &Entropy::from_os()).await;
+    assert_eq!((landed_at, landed(&plain).await), (Ok(1), (1, Some(10))));
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use futures::TryStreamExt;
+
 use super::{DeltaLog, DeltaLogError, TableState, checkpoint_path, entry_path, state_of};
 use crate::action::{Action, Add};
 
@@ -19,25 +21,51 @@ pub(crate) struct Inventory {
     pub(crate) tombstones: BTreeMap<String, Option<i64>>,
 }
 
-impl Inventory {
-    fn apply(&mut self, action: Action) {
-        apply(&mut self.files, &mut self.tombstones, action);
-    }
+/// The data files of a version, and those that have left.
+#[derive(Default)]
+struct Files {
+    there: BTreeMap<String, Add>,
+    tombstones: BTreeMap<String, Option<i64>>,
 }
 
-fn apply(
-    files: &mut BTreeMap<String, Add>,
-    tombstones: &mut BTreeMap<String, Option<i64>>,
-    action: Action,
-) {
-    if let Some(remove) = action.remove {
-        files.remove(&remove.path);
-        tombstones.insert(remove.path, remove.deletion_timestamp);
+impl Files {
+    /// Takes in an action of a checkpoint, in which actions come in any order.
+    fn take(&mut self, action: Action) {
+        if let Some(remove) = action.remove {
+            self.tombstones
+                .insert(remove.path, remove.deletion_timestamp);
+        }
+        if let Some(add) = action.add {
+            let add = Add { stats: None, ..add };
+            self.there.insert(add.path.clone(), add);
+        }
     }
-    if let Some(add) = action.add {
-        tombstones.remove(&add.path);
-        let add = Add { stats: None, ..add };
-        files.insert(add.path.clone(), add);
+
+    /// What a checkpoint has both of is there. A path comes and leaves at once when another program
+    /// gives its file another deletion vector: the file itself is in use.
+    fn settle(&mut self) {
+        let Self { there, tombstones } = self;
+        tombstones.retain(|path, _| !there.contains_key(path));
+    }
+
+    /// Takes in the next version. Of a path that it has both of, the file is there, as above.
+    fn pass(&mut self, actions: Vec<Action>) {
+        let (mut added, mut others) = (Vec::new(), Vec::new());
+        for action in actions {
+            match action.add.is_some() {
+                true => added.push(action),
+                false => others.push(action),
+            }
+        }
+        for action in others.into_iter().chain(added) {
+            if let Some(remove) = &action.remove {
+                self.there.remove(&remove.path);
+            }
+            if let Some(add) = &action.add {
+                self.tombstones.remove(&add.path);
+            }
+            self.take(action);
+        }
     }
 }
 
@@ -73,41 +101,37 @@ impl DeltaLog {
         checkpoint: Option<u64>,
         to: u64,
     ) -> Result<Option<Inventory>, DeltaLogError> {
-        let (mut files, mut tombstones) = (BTreeMap::new(), BTreeMap::new());
-        let mut others = Vec::new();
-        let sort = |action: Action| match action.add.is_some() || action.remove.is_some() {
-            true => apply(&mut files, &mut tombstones, action),
-            false => others.push(action),
-        };
-        let (version, path) = match checkpoint {
+        let mut files = Files::default();
+        let mut state = match checkpoint {
             Some(version) => {
-                let kinds = ["protocol", "metaData", "txn", "add", "remove"];
+                let (kinds, mut others) =
+                    (["protocol", "metaData", "txn", "add", "remove"], Vec::new());
+                let sort = |action: Action| match action.add.is_some() || action.remove.is_some() {
+                    true => files.take(action),
+                    false => others.push(action),
+                };
                 self.checkpoint_in_short(version, &kinds, sort).await?;
-                (version, checkpoint_path(version))
+                files.settle();
+                state_of(version, &others, &checkpoint_path(version))?
             }
-            None => match self.entry(0).await? {
-                Some(actions) => {
-                    actions.into_iter().for_each(sort);
-                    (0, entry_path(0))
-                }
-                None => return Ok(None),
-            },
-        };
-        let mut inventory = Inventory {
-            state: state_of(version, &others, &path)?,
-            files,
-            tombstones,
-        };
-        while inventory.state.version < to {
-            let next = inventory.state.version + 1;
-            let Some(actions) = self.entry(next).await? else {
-                break;
-            };
-            inventory.state.apply(next, &actions);
-            for action in actions {
-                inventory.apply(action);
+            None => {
+                let Some(actions) = self.entry(0).await? else {
+                    return Ok(None);
+                };
+                let state = state_of(0, &actions, &entry_path(0))?;
+                files.pass(actions);
+                state
             }
+        };
+        let mut entries = self.entries(state.version + 1..=to);
+        while let Some((version, actions)) = entries.try_next().await? {
+            state.apply(version, &actions);
+            files.pass(actions);
         }
-        Ok(Some(inventory))
+        Ok(Some(Inventory {
+            state,
+            files: files.there,
+            tombstones: files.tombstones,
+        }))
     }
 }

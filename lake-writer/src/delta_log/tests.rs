@@ -1,7 +1,11 @@
 //! The log against stores that behave like the real ones, and delta-rs as a second reader.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
+use tokio::time::Instant;
 
 use super::*;
 use crate::action::{CommitInfo, Txn};
@@ -153,4 +157,35 @@ async fn a_checkpoint_says_what_the_entries_said() {
         .await
         .unwrap();
     assert_eq!(seen, Some(40));
+}
+
+/// The versions that are found in a log of so many up to a version, and how often one waits for the
+/// store.
+async fn found(versions: u64, to: u64) -> (Vec<u64>, u128) {
+    let inner = Arc::new(InMemory::new());
+    let plain = DeltaLog::new(Arc::clone(&inner) as Arc<dyn ObjectStore>);
+    for version in 0..versions {
+        put(&plain, version, &[txn("a", version as i64)]).await;
+    }
+    let far = ThrottleConfig {
+        wait_get_per_call: Duration::from_millis(20),
+        ..ThrottleConfig::default()
+    };
+    let log = DeltaLog::new(Arc::new(ThrottledStore::new(inner, far)));
+    let begun = Instant::now();
+    let found: Vec<_> = log.entries(0..=to).try_collect().await.unwrap();
+    let versions = found.into_iter().map(|(version, _)| version).collect();
+    (versions, begun.elapsed().as_millis() / 20)
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_entries_are_not_asked_for_one_by_one() {
+    // Nothing is new.
+    assert_eq!(found(0, u64::MAX).await, (vec![], 1));
+    // One, two and four; 93 by eight, and what is not there.
+    let all = (0..100).collect::<Vec<u64>>();
+    assert_eq!(found(100, u64::MAX).await, (all.clone(), 3 + 12));
+    assert_eq!(found(100, 9).await, (all[..10].to_vec(), 4));
+    assert_eq!(found(5, 99).await, (all[..5].to_vec(), 3));
+    assert_eq!(found(1, 0).await, (vec![0], 1));
 }

@@ -28,6 +28,7 @@ use tracing::info;
 use super::error::MaintenanceError;
 use super::maintained_table::{Landed, MaintainedTable, Operation, Swap};
 use super::off_runtime::off_runtime;
+use super::room::Room;
 use crate::action::{Add, Metadata};
 use crate::clock::Clock;
 use crate::commit::Base;
@@ -124,6 +125,7 @@ pub struct CompactionReport {
 pub struct Compaction {
     table: MaintainedTable,
     settings: CompactionSettings,
+    room: Arc<Room>,
 }
 
 impl Compaction {
@@ -138,7 +140,14 @@ impl Compaction {
         Self {
             table: MaintainedTable::new(lake, table.changes_path(), clock, entropy),
             settings,
+            room: Arc::default(),
         }
+    }
+
+    /// The same, in memory that it shares.
+    pub(crate) fn in_room(mut self, room: &Arc<Room>) -> Self {
+        self.room = Arc::clone(room);
+        self
     }
 
     /// Compacts what is worth it at the newest version, one commit for each group of files.
@@ -174,10 +183,12 @@ impl Compaction {
         group: Group,
         report: &mut CompactionReport,
     ) -> Result<Option<String>, MaintenanceError> {
+        let turn = self.room.to_rewrite().await;
         let Some((files, rows)) = self.rewrite(columns, &group).await? else {
             return Ok(Some("a file was vacuumed meanwhile".to_owned()));
         };
         let added = self.upload(files).await?;
+        drop(turn);
         faults::point(Point::CompactionUploaded);
         let bytes = |files: &[Add]| files.iter().map(|file| file.size.unsigned_abs()).sum();
         let (bytes_removed, bytes_added): (u64, u64) = (bytes(&group.files), bytes(&added));

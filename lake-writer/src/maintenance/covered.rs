@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::log_order::LogOrder;
+use super::reached::{Found, Reached};
 use crate::app_id::{self, AppIds, Place};
-use crate::delta_log::TableState;
+use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
 
 /// Where a partition's changes end that are covered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +17,9 @@ struct End {
 /// The changes that a derived table covers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Covered {
-    version: Option<u64>,
+    reached: Option<Reached>,
+    /// The number of the id of their table, if it is told.
+    table: Option<i64>,
     ends: HashMap<i32, End>,
     has_generations: bool,
 }
@@ -24,9 +27,15 @@ pub(crate) struct Covered {
 impl Covered {
     /// What the `txn`s of the table at this path say.
     pub(crate) fn by(state: &TableState, path: &str) -> Self {
-        let version = state.txns.get(&app_id::changes_version(path));
+        let said = |app_id: String| state.txns.get(&app_id).copied();
+        let version = said(app_id::changes_version(path));
+        let version = version.and_then(|version| u64::try_from(version).ok());
         let mut covered = Self {
-            version: version.and_then(|version| u64::try_from(*version).ok()),
+            reached: version.map(|version| Reached {
+                version,
+                commit: said(app_id::changes_commit(path)),
+            }),
+            table: said(app_id::changes_table(path)),
             ..Self::default()
         };
         for (app_id, number) in &state.txns {
@@ -49,7 +58,23 @@ impl Covered {
 
     /// The version of the table of changes that is covered; `None`: nothing is.
     pub(crate) fn version(&self) -> Option<u64> {
-        self.version
+        self.reached.map(|reached| reached.version)
+    }
+
+    /// Whether the changes, which are at this state, are still those that are covered.
+    pub(crate) async fn found_in(
+        &self,
+        log: &DeltaLog,
+        changes: &TableState,
+    ) -> Result<Found, DeltaLogError> {
+        let Some(reached) = self.reached else {
+            return Ok(Found::Same);
+        };
+        let is_other = |table: i64| table != number_of(changes);
+        if reached.version > changes.version || self.table.is_some_and(is_other) {
+            return Ok(Found::Other);
+        }
+        reached.found_in(log).await
     }
 
     /// Whether offsets ever began anew.
@@ -99,12 +124,32 @@ pub(crate) fn progress(changes: &TableState) -> Vec<(String, i64)> {
     progress
 }
 
-/// The `txn`s that make the derived table at this path cover what the table of changes has at this
-/// state, less those that it has already.
-pub(crate) fn moves(changes: &TableState, derived: &TableState, path: &str) -> Vec<(String, i64)> {
-    let version = i64::try_from(changes.version).unwrap_or(i64::MAX);
+/// The offsets and generations that a derived table gets by covering what the table of changes has at this
+/// state, where they differ from those it has.
+pub(crate) fn moves(changes: &TableState, derived: &TableState) -> Vec<(String, i64)> {
     let mut moves = progress(changes);
-    moves.push((app_id::changes_version(path), version));
+    // Of changes that others took the place of, nothing is covered any more. A `txn` cannot be taken back.
+    let gone = progress(derived).into_iter();
+    let gone = gone.filter(|(app_id, _)| !changes.txns.contains_key(app_id));
+    moves.extend(gone.map(|(app_id, _)| (app_id, 0)));
     moves.retain(|(app_id, number)| derived.txns.get(app_id) != Some(number));
     moves
+}
+
+/// The `txn`s by which the derived table at this path says which version of changes it covers.
+pub(crate) async fn told(
+    log: &DeltaLog,
+    changes: &TableState,
+    path: &str,
+) -> Result<[(String, i64); 3], DeltaLogError> {
+    let reached = Reached::at(log, changes.version).await?;
+    Ok([
+        (app_id::changes_version(path), reached.txn()),
+        (app_id::changes_commit(path), reached.commit_txn()),
+        (app_id::changes_table(path), number_of(changes)),
+    ])
+}
+
+fn number_of(changes: &TableState) -> i64 {
+    app_id::number_of(changes.metadata.id.as_bytes())
 }

@@ -39,16 +39,18 @@ use lake_store::LakeStore;
 use schemas::TableName;
 use tracing::info;
 
-use super::covered::{Covered, moves};
+use super::covered::{Covered, moves, told};
 use super::current_layout::CurrentLayout;
 use super::error::{FoldError, MaintenanceError};
 use super::fold::Folded;
 use super::kept_table::KeptTable;
+use super::reached::Found;
+use super::room::Room;
 use super::settings::MaintenanceSettings;
 use crate::action::{self, Remove};
 use crate::app_id;
 use crate::clock::Clock;
-use crate::commit::{Draft, Rework, Step, commit};
+use crate::commit::{Draft, Rework, Step, commit_soon};
 use crate::delta_log::{DeltaLog, TableState};
 use crate::entropy::Entropy;
 use crate::faults::{self, Point};
@@ -68,6 +70,7 @@ pub(crate) struct Means {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<Entropy>,
     pub(crate) settings: MaintenanceSettings,
+    pub(crate) room: Arc<Room>,
 }
 
 /// What a refresh did.
@@ -169,6 +172,10 @@ impl Current {
         let Some(changes) = self.changes.newest().await? else {
             return Ok(None);
         };
+        if self.idle_at > Some(changes.version) {
+            // They were put back: when they come to that version again, it is another one.
+            self.idle_at = None;
+        }
         if mode == Mode::Refresh && self.idle_at == Some(changes.version) {
             return Ok(None);
         }
@@ -178,9 +185,11 @@ impl Current {
             return Ok(None);
         };
         let current = self.open(&layout).await?;
+        let covered = Covered::by(&current, &self.current.path);
         Ok(Some(Work {
             layout,
-            covered: Covered::by(&current, &self.current.path),
+            found: covered.found_in(&self.changes.log, &changes).await?,
+            covered,
             changes,
             current,
         }))
@@ -208,6 +217,8 @@ impl Current {
         let path = &self.current.path;
         let fence = app_id::maintenance(path);
         let from = work.current.txns.get(&fence).copied();
+        let mut further = moves(&work.changes, &work.current);
+        further.extend(told(&self.changes.log, &work.changes, path).await?);
         let metadata = work.layout.grown(&work.current.metadata, folded.buckets);
         let from_all = attempt.from_all;
         let draft = Draft {
@@ -217,7 +228,7 @@ impl Current {
                 from,
                 to: from.unwrap_or(0) + 1,
             }],
-            further: moves(&work.changes, &work.current, path),
+            further,
             rework: Some(Rework {
                 operation: if from_all { "REBUILD" } else { "REFRESH" },
                 metadata: metadata.map_err(FoldError::Layout)?,
@@ -229,7 +240,8 @@ impl Current {
         faults::point(Point::RefreshUploaded);
         let (clock, entropy) = (self.means.clock.as_ref(), &self.means.entropy);
         let mut current = work.current.clone();
-        let version = commit(&self.current.log, &mut current, &draft, clock, entropy).await?;
+        let log = &self.current.log;
+        let version = commit_soon(log, &mut current, &draft, clock, entropy).await?;
         faults::point(Point::RefreshCommitted);
         let changes_version = work.changes.version;
         self.idle_at = Some(changes_version);
@@ -252,6 +264,8 @@ impl Current {
 struct Work {
     layout: CurrentLayout,
     covered: Covered,
+    /// Whether the changes are those that are covered.
+    found: Found,
     changes: TableState,
     current: TableState,
 }

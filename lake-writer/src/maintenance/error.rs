@@ -111,6 +111,10 @@ impl FoldError {
                 "another program changed its columns or its protocol; if that stays so, move \
                  the table's folder away, and it is made again",
             ),
+            Self::Refused(Refusal::NoAnswer(why)) => MaintenanceError::Store {
+                table: table.to_owned(),
+                why,
+            },
             Self::Refused(Refusal::NotEncodable(why)) | Self::Internal(why) => {
                 MaintenanceError::Internal(why)
             }

@@ -61,9 +61,8 @@ pub(crate) struct Housekeeping {
     path: String,
     /// The entity whose changes they are, if they are an entity's.
     changes_of: Option<TableName>,
+    /// `None`: it is met for the first time.
     next: Option<Instant>,
-    /// What was compacted before the first turn.
-    first: Option<CompactionReport>,
 }
 
 impl Housekeeping {
@@ -73,7 +72,6 @@ impl Housekeeping {
             path: table.changes_path(),
             changes_of: Some(table.clone()),
             next: None,
-            first: None,
         }
     }
 
@@ -83,23 +81,7 @@ impl Housekeeping {
             path,
             changes_of: None,
             next: None,
-            first: None,
         }
-    }
-
-    /// Compacts before the first turn, and before anything is derived: whoever derives holds the list
-    /// of files, and where nobody has taken care so far it may be longer than memory has room for.
-    pub(crate) async fn compact_first(
-        &mut self,
-        means: &Means,
-        failed: &mut Vec<MaintenanceError>,
-    ) {
-        let Some(table) = self.changes_of.as_ref().filter(|_| self.next.is_none()) else {
-            return;
-        };
-        let mut report = CompactionReport::default();
-        take(compacted(means, table).await, &mut report, failed);
-        self.first = Some(report);
     }
 
     /// Keeps house if it is time; what changed, and what went wrong.
@@ -112,16 +94,19 @@ impl Housekeeping {
         if self.next.is_some_and(|next| now < next) {
             return None;
         }
-        self.next = Some(now + means.settings.housekeeping_interval);
+        let interval = means.settings.housekeeping_interval;
+        // Tables that were met together do not stay together.
+        let wait = match self.next {
+            None => means.entropy.jitter(interval),
+            Some(_) => interval,
+        };
+        self.next = Some(now + wait);
         let mut done = Housekept {
             path: self.path.clone(),
             ..Housekept::default()
         };
         if let Some(table) = &self.changes_of {
-            match self.first.take() {
-                Some(report) => done.compaction = report,
-                None => take(compacted(means, table).await, &mut done.compaction, failed),
-            }
+            take(compacted(means, table).await, &mut done.compaction, failed);
             take(retired(means, table).await, &mut done.retention, failed);
         }
         take(self.vacuumed(means).await, &mut done.vacuum, failed);
@@ -157,7 +142,7 @@ async fn compacted(means: &Means, table: &TableName) -> Result<CompactionReport,
     }
     let (clock, entropy) = parts(means);
     let compaction = Compaction::new(&means.lake, table, settings, clock, entropy);
-    compaction.run().await
+    compaction.in_room(&means.room).run().await
 }
 
 async fn retired(means: &Means, table: &TableName) -> Result<RetentionReport, MaintenanceError> {
@@ -166,7 +151,7 @@ async fn retired(means: &Means, table: &TableName) -> Result<RetentionReport, Ma
     };
     let (clock, entropy) = parts(means);
     let retention = Retention::new(&means.lake, table, *days, clock, entropy);
-    retention.run().await
+    retention.in_room(&means.room).run().await
 }
 
 fn take<T>(done: Result<T, MaintenanceError>, into: &mut T, failed: &mut Vec<MaintenanceError>) {
@@ -178,4 +163,44 @@ fn take<T>(done: Result<T, MaintenanceError>, into: &mut T, failed: &mut Vec<Mai
 
 fn parts(means: &Means) -> (Arc<dyn Clock>, Arc<Entropy>) {
     (Arc::clone(&means.clock), Arc::clone(&means.entropy))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lake_store::LakeStore;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::maintenance::MaintenanceSettings;
+
+    #[tokio::test(start_paused = true)]
+    async fn tables_that_were_met_together_do_not_stay_together() {
+        let hour = Duration::from_secs(3600);
+        let mut settings = MaintenanceSettings::default();
+        assert_eq!(settings.housekeeping_interval, hour);
+        settings.log.enabled = false;
+        let means = Means {
+            lake: LakeStore::open("memory:///", &[], true).unwrap(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(Entropy::seeded(1)),
+            settings,
+            room: Arc::default(),
+        };
+        let mut failed = Vec::new();
+        let (begun, mut turns) = (Instant::now(), Vec::new());
+        for mut one in own() {
+            one.round(&means, &mut failed).await;
+            turns.push(one.next.unwrap() - begun);
+        }
+        assert!(failed.is_empty(), "{failed:?}");
+        assert!(
+            turns.iter().all(|turn| (hour / 2..hour).contains(turn)),
+            "{turns:?}"
+        );
+        turns.sort();
+        turns.dedup();
+        assert_eq!(turns.len(), 5);
+    }
 }

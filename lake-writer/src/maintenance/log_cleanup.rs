@@ -116,6 +116,7 @@ impl LogCleanup {
         let Some(oldest) = listed.oldest_kept(cutoff_us) else {
             return Ok(LogCleanupReport::default());
         };
+        self.check_protocol().await?;
         self.verify(&listed, oldest).await?;
         let report = self.delete(&listed, oldest).await?;
         info!(
@@ -143,6 +144,13 @@ impl LogCleanup {
             }
         }
         Ok(listed)
+    }
+
+    /// Of the newest version: what it asks for may be about what is older.
+    async fn check_protocol(&self) -> Result<(), MaintenanceError> {
+        let newest = self.table.log.load().await;
+        let newest = newest.map_err(|error| MaintenanceError::of_log(&self.table.path, &error))?;
+        newest.map_or(Ok(()), |state| self.table.check_protocol(&state.protocol))
     }
 
     /// Makes sure that the checkpoint says what the entries up to it say, and that readers are not

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lake_store::LakeStore;
 
 use super::error::MaintenanceError;
-use crate::action::{Add, Remove};
+use crate::action::{Add, Protocol, Remove};
 use crate::app_id;
 use crate::clock::Clock;
 use crate::commit::{Base, Draft, Refusal, Rework, Step, replace};
@@ -80,9 +80,38 @@ impl MaintainedTable {
     }
 
     /// Everything that the newest version says; `None` if there is no table.
+    ///
+    /// # Errors
+    /// As [`Self::check_protocol`] has it, too.
     pub(super) async fn inventory(&self) -> Result<Option<Inventory>, MaintenanceError> {
         let found = self.log.inventory().await;
-        found.map_err(|error| MaintenanceError::of_log(&self.path, &error))
+        let found = found.map_err(|error| MaintenanceError::of_log(&self.path, &error))?;
+        if let Some(found) = &found {
+            self.check_protocol(&found.state.protocol)?;
+        }
+        Ok(found)
+    }
+
+    /// Refuses a table of which another program asks more than this one knows: its log may say of
+    /// files what is not understood here (that one is in use by a deletion vector, that no entry may
+    /// go), and what was deleted does not come back.
+    pub(super) fn check_protocol(&self, protocol: &Protocol) -> Result<(), MaintenanceError> {
+        if *protocol == Protocol::PLAIN {
+            return Ok(());
+        }
+        let what = match self.path.rsplit('/').next() {
+            Some("current") => "move its folder away, and `lakehead maintain` makes it again",
+            _ => {
+                "switch it off in that program (Spark: ALTER TABLE … DROP FEATURE … TRUNCATE \
+                 HISTORY), or put the table back as it was before"
+            }
+        };
+        Err(self.error(format!(
+            "its log asks for {protocol}, where this program writes {plain}: another program has \
+             switched a feature on; nothing is compacted or deleted, for files may be in use in ways \
+             that are not known here; {what}",
+            plain = Protocol::PLAIN
+        )))
     }
 
     /// Refuses tables whose files must stay for ever, and settings that have problems.
@@ -153,6 +182,10 @@ impl MaintainedTable {
                 "files were removed from the table meanwhile".to_owned(),
             )),
             Err(Refusal::Unreadable(why)) => Err(self.error(why)),
+            Err(Refusal::NoAnswer(why)) => Err(MaintenanceError::Store {
+                table: self.path.clone(),
+                why,
+            }),
             Err(Refusal::NotEncodable(why)) => Err(MaintenanceError::Internal(why)),
         }
     }

@@ -1,53 +1,41 @@
-//! All tables of a lake, one after the other, again and again.
+//! All tables of a lake, again and again.
+//!
+//! Two things go on beside each other: derived tables are brought up to date, and files and logs are
+//! kept few. The latter takes long where there is much to delete; nobody who waits for fresh rows waits for
+//! that. Of either, several tables are at it at once: most of the time goes by while the store answers.
+//! What takes memory is done one at a time (see [`super::room`]).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
 use lake_store::LakeStore;
 use schemas::TableName;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::current::{Current, Means, Mode, Refreshed};
+use super::current::{Means, Refreshed};
 use super::error::MaintenanceError;
-use super::housekeeping::{self, Housekeeping, Housekept};
+use super::housekeeping::Housekept;
 use super::period::Period;
-use super::periods::Periods;
-use super::register::Register;
 use super::settings::MaintenanceSettings;
 use super::snapshot::Snapshot;
-use super::watermarks::Watermarks;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::faults;
+
+mod derived_tables;
+mod houses;
+
+use derived_tables::DerivedTables;
+use houses::Houses;
 
 /// Takes care of a lake's tables.
 #[derive(Debug)]
 pub struct Maintainer {
     means: Means,
-    /// Those that were met, with what is known of them: it grows with the number of tables and of
-    /// their topic partitions, not with their files.
-    tables: HashMap<TableName, Cared>,
-    periods: PeriodTables,
-    /// The files and logs of the lake's own tables.
-    own: Vec<Housekeeping>,
-}
-
-/// The lake's own tables that are asked about periods, once in a round.
-#[derive(Debug)]
-struct PeriodTables {
-    register: Register,
-    watermarks: Watermarks,
-}
-
-/// One entity's tables.
-#[derive(Debug)]
-struct Cared {
-    current: Current,
-    periods: Periods,
-    /// The files and logs of its changes and of its current table.
-    house: [Housekeeping; 2],
+    derived: DerivedTables,
+    houses: Houses,
 }
 
 /// What one round over the tables came to.
@@ -66,6 +54,15 @@ pub struct Round {
 }
 
 impl Round {
+    /// A round over more tables.
+    fn extend(&mut self, other: Self) {
+        self.refreshed.extend(other.refreshed);
+        self.snapshots.extend(other.snapshots);
+        self.housekept.extend(other.housekept);
+        self.overtaken.extend(other.overtaken);
+        self.failed.extend(other.failed);
+    }
+
     /// What was derived of a table, if it could be.
     fn settle<T>(&mut self, table: &TableName, done: Result<T, MaintenanceError>) -> Option<T> {
         match done {
@@ -97,80 +94,54 @@ impl Maintainer {
             clock,
             entropy,
             settings,
+            room: Arc::default(),
         };
         Self {
-            periods: PeriodTables {
-                register: Register::new(&means.lake),
-                watermarks: Watermarks::new(&means.lake),
-            },
-            own: housekeeping::own(),
+            derived: DerivedTables::new(means.clone()),
+            houses: Houses::new(means.clone()),
             means,
-            tables: HashMap::new(),
         }
     }
 
     /// Rounds over all tables, or over `only` these, until `stop` becomes true. A stop ends what is
     /// being done at once: nothing of it is in a table then, or all of it.
     pub async fn run(&mut self, only: &[TableName], mut stop: watch::Receiver<bool>) {
-        loop {
-            let next = Instant::now() + self.means.settings.interval;
-            let round = async {
+        let (lake, interval) = (&self.means.lake, self.means.settings.interval);
+        let (derived, houses) = (&mut self.derived, &mut self.houses);
+        let derive = async {
+            loop {
                 let begun = Instant::now();
                 // What failed is logged, and tried again in the next round.
-                self.round(only).await;
+                let tables = Tables::of(lake, only, &mut Round::default()).await;
+                derived.round(&tables).await;
                 let seconds = begun.elapsed().as_millis() as f64 / 1000.0;
-                debug!(tables = self.tables.len(), seconds, "round over");
-                sleep_until(next).await;
-            };
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => return,
-                () = round => {}
+                debug!(tables = tables.names.len(), seconds, "round over");
+                sleep_until(begun + interval).await;
             }
+        };
+        let keep_house = async {
+            loop {
+                let begun = Instant::now();
+                let tables = Tables::of(lake, only, &mut Round::default()).await;
+                houses.round(&tables).await;
+                sleep_until(begun + interval).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = derive => {}
+            () = keep_house => {}
         }
     }
 
-    /// Brings all tables up to date, or `only` these.
+    /// Brings all tables up to date, or `only` these, and keeps their files and logs few.
     pub async fn round(&mut self, only: &[TableName]) -> Round {
         let mut round = Round::default();
-        self.periods.register.forget();
-        self.periods.watermarks.forget();
-        let tables = match only {
-            [] => self.means.lake.tables().await,
-            only => Ok(only.to_vec()),
-        };
-        let tables = tables.unwrap_or_else(|error| {
-            warn!(%error, "the lake cannot be listed");
-            round.failed.push(error.into());
-            Vec::new()
-        });
-        if only.is_empty() {
-            self.tables.retain(|table, _| tables.contains(table));
-        }
-        for table in tables {
-            let means = self.means.clone();
-            let (cared, _) = self.table(&table);
-            compact_first(&mut cared.house, &means, &mut round).await;
-            self.derive(&table, &mut round).await;
-            let (cared, _) = self.table(&table);
-            keep_house(&mut cared.house, &means, &mut round).await;
-        }
-        if only.is_empty() {
-            keep_house(&mut self.own, &self.means, &mut round).await;
-        }
+        let tables = Tables::of(&self.means.lake, only, &mut round).await;
+        round.extend(self.derived.round(&tables).await);
+        round.extend(self.houses.round(&tables).await);
         round
-    }
-
-    /// The current table and the period snapshots: neither needs the other.
-    async fn derive(&mut self, table: &TableName, round: &mut Round) {
-        let (cared, tables) = self.table(table);
-        let refreshed = cared.current.refresh(Mode::Refresh).await;
-        let refreshed = round.settle(table, refreshed).flatten();
-        round.refreshed.extend(refreshed);
-        let (register, watermarks) = (&mut tables.register, &mut tables.watermarks);
-        let snapshots = cared.periods.round(register, watermarks).await;
-        let snapshots = round.settle(table, snapshots).unwrap_or_default();
-        round.snapshots.extend(snapshots);
     }
 
     /// Throws a table's current state away and computes it from all changes. Its readers see the one
@@ -179,8 +150,7 @@ impl Maintainer {
     /// # Errors
     /// There is no such table, or none that is derived; or it cannot be read or written.
     pub async fn rebuild(&mut self, table: &TableName) -> Result<Refreshed, MaintenanceError> {
-        let (cared, _) = self.table(table);
-        let rebuilt = cared.current.refresh(Mode::Rebuild).await?;
+        let rebuilt = self.derived.rebuild(table).await?;
         rebuilt.ok_or_else(|| MaintenanceError::NotDerived {
             table: table.clone(),
             why: "there are no changes of a keyed entity by this name; `lakehead status` and \
@@ -198,40 +168,43 @@ impl Maintainer {
         table: &TableName,
         period: Period,
     ) -> Result<Vec<Snapshot>, MaintenanceError> {
-        self.periods.register.forget();
-        let (cared, tables) = self.table(table);
-        let register = &mut tables.register;
-        cared.periods.rebuild(period, register).await
+        self.derived.rebuild_period(table, period).await
     }
+}
 
-    fn table(&mut self, table: &TableName) -> (&mut Cared, &mut PeriodTables) {
-        let means = &self.means;
-        let cared = self.tables.entry(table.clone()).or_insert_with(|| Cared {
-            current: Current::new(table.clone(), means.clone()),
-            periods: Periods::new(table.clone(), means.clone()),
-            house: [
-                Housekeeping::of_changes(table),
-                Housekeeping::of_table(table.current_path()),
-            ],
+/// The tables that a round is over.
+struct Tables {
+    names: Vec<TableName>,
+    /// All there are.
+    are_all: bool,
+}
+
+impl Tables {
+    /// `only` these, or all. None if the lake cannot be listed.
+    async fn of(lake: &LakeStore, only: &[TableName], round: &mut Round) -> Self {
+        let names = match only {
+            [] => lake.tables().await,
+            only => Ok(only.to_vec()),
+        };
+        let are_all = only.is_empty() && names.is_ok();
+        let names = names.unwrap_or_else(|error| {
+            warn!(%error, "the lake cannot be listed");
+            round.failed.push(error.into());
+            Vec::new()
         });
-        (cared, &mut self.periods)
+        Self { names, are_all }
     }
 }
 
-async fn compact_first(house: &mut [Housekeeping], means: &Means, round: &mut Round) {
-    for one in house {
-        one.compact_first(means, &mut round.failed).await;
-    }
-}
-
-async fn keep_house(house: &mut [Housekeeping], means: &Means, round: &mut Round) {
-    for one in house {
-        let known = round.failed.len();
-        round
-            .housekept
-            .extend(one.round(means, &mut round.failed).await);
-        for error in round.failed.iter().skip(known) {
-            warn!(%error, "the table's files or log are not tidied up");
-        }
-    }
+/// Lets so many turns go on side by side. One that takes long holds up no other; what came of them is in
+/// their order.
+async fn side_by_side(turns: Vec<impl Future<Output = Round>>, at_once: usize) -> Round {
+    let turns = turns.into_iter().enumerate();
+    let turns = turns.map(|(number, turn)| async move { (number, turn.await) });
+    let done = stream::iter(turns).buffer_unordered(at_once);
+    let mut done: Vec<(usize, Round)> = done.collect().await;
+    done.sort_by_key(|(number, _)| *number);
+    let mut round = Round::default();
+    done.into_iter().for_each(|(_, turn)| round.extend(turn));
+    round
 }

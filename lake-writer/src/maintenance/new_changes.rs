@@ -3,14 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::covered::Covered;
 use super::error::FoldError;
 use super::tail::Wanted;
-use crate::action::{Action, Add};
+use crate::action::Add;
 use crate::commit::Refusal;
-use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
+use crate::delta_log::{DeltaLog, TableState};
 
 mod facts;
 mod origins;
@@ -106,13 +106,15 @@ pub(crate) async fn since(
     newest: u64,
 ) -> Result<Option<NewChanges>, FoldError> {
     let mut files = Vec::new();
-    let mut entries = entries(log, covered, newest);
-    while let Some(actions) = entries.try_next().await? {
-        let Some(actions) = actions else {
-            return Ok(None);
-        };
+    let mut entries = log.entries(covered.saturating_add(1)..=newest);
+    let mut reached = covered;
+    while let Some((version, actions)) = entries.try_next().await? {
         let adds = actions.into_iter().filter_map(|action| action.add);
         files.extend(adds.filter(|add| add.data_change).map(of));
+        reached = version;
+    }
+    if reached < newest {
+        return Ok(None);
     }
     files.reverse();
     Ok(Some(NewChanges::new(files, Wanted::All, false)))
@@ -175,17 +177,6 @@ impl Arrivals {
 fn of(add: Add) -> (String, Facts) {
     let facts = Facts::of(&add);
     (add.path, facts)
-}
-
-/// The entries after a version, each `None` if it is gone.
-fn entries(
-    log: &DeltaLog,
-    covered: u64,
-    newest: u64,
-) -> impl Stream<Item = Result<Option<Vec<Action>>, DeltaLogError>> + Unpin {
-    let versions = stream::iter(covered.saturating_add(1)..=newest);
-    let entries = versions.map(|version| log.entry(version));
-    Box::pin(entries.buffered(ENTRIES_AT_ONCE))
 }
 
 /// The files of the newest version that may have changes that are not covered, by their statistics.

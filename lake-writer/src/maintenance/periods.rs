@@ -16,12 +16,12 @@ use std::collections::BTreeMap;
 
 use lake_store::CHANGES_SINCE_PROPERTY;
 use schemas::TableName;
+use tokio::sync::Mutex;
 
 use super::current::Means;
 use super::current_layout::CurrentLayout;
 use super::error::{FoldError, MaintenanceError};
 use super::kept_table::KeptTable;
-use super::new_changes::NewChanges;
 use super::period::Period;
 use super::register::Register;
 use super::snapshot::Snapshot;
@@ -52,8 +52,6 @@ pub(crate) struct Periods {
 struct Work {
     layout: CurrentLayout,
     changes: TableState,
-    /// All files of changes, once they are needed.
-    files: Option<NewChanges>,
 }
 
 impl Periods {
@@ -72,8 +70,8 @@ impl Periods {
     /// Makes the snapshots of the periods that are complete, and new revisions where changes came late.
     pub(crate) async fn round(
         &mut self,
-        register: &mut Register,
-        watermarks: &mut Watermarks,
+        register: &Mutex<Register>,
+        watermarks: &Mutex<Watermarks>,
     ) -> Result<Vec<Snapshot>, MaintenanceError> {
         let made = self.try_round(register, watermarks).await;
         made.map_err(|error| error.of(&format!("{} (periods)", self.table)))
@@ -83,7 +81,7 @@ impl Periods {
     pub(crate) async fn rebuild(
         &mut self,
         period: Period,
-        register: &mut Register,
+        register: &Mutex<Register>,
     ) -> Result<Vec<Snapshot>, MaintenanceError> {
         let rebuilt = self.try_rebuild(period, register).await;
         match rebuilt.map_err(|error| error.of(&self.table.to_string()))? {
@@ -98,9 +96,9 @@ impl Periods {
     async fn try_rebuild(
         &mut self,
         period: Period,
-        register: &mut Register,
+        register: &Mutex<Register>,
     ) -> Result<Option<Vec<Snapshot>>, FoldError> {
-        let known = register.of(&self.table).await?;
+        let known = register.lock().await.of(&self.table).await?;
         let Some(mut work) = self.open().await? else {
             return Ok(None);
         };
@@ -120,10 +118,10 @@ impl Periods {
     /// later changes.
     async fn try_round(
         &mut self,
-        register: &mut Register,
-        watermarks: &mut Watermarks,
+        register: &Mutex<Register>,
+        watermarks: &Mutex<Watermarks>,
     ) -> Result<Vec<Snapshot>, FoldError> {
-        let known = register.of(&self.table).await?;
+        let known = register.lock().await.of(&self.table).await?;
         if known.made.is_empty() && self.means.settings.periods.is_empty() {
             return Ok(Vec::new());
         }
@@ -152,11 +150,7 @@ impl Periods {
         };
         let (contract, shape) =
             layout::contract_of_table(&changes.metadata).map_err(FoldError::Layout)?;
-        Ok(CurrentLayout::of(contract, shape).map(|layout| Work {
-            layout,
-            changes,
-            files: None,
-        }))
+        Ok(CurrentLayout::of(contract, shape).map(|layout| Work { layout, changes }))
     }
 
     fn end_of(&self, period: Period) -> Result<i64, FoldError> {

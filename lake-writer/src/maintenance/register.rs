@@ -1,7 +1,7 @@
 //! The table of period snapshots, `_system/periods`: what there is, and which changes each is right
 //! up to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -12,9 +12,10 @@ use super::current::Means;
 use super::error::FoldError;
 use super::kept_table::KeptTable;
 use super::period::Period;
+use super::reached::Reached;
 use super::snapshot::Snapshot;
 use crate::action;
-use crate::commit::{Draft, Refusal, Step, commit};
+use crate::commit::{Draft, Refusal, Step, commit_soon};
 use crate::data_file;
 use crate::delta_log::{DeltaLog, TableState};
 use crate::layout;
@@ -30,7 +31,7 @@ pub(crate) struct Made {
     /// The version of the changes up to which none came late for it: what it was made of, or further
     /// as far as somebody looked. `None` if it is not told of this revision: an earlier program
     /// registered it.
-    pub(crate) version: Option<u64>,
+    pub(crate) reached: Option<Reached>,
 }
 
 /// The revision of a period without rows. It is a `txn` only: the table has no row of it.
@@ -46,8 +47,10 @@ pub(crate) struct Known {
 #[derive(Debug)]
 pub(crate) struct Register {
     table: KeptTable,
-    /// What the newest look found; `None` if there is to be another.
-    seen: Option<Option<TableState>>,
+    /// What the newest look found, by the name of the entity; `None` if there is to be another.
+    seen: Option<HashMap<String, Known>>,
+    /// In this round, what the store said that did not take a registration: nobody else tries.
+    refused: Option<String>,
 }
 
 impl Register {
@@ -56,43 +59,27 @@ impl Register {
         Self {
             table: KeptTable::new(PERIODS_PATH.to_owned(), log),
             seen: None,
+            refused: None,
         }
     }
 
-    /// Who asks next, looks again.
+    /// A round begins: who asks next, looks again.
     pub(crate) fn forget(&mut self) {
         self.seen = None;
+        self.refused = None;
     }
 
-    /// What there is of one entity.
+    /// What there is of one entity. What is registered by us meanwhile does not count: it is of later
+    /// changes than those who asked before have seen.
     pub(crate) async fn of(&mut self, table: &TableName) -> Result<Known, FoldError> {
-        if self.seen.is_none() {
-            self.seen = Some(self.table.newest().await?);
-        }
-        let Some(Some(state)) = &self.seen else {
-            return Ok(Known::default());
+        let seen = match self.seen.take() {
+            Some(seen) => seen,
+            // It says something of every period of every entity: that is sorted once a look.
+            None => by_table(self.table.newest().await?),
         };
-        let mut known = Known::default();
-        let prefix = format!("{}/", place(table));
-        for (app_id, number) in &state.txns {
-            let Some(name) = app_id.strip_prefix(&prefix) else {
-                continue;
-            };
-            let Ok(period) = name.parse::<Period>() else {
-                continue;
-            };
-            let of = |what: &str| state.txns.get(&format!("{app_id}/{what}")).copied();
-            // An earlier program moves the revision and leaves the version of the one before.
-            let version = of(VERSION).filter(|_| of(VERSION_OF) == Some(*number));
-            let made = Made {
-                revision: *number,
-                until_us: of(UNTIL).unwrap_or(0),
-                fingerprint: of(FINGERPRINT).unwrap_or(0),
-                version: version.and_then(|version| u64::try_from(version).ok()),
-            };
-            known.made.insert(period, made);
-        }
-        Ok(known)
+        let known = seen.get(&table.to_string()).cloned();
+        self.seen = Some(seen);
+        Ok(known.unwrap_or_default())
     }
 
     /// Registers a snapshot: one row, whoever tries it how often.
@@ -112,7 +99,11 @@ impl Register {
             further: vec![
                 (format!("{app_id}/{FINGERPRINT}"), snapshot.fingerprint),
                 (format!("{app_id}/{UNTIL}"), snapshot.until_us),
-                (format!("{app_id}/{VERSION}"), txn(snapshot.changes_version)),
+                (format!("{app_id}/{VERSION}"), snapshot.reached().txn()),
+                (
+                    format!("{app_id}/{COMMIT}"),
+                    snapshot.reached().commit_txn(),
+                ),
                 (format!("{app_id}/{VERSION_OF}"), snapshot.revision),
             ],
             steps: vec![Step {
@@ -136,7 +127,7 @@ impl Register {
         &mut self,
         table: &TableName,
         (period, until_us): (Period, i64),
-        changes_version: u64,
+        reached: Reached,
         means: &Means,
     ) -> Result<(), FoldError> {
         let mut state = self.open(means).await?;
@@ -145,7 +136,8 @@ impl Register {
             layout: state.metadata.clone(),
             further: vec![
                 (format!("{app_id}/{UNTIL}"), until_us),
-                (format!("{app_id}/{VERSION}"), txn(changes_version)),
+                (format!("{app_id}/{VERSION}"), reached.txn()),
+                (format!("{app_id}/{COMMIT}"), reached.commit_txn()),
                 (format!("{app_id}/{VERSION_OF}"), NO_ROWS),
             ],
             steps: vec![Step {
@@ -164,7 +156,7 @@ impl Register {
     pub(crate) async fn note(
         &mut self,
         table: &TableName,
-        looked: &[(Period, i64, u64)],
+        looked: &[(Period, i64, Reached)],
         means: &Means,
     ) -> Result<(), FoldError> {
         let mut state = self.open(means).await?;
@@ -174,10 +166,11 @@ impl Register {
             from: Some(*revision),
             to: *revision,
         });
-        let further = looked.iter().flat_map(|(period, revision, version)| {
+        let further = looked.iter().flat_map(|(period, revision, reached)| {
             let name = |what: &str| format!("{}/{what}", app_id(period));
             [
-                (name(VERSION), txn(*version)),
+                (name(VERSION), reached.txn()),
+                (name(COMMIT), reached.commit_txn()),
                 (name(VERSION_OF), *revision),
             ]
         });
@@ -210,8 +203,11 @@ impl Register {
         means: &Means,
     ) -> Result<(), FoldError> {
         let (clock, entropy) = (means.clock.as_ref(), &means.entropy);
-        self.forget();
-        let version = commit(&self.table.log, state, draft, clock, entropy).await?;
+        let landed = commit_soon(&self.table.log, state, draft, clock, entropy).await;
+        if let Err(Refusal::NoAnswer(why)) = &landed {
+            self.refused = Some(why.clone());
+        }
+        let version = landed?;
         self.table.is_now(state.clone());
         let interval = CHECKPOINT_INTERVAL;
         self.table
@@ -221,6 +217,9 @@ impl Register {
     }
 
     async fn open(&mut self, means: &Means) -> Result<TableState, FoldError> {
+        if let Some(why) = &self.refused {
+            return Err(FoldError::Refused(Refusal::NoAnswer(why.clone())));
+        }
         let (id, now_us) = (means.entropy.uuid(), means.clock.now_us());
         let metadata = layout::system_metadata(&periods_schema(), id, now_us);
         let metadata = metadata.map_err(FoldError::Layout)?;
@@ -244,19 +243,52 @@ impl Register {
 const CHECKPOINT_INTERVAL: u64 = 100;
 
 const VERSION: &str = "changes_version";
+/// The number of that version's entry.
+const COMMIT: &str = "changes_commit";
 /// The revision that the version is of.
 const VERSION_OF: &str = "changes_version_of";
 const UNTIL: &str = "until";
 const FINGERPRINT: &str = "fingerprint";
 
-/// A version as a `txn` says it.
-fn txn(version: u64) -> i64 {
-    i64::try_from(version).unwrap_or(i64::MAX)
-}
+/// What the application ids of all snapshots begin with.
+const PLACE: &str = "lakehead/periods/";
 
 /// What the application ids of a table's snapshots begin with.
 fn place(table: &TableName) -> String {
-    format!("lakehead/periods/{table}")
+    format!("{PLACE}{table}")
+}
+
+/// What a version of the register says, by the name of the entity.
+fn by_table(state: Option<TableState>) -> HashMap<String, Known> {
+    let mut tables: HashMap<String, Known> = HashMap::new();
+    let Some(state) = state else {
+        return tables;
+    };
+    for (app_id, number) in &state.txns {
+        let name = app_id.strip_prefix(PLACE);
+        let Some((table, period)) = name.and_then(|name| name.split_once('/')) else {
+            continue;
+        };
+        let Ok(period) = period.parse::<Period>() else {
+            continue;
+        };
+        let of = |what: &str| state.txns.get(&format!("{app_id}/{what}")).copied();
+        // An earlier program moves the revision and leaves the version of the one before.
+        let version = of(VERSION).filter(|_| of(VERSION_OF) == Some(*number));
+        let version = version.and_then(|version| u64::try_from(version).ok());
+        let made = Made {
+            revision: *number,
+            until_us: of(UNTIL).unwrap_or(0),
+            fingerprint: of(FINGERPRINT).unwrap_or(0),
+            reached: version.map(|version| Reached {
+                version,
+                commit: of(COMMIT),
+            }),
+        };
+        let known = tables.entry(table.to_owned()).or_default();
+        known.made.insert(period, made);
+    }
+    tables
 }
 
 fn row(snapshot: &Snapshot) -> Result<RecordBatch, arrow::error::ArrowError> {
@@ -272,9 +304,57 @@ fn row(snapshot: &Snapshot) -> Result<RecordBatch, arrow::error::ArrowError> {
         time(snapshot.until_us),
         text(snapshot.time_zone.clone()),
         text(snapshot.path()),
-        long(txn(snapshot.changes_version)),
+        long(snapshot.reached().txn()),
         long(i64::try_from(snapshot.rows).unwrap_or(i64::MAX)),
         time(snapshot.made_at_us),
     ];
     RecordBatch::try_new(periods_schema(), columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Protocol;
+
+    #[test]
+    fn what_is_known_is_sorted_by_entity_and_period() {
+        let metadata = layout::system_metadata(&periods_schema(), uuid::Uuid::nil(), 0);
+        let txns = [
+            ("lakehead/periods/a.b/2026-01", 2),
+            ("lakehead/periods/a.b/2026-01/until", 7),
+            ("lakehead/periods/a.b/2026-01/fingerprint", 8),
+            ("lakehead/periods/a.b/2026-01/changes_version", 5),
+            ("lakehead/periods/a.b/2026-01/changes_commit", 99),
+            ("lakehead/periods/a.b/2026-01/changes_version_of", 2),
+            // Of the revision before.
+            ("lakehead/periods/a.b/2026", 2),
+            ("lakehead/periods/a.b/2026/changes_version", 5),
+            ("lakehead/periods/a.b/2026/changes_version_of", 1),
+            ("lakehead/periods/a.bc/2026-01", NO_ROWS),
+            ("lakehead/periods/a.b", 1),
+            ("another/a.b/2026-02", 1),
+        ];
+        let txns = txns.map(|(app_id, number)| (app_id.to_owned(), number));
+        let known = by_table(Some(TableState {
+            version: 1,
+            protocol: Protocol::PLAIN,
+            metadata: metadata.unwrap(),
+            txns: txns.into(),
+        }));
+        let of = |table: &str, period: &str| known[table].made[&period.parse::<Period>().unwrap()];
+        let january = Made {
+            revision: 2,
+            until_us: 7,
+            fingerprint: 8,
+            reached: Some(Reached {
+                version: 5,
+                commit: Some(99),
+            }),
+        };
+        assert_eq!(of("a.b", "2026-01"), january);
+        assert_eq!(of("a.b", "2026").reached, None);
+        assert_eq!(of("a.bc", "2026-01").revision, NO_ROWS);
+        let periods = known.values().map(|known| known.made.len());
+        assert_eq!((known.len(), periods.sum::<usize>()), (2, 3));
+    }
 }

@@ -25,6 +25,8 @@ use super::error::{FoldError, MaintenanceError};
 use super::log_order::Orders;
 use super::maintained_table::{Landed, MaintainedTable, Operation, Swap};
 use super::off_runtime::off_runtime;
+use super::reached::Found;
+use super::room::Room;
 use super::row_file::RowFile;
 use crate::action::Add;
 use crate::app_id::{AppIds, Place};
@@ -55,6 +57,7 @@ pub struct Retention {
     current: DeltaLog,
     current_path: String,
     days: u32,
+    room: Arc<Room>,
 }
 
 impl Retention {
@@ -73,7 +76,14 @@ impl Retention {
             current: DeltaLog::new(lake.table_store(&current_path)),
             current_path,
             days,
+            room: Arc::default(),
         }
+    }
+
+    /// The same, in memory that it shares.
+    pub(crate) fn in_room(mut self, room: &Arc<Room>) -> Self {
+        self.room = Arc::clone(room);
+        self
     }
 
     /// Removes old dates, one commit each. Their files stay in the store until a vacuum.
@@ -100,7 +110,7 @@ impl Retention {
         if dates.is_empty() {
             return Ok(report);
         }
-        let covered = Arc::new(self.covered().await?);
+        let covered = Arc::new(self.covered(&inventory.state).await?);
         // A row of earlier offsets may have landed after a refresh, and be read again for that.
         let began_anew = has_begun_anew(&inventory.state);
         let mut base = Base::new(inventory.state);
@@ -149,8 +159,8 @@ impl Retention {
         })
     }
 
-    /// What the current table has taken in.
-    async fn covered(&self) -> Result<Covered, MaintenanceError> {
+    /// What the current table has taken in of the changes, which are at this state.
+    async fn covered(&self, changes: &TableState) -> Result<Covered, MaintenanceError> {
         let state = self.current.load().await;
         let state = state.map_err(|error| MaintenanceError::of_log(&self.current_path, &error))?;
         let state = state.ok_or_else(|| {
@@ -161,7 +171,18 @@ impl Retention {
                 self.current_path
             ))
         })?;
-        Ok(Covered::by(&state, &self.current_path))
+        let covered = Covered::by(&state, &self.current_path);
+        let found = covered.found_in(&self.table.log, changes).await;
+        let found = found.map_err(|error| MaintenanceError::of_log(&self.table.path, &error))?;
+        if found == Found::Other {
+            return Err(self.table.error(format!(
+                "they were put back from a backup, or made again: {} was made of others, and does not \
+                 say what of these it has; nothing is removed. The next refresh computes it from all of \
+                 them",
+                self.current_path
+            )));
+        }
+        Ok(covered)
     }
 
     async fn are_covered(
@@ -170,6 +191,7 @@ impl Retention {
         covered: &Arc<Covered>,
     ) -> Result<bool, MaintenanceError> {
         for file in files {
+            let _turn = self.room.to_rewrite().await;
             let path = Path::from(file.path.as_str());
             let read = async { self.table.log.store().get(&path).await?.bytes().await };
             let bytes = match read.await {

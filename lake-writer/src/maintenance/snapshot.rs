@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::period::Period;
+use super::reached::Reached;
 use crate::action::{self, Action, Add, CommitInfo, Metadata, Protocol, Txn};
 
 /// The table property that says what a snapshot is of.
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub time_zone: String,
     /// The version of the changes that it was made of.
     pub changes_version: u64,
+    /// The number of that version's entry, if it is told.
+    pub(crate) changes_commit: Option<i64>,
     /// How many rows it has.
     pub rows: usize,
     /// When it was made, in microseconds since 1970-01-01T00:00Z.
@@ -43,6 +46,8 @@ struct Told {
     until_us: i64,
     time_zone: String,
     changes_version: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changes_commit: Option<i64>,
     rows: usize,
     made_at_us: i64,
     fingerprint: i64,
@@ -53,6 +58,14 @@ impl Snapshot {
     pub fn path(&self) -> String {
         self.table
             .period_path(&self.period.to_string(), self.revision)
+    }
+
+    /// The changes that it was made of.
+    pub(crate) fn reached(&self) -> Reached {
+        Reached {
+            version: self.changes_version,
+            commit: self.changes_commit,
+        }
     }
 
     /// What the table at a snapshot's place says of itself.
@@ -66,6 +79,7 @@ impl Snapshot {
             until_us: told.until_us,
             time_zone: told.time_zone,
             changes_version: told.changes_version,
+            changes_commit: told.changes_commit,
             rows: told.rows,
             made_at_us: told.made_at_us,
             fingerprint: told.fingerprint,
@@ -86,6 +100,7 @@ impl Snapshot {
             until_us: self.until_us,
             time_zone: self.time_zone.clone(),
             changes_version: self.changes_version,
+            changes_commit: self.changes_commit,
             rows: self.rows,
             made_at_us: self.made_at_us,
             fingerprint: self.fingerprint,

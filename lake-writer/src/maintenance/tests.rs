@@ -16,8 +16,10 @@ mod changes;
 mod growth;
 mod history;
 mod housekeeping;
+mod many;
 mod meanwhile;
 mod periods;
+mod put_back;
 mod refresh;
 mod retention;
 mod watermarks;
@@ -65,9 +67,13 @@ impl Stand {
     }
 
     fn maintained(&self, settings: MaintenanceSettings) -> Maintainer {
-        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(Entropy::from_os()));
-        Maintainer::new(self.lake.clone(), clock, entropy, settings)
+        maintained(&self.lake, settings)
     }
+}
+
+fn maintained(lake: &LakeStore, settings: MaintenanceSettings) -> Maintainer {
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(Entropy::from_os()));
+    Maintainer::new(lake.clone(), clock, entropy, settings)
 }
 
 /// Settings by which files and logs are left alone.

@@ -162,6 +162,7 @@ impl Housekeeper {
                 bucket_bytes: bytesize::ByteSize::b(600),
                 ..MaintenanceSettings::default()
             },
+            room: Arc::default(),
         };
         let mut current = Current::new(TABLE.parse().unwrap(), means);
         let done = Arc::clone(&self.done);

@@ -274,6 +274,7 @@ pub(super) fn refused(table: &str, refusal: Refusal) -> StandError {
             table,
             why: "its protocol is not one that this program writes".to_owned(),
         },
+        Refusal::NoAnswer(why) => StandError::Store { table, why },
         Refusal::NotEncodable(why) | Refusal::Unreadable(why) => StandError::Table { table, why },
     }
 }

@@ -111,8 +111,8 @@ impl TableWriter {
                         files = rewritten.len(), "the table has grown");
                     return Ok(true);
                 }
-                // Rows came in between; their files are rewritten too.
-                Err(Refusal::Overtaken) => {}
+                // Rows came in between; their files are rewritten too. (The latter is no writer's.)
+                Err(Refusal::Overtaken | Refusal::NoAnswer(_)) => {}
                 Err(Refusal::LayoutChanged | Refusal::Fenced(_)) => return Ok(false),
                 Err(Refusal::Unreadable(why)) => return Err(self.table_error(why)),
                 Err(Refusal::NotEncodable(why)) => return Err(WriterError::Internal(why)),

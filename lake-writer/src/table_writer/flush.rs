@@ -248,7 +248,8 @@ impl TableWriter {
                     "another program changed the table's columns; dropping our rows and reading again");
                 Ok(None)
             }
-            Err(Refusal::Overtaken) => Ok(None),
+            // The latter is no writer's, who waits; looking again would be right.
+            Err(Refusal::Overtaken | Refusal::NoAnswer(_)) => Ok(None),
             Err(Refusal::Unreadable(why)) => Err(self.table_error(why)),
             Err(Refusal::NotEncodable(why)) => Err(WriterError::Internal(why)),
         }

@@ -25,7 +25,7 @@ mod starts;
 use std::sync::Arc;
 
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -38,6 +38,9 @@ pub use gaps::gaps_schema;
 pub use location::LakeStoreError;
 pub use periods::periods_schema;
 pub use starts::starts_schema;
+
+/// Folders that are looked at side by side for a table of changes.
+const LOOKS_AT_ONCE: usize = 16;
 
 /// The path of the table of dead letters below the lake's root.
 pub const DEAD_LETTERS_PATH: &str = "_system/dead_letters";
@@ -148,21 +151,24 @@ impl LakeStore {
     ///
     /// Folders that are no table names, or hold no Delta log, are passed over.
     pub async fn tables(&self) -> Result<Vec<TableName>, LakeStoreError> {
-        let mut names = Vec::new();
+        let mut candidates = Vec::new();
         for service in self.folders(&self.prefix).await? {
             for entity in self.folders(&service).await? {
                 let (Some(service), Some(entity_name)) = (service.filename(), entity.filename())
                 else {
                     continue;
                 };
-                let Ok(name) = format!("{service}.{entity_name}").parse::<TableName>() else {
-                    continue;
-                };
-                if self.has_log(&name.changes_path()).await? {
-                    names.push(name);
-                }
+                candidates.extend(format!("{service}.{entity_name}").parse::<TableName>());
             }
         }
+        // A store that is far takes its time for each.
+        let looks = stream::iter(candidates).map(|name| async move {
+            let has_log = self.has_log(&name.changes_path()).await?;
+            Ok::<_, LakeStoreError>(has_log.then_some(name))
+        });
+        let looks = looks.buffered(LOOKS_AT_ONCE);
+        let found: Vec<Option<TableName>> = looks.try_collect().await?;
+        let mut names: Vec<TableName> = found.into_iter().flatten().collect();
         names.sort();
         Ok(names)
     }

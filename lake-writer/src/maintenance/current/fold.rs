@@ -10,8 +10,8 @@ use crate::maintenance::fold::{Fold, Folded};
 
 impl Current {
     /// Writes what the plan says; from all changes, if it turns out that others will not do.
-    pub(super) async fn attempt(&self, work: Work, plan: Plan) -> Result<Attempt, FoldError> {
-        let why = match self.fold(&work, &plan).await {
+    pub(super) async fn attempt(&self, work: Work, mut plan: Plan) -> Result<Attempt, FoldError> {
+        let why = match self.fold(&work, &mut plan).await {
             Ok(Some(folded)) => return Ok(self.written(work, &plan, folded)),
             Ok(None) => "changes of an earlier generation came late".to_owned(),
             Err(error) if error.is_not_found() && !plan.from_all => error.to_string(),
@@ -23,15 +23,24 @@ impl Current {
 
     /// Writes the table anew, whatever is there.
     pub(super) async fn attempt_from_all(&self, mut work: Work) -> Result<Attempt, FoldError> {
-        let plan = self.plan_from_all(&mut work).await?;
-        match self.fold(&work, &plan).await? {
+        let mut plan = self.plan_from_all(&mut work).await?;
+        match self.fold(&work, &mut plan).await? {
             Some(folded) => Ok(self.written(work, &plan, folded)),
             None => Err(FoldError::Internal("all changes came late".to_owned())),
         }
     }
 
-    /// Writes buckets anew; `None` if a change came late, so that all changes must be read.
-    pub(super) async fn fold(&self, work: &Work, plan: &Plan) -> Result<Option<Folded>, FoldError> {
+    /// Writes buckets anew; `None` if a change came late, so that all changes must be read. The room in
+    /// memory is free when it ends: a commit may wait.
+    pub(super) async fn fold(
+        &self,
+        work: &Work,
+        plan: &mut Plan,
+    ) -> Result<Option<Folded>, FoldError> {
+        let _turn = match plan.turn.take() {
+            Some(turn) => turn,
+            None => self.means.room.to_fold().await,
+        };
         let fold = Fold {
             log: &self.changes.log,
             changes: &plan.changes,

@@ -16,11 +16,12 @@ use super::{Attempt, Current, Mode, Refreshed, Work};
 use crate::action::Add;
 use crate::commit::Refusal;
 use crate::maintenance::buckets::{Buckets, Written};
-use crate::maintenance::covered::{Covered, moves};
+use crate::maintenance::covered::{Covered, moves, told};
 use crate::maintenance::current_layout::Fit;
 use crate::maintenance::error::FoldError;
 use crate::maintenance::fold::Folded;
 use crate::maintenance::new_changes::NewChanges;
+use crate::maintenance::reached::Found;
 
 /// Laps of a rebuild. More mean that the others are faster than what is left of it.
 const LAPS_MAX: usize = 32;
@@ -67,12 +68,17 @@ impl Current {
         let Some(mut work) = self.look(Mode::Rebuild).await? else {
             return Err(FoldError::Layout("its changes are gone".to_owned()));
         };
-        work.covered = self.covered_by(&before.work);
+        work.covered = self.covered_by(&before.work).await?;
+        work.found = work
+            .covered
+            .found_in(&self.changes.log, &work.changes)
+            .await?;
         let fit = before.work.layout.fit(&work.layout);
         let written = before.folded.written;
-        let changes = match fit {
-            Fit::Other => None,
-            _ => self.new_changes(&mut work).await?,
+        let is_other = fit == Fit::Other || work.found == Found::Other;
+        let changes = match is_other {
+            true => None,
+            false => self.new_changes(&mut work).await?,
         };
         let Some(changes) = changes else {
             return self.begin_anew(work, written).await;
@@ -83,8 +89,8 @@ impl Current {
             count: before.folded.buckets,
             rewrites: fit == Fit::Widened,
         };
-        let plan = self.plan_of_lap(&work, changes, base).await?;
-        match self.fold(&work, &plan).await {
+        let mut plan = self.plan_of_lap(&work, changes, base).await?;
+        match self.fold(&work, &mut plan).await {
             Ok(Some(folded)) => Ok(self.over(work, plan, written, folded).await),
             Ok(None) => self.begin_anew(work, written).await,
             Err(error) if error.is_not_found() => self.begin_anew(work, written).await,
@@ -104,17 +110,18 @@ impl Current {
             base,
             dropped: self.current_files(work).await?,
             from_all: true,
+            turn: None,
         })
     }
 
     /// What the table would cover if the attempt had landed.
-    fn covered_by(&self, work: &Work) -> Covered {
+    async fn covered_by(&self, work: &Work) -> Result<Covered, FoldError> {
         let path = &self.current.path;
         let mut landed = work.current.clone();
-        landed
-            .txns
-            .extend(moves(&work.changes, &work.current, path));
-        Covered::by(&landed, path)
+        landed.txns.extend(moves(&work.changes, &work.current));
+        let told = told(&self.changes.log, &work.changes, path).await?;
+        landed.txns.extend(told);
+        Ok(Covered::by(&landed, path))
     }
 
     /// The files of a lap, and those of the laps before that it has not written anew.
@@ -146,6 +153,10 @@ impl Current {
     async fn begin_anew(&self, mut work: Work, written: Written) -> Result<Attempt, FoldError> {
         written.discard(&self.current.log).await;
         work.covered = Covered::by(&work.current, &self.current.path);
+        work.found = work
+            .covered
+            .found_in(&self.changes.log, &work.changes)
+            .await?;
         self.attempt_from_all(work).await
     }
 }

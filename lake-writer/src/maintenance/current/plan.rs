@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lake_store::{BUCKET, CHANGES_SINCE_PROPERTY};
+use tracing::warn;
 
 use super::{Current, Mode, Work};
 use crate::action::Add;
@@ -11,6 +12,8 @@ use crate::maintenance::covered::{Covered, moves};
 use crate::maintenance::current_layout::{CurrentLayout, Fit};
 use crate::maintenance::error::FoldError;
 use crate::maintenance::new_changes::{self, NewChanges};
+use crate::maintenance::reached::Found;
+use crate::maintenance::room::Turn;
 
 /// What is read and what stays.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(super) struct Plan {
     pub(super) dropped: Vec<Add>,
     /// From all changes.
     pub(super) from_all: bool,
+    /// The room in memory, where the plan itself needs it: all changes may be many files.
+    pub(super) turn: Option<Turn>,
 }
 
 impl Current {
@@ -46,6 +51,12 @@ impl Current {
             }
             _ => return self.plan_from_all(work).await.map(Some),
         };
+        if work.found == Found::Other {
+            warn!(table = %self.table, covered = work.covered.version(),
+                "the changes are not those that the current table was made of: they were put back from a \
+                 backup, or made again; it is computed from all of them");
+            return self.plan_from_all(work).await.map(Some);
+        }
         let fit = known.fit(&work.layout);
         let Some(changes) = self.new_changes(work).await? else {
             return self.plan_from_all(work).await.map(Some);
@@ -53,8 +64,8 @@ impl Current {
         if fit == Fit::Other {
             return self.plan_from_all(work).await.map(Some);
         }
-        let moved = moves(&work.changes, &work.current, &self.current.path);
-        if changes.files.is_empty() && moved.len() <= 1 && fit == Fit::Same {
+        let is_moved = !moves(&work.changes, &work.current).is_empty();
+        if changes.files.is_empty() && !is_moved && fit == Fit::Same {
             return Ok(None);
         }
         let base = by_bucket(self.current_files(work).await?).map_err(FoldError::Layout)?;
@@ -67,6 +78,7 @@ impl Current {
             },
             dropped: Vec::new(),
             from_all: false,
+            turn: None,
         }))
     }
 
@@ -75,21 +87,27 @@ impl Current {
     /// is not folded again. (A delete may be among what is gone, while an earlier change of its
     /// key is still there, for owners' clocks do not always go forward.)
     pub(super) async fn plan_from_all(&self, work: &mut Work) -> Result<Plan, FoldError> {
+        let turn = self.means.room.to_fold().await;
         let changes = new_changes::all(&self.changes.log, &mut work.changes).await?;
         let files = self.current_files(work).await?;
         let properties = &work.changes.metadata.configuration;
-        match properties.get(CHANGES_SINCE_PROPERTY).cloned() {
-            Some(since) => self.plan_beside(work, changes, files, &since).await,
+        let plan = match properties.get(CHANGES_SINCE_PROPERTY).cloned() {
+            Some(since) => self.plan_beside(work, changes, files, &since).await?,
             None => {
                 work.covered = Covered::default();
-                Ok(Plan {
+                Plan {
                     changes,
                     base: Buckets::default(),
                     dropped: files,
                     from_all: true,
-                })
+                    turn: None,
+                }
             }
-        }
+        };
+        Ok(Plan {
+            turn: Some(turn),
+            ..plan
+        })
     }
 
     /// The rows that there are stay, whatever the changes that are left say of them.
@@ -105,14 +123,20 @@ impl Current {
             Fit::Other => Err("its key is another one".to_owned()),
             _ => Ok(buckets),
         });
-        let base = known.and_then(|buckets| match work.covered.version() {
-            Some(_) => Ok((by_bucket(files)?, buckets)),
-            None => Err("it covers no changes".to_owned()),
+        let base = known.and_then(|buckets| match (work.covered.version(), work.found) {
+            (Some(version), Found::Other) => Err(format!(
+                "version {version} of {}, which it covers, is another one now, as that was put back from a \
+                 backup or made again",
+                self.changes.path
+            )),
+            (Some(_), _) => Ok((by_bucket(files)?, buckets)),
+            (None, _) => Err("it covers no changes".to_owned()),
         });
         let (files, count) = base.map_err(|why| {
             FoldError::Layout(format!(
                 "{why}; but changes before {since} have passed their retention, so it cannot be \
-                 computed from those that are left: restore an earlier version of it"
+                 computed from those that are left: restore an earlier version of it, and of both \
+                 tables if both were put back"
             ))
         })?;
         let log = &self.changes.log;
@@ -126,6 +150,7 @@ impl Current {
             },
             dropped: Vec::new(),
             from_all: true,
+            turn: None,
         })
     }
 
@@ -138,7 +163,12 @@ impl Current {
         let Some(covered) = work.covered.version() else {
             return Ok(None);
         };
-        match new_changes::since(log, covered, newest).await? {
+        // Where the entry of the version covered is gone, nobody knows what those after it come after.
+        let since = match work.found {
+            Found::Gone => None,
+            _ => new_changes::since(log, covered, newest).await?,
+        };
+        match since {
             Some(changes) => Ok(Some(changes)),
             // Entries are gone, so rows are told from those covered by their offsets.
             None if !Covered::by(&work.changes, &self.current.path).has_generations() => {

@@ -200,6 +200,19 @@ async fn a_checkpoint_that_says_something_else_stops_it() {
     assert_eq!(entries(&table).await.len(), 25);
 }
 
+/// A feature may ask that entries stay (Delta's checkpointProtection does).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_protocol_that_is_not_known_stops_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = table(directory.path()).await;
+    let entry = r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["checkpointProtection"]}}"#;
+    table.log.put(VERSIONS + 1, entry.into()).await;
+    let cleanup = table.log_cleanup(&table.lake, days(3));
+    let error = cleanup.run().await.unwrap_err().to_string();
+    assert!(error.contains("checkpointProtection"), "{error}");
+    assert_eq!(entries(&table).await.len(), 26);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hint_to_a_checkpoint_that_would_go_stops_it() {
     let directory = tempfile::tempdir().unwrap();

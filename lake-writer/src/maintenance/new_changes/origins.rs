@@ -11,7 +11,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use super::facts::Facts;
-use super::{entries, of};
+use super::of;
 use crate::action::{Action, Add};
 use crate::delta_log::{DeltaLog, DeltaLogError};
 use crate::maintenance::error::FoldError;
@@ -44,16 +44,13 @@ impl Origins {
             merged: Vec::new(),
             are_told: true,
         };
-        let mut entries = entries(log, covered, newest);
-        while let Some(actions) = entries.try_next().await? {
-            match actions {
-                Some(actions) => origins.pass(actions),
-                None => {
-                    origins.are_told = false;
-                    break;
-                }
-            }
+        let mut entries = log.entries(covered.saturating_add(1)..=newest);
+        let mut reached = covered;
+        while let Some((version, actions)) = entries.try_next().await? {
+            origins.pass(actions);
+            reached = version;
         }
+        origins.are_told = reached >= newest;
         Ok(origins)
     }
 

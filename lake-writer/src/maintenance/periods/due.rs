@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tracing::warn;
 
 use super::{Periods, Work};
@@ -21,7 +22,7 @@ impl Periods {
         &self,
         work: &Work,
         known: &Known,
-        watermarks: &mut Watermarks,
+        watermarks: &Mutex<Watermarks>,
     ) -> Result<BTreeMap<Period, i64>, FoldError> {
         let settings = &self.means.settings;
         let zone = settings.zone().map_err(FoldError::Layout)?;
@@ -52,11 +53,13 @@ impl Periods {
         &self,
         work: &Work,
         (period, end_us): (Period, i64),
-        watermarks: &mut Watermarks,
+        watermarks: &Mutex<Watermarks>,
     ) -> bool {
         let settings = &self.means.settings;
         let wait_us = micros(settings.watermark_wait_max);
         let since_us = end_us.saturating_sub(wait_us);
+        // Those who come next find what is read here.
+        let mut watermarks = watermarks.lock().await;
         let stands = watermarks.stand(&self.table, (since_us, end_us), &work.changes);
         let stands = stands.await.unwrap_or_else(|error| {
             warn!(table = %self.table, %period, %error,

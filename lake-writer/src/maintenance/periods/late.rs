@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use tokio::sync::Mutex;
+
 use super::Periods;
-use crate::delta_log::TableState;
+use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
 use crate::maintenance::error::FoldError;
 use crate::maintenance::new_changes::Arrivals;
 use crate::maintenance::period::Period;
+use crate::maintenance::reached::{Found, Reached};
 use crate::maintenance::register::{Known, Made, Register};
 use crate::maintenance::snapshot::Snapshot;
 
@@ -22,8 +25,7 @@ const NOTED_AGE_US: i64 = 24 * 3_600_000_000;
 pub(super) struct Looked {
     /// The revision that all of them are in.
     revision: i64,
-    /// The version of the changes.
-    pub(super) version: u64,
+    reached: Reached,
 }
 
 impl Periods {
@@ -34,11 +36,15 @@ impl Periods {
         known: &Known,
     ) -> Result<BTreeMap<Period, i64>, FoldError> {
         let (mut late, mut sought) = (BTreeMap::new(), Vec::new());
+        let mut others = Others::new(&self.changes.log, changes.version);
         for (period, made) in &known.made {
             match self.right_up_to(*period, made).await? {
-                Some(version) => sought.push((*period, made.until_us, version)),
-                // Nobody has noted anything, and the snapshot is gone.
-                None => drop(late.insert(*period, made.until_us)),
+                Some(reached) if !others.are_at(reached).await? => {
+                    sought.push((*period, made.until_us, reached.version));
+                }
+                // The changes after that version are not those that are new. Or nobody has noted
+                // anything, and the snapshot is gone.
+                _ => drop(late.insert(*period, made.until_us)),
             }
         }
         let Some(first) = sought.iter().map(|(_, _, version)| *version).min() else {
@@ -54,15 +60,22 @@ impl Periods {
     /// The version of the changes up to which a period's newest revision has all that are in time:
     /// what it was made of, or how far somebody has looked since. What is not registered the snapshot
     /// says itself.
-    async fn right_up_to(&self, period: Period, made: &Made) -> Result<Option<u64>, FoldError> {
-        let looked = self.looked.get(&period);
-        let looked = looked.filter(|looked| looked.revision == made.revision);
-        let version = made.version.max(looked.map(|looked| looked.version));
-        if version.is_some() {
-            return Ok(version);
+    async fn right_up_to(&self, period: Period, made: &Made) -> Result<Option<Reached>, FoldError> {
+        let reached = self.noted(period, made);
+        if reached.is_some() {
+            return Ok(reached);
         }
         let told = self.told(period, made.revision).await?;
-        Ok(told.map(|told| told.changes_version))
+        Ok(told.map(|told| told.reached()))
+    }
+
+    /// The same as far as it is registered, or known to this process.
+    fn noted(&self, period: Period, made: &Made) -> Option<Reached> {
+        let looked = self.looked.get(&period);
+        let looked = looked.filter(|looked| looked.revision == made.revision);
+        let looked = looked.map(|looked| looked.reached);
+        let both = looked.into_iter().chain(made.reached);
+        both.max_by_key(|reached| reached.version)
     }
 
     /// Keeps in mind that all periods were looked at, and registers it now and then.
@@ -71,14 +84,30 @@ impl Periods {
         newest: u64,
         known: &Known,
         made: &[Snapshot],
-        register: &mut Register,
+        register: &Mutex<Register>,
     ) -> Result<(), FoldError> {
-        let looked = |revision, version| Looked { revision, version };
-        let same = known.made.iter();
-        let same = same.map(|(period, made)| (*period, looked(made.revision, newest)));
+        if known.made.is_empty() && made.is_empty() {
+            return Ok(());
+        }
+        let looked = |revision, reached| Looked { revision, reached };
+        // Where the changes were put back, what was reached stays so: they come to it again, and then it
+        // is seen that they are others.
+        let reached = |period: &Period, made: &Made| {
+            let noted = self.noted(*period, made);
+            noted.filter(|reached| reached.version >= newest)
+        };
+        let mut periods = known.made.iter();
+        let now = match periods.all(|(period, made)| reached(period, made).is_some()) {
+            true => None,
+            false => Some(Reached::at(&self.changes.log, newest).await?),
+        };
+        let same = known.made.iter().filter_map(|(period, made)| {
+            let reached = reached(period, made).or(now)?;
+            Some((*period, looked(made.revision, reached)))
+        });
         let mut all: BTreeMap<Period, Looked> = same.collect();
         all.extend(made.iter().map(|made| {
-            let looked = looked(made.revision, made.changes_version);
+            let looked = looked(made.revision, made.reached());
             (made.period, looked)
         }));
         let now_us = self.means.clock.now_us();
@@ -87,17 +116,49 @@ impl Periods {
             .is_none_or(|noted_us| now_us.saturating_sub(noted_us) >= NOTED_AGE_US);
         let versions = if is_time { 1 } else { NOTED_INTERVAL };
         let is_far = |made: &Made| {
-            let noted = made.version;
-            noted.is_none_or(|version| newest >= version.saturating_add(versions))
+            let noted = made.reached;
+            noted.is_none_or(|noted| newest >= noted.version.saturating_add(versions))
         };
         if known.made.values().any(is_far) {
             let noted = all.iter();
-            let noted = noted.map(|(period, looked)| (*period, looked.revision, looked.version));
-            let noted: Vec<(Period, i64, u64)> = noted.collect();
+            let noted = noted.map(|(period, looked)| (*period, looked.revision, looked.reached));
+            let noted: Vec<(Period, i64, Reached)> = noted.collect();
+            let mut register = register.lock().await;
             register.note(&self.table, &noted, &self.means).await?;
+            drop(register);
             self.noted_us = Some(now_us);
         }
         self.looked = all;
         Ok(())
+    }
+}
+
+/// Whether the changes are others than those that periods were looked at in. Each version is asked for
+/// once: most periods have the same.
+struct Others<'a> {
+    log: &'a DeltaLog,
+    newest: u64,
+    known: BTreeMap<u64, (Reached, bool)>,
+}
+
+impl<'a> Others<'a> {
+    fn new(log: &'a DeltaLog, newest: u64) -> Self {
+        Self {
+            log,
+            newest,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Not asked until there is something new: nothing is missed before.
+    async fn are_at(&mut self, reached: Reached) -> Result<bool, DeltaLogError> {
+        let known = self.known.get(&reached.version);
+        if let Some((_, are)) = known.filter(|(known, _)| *known == reached) {
+            return Ok(*are);
+        }
+        let are =
+            reached.version < self.newest && reached.found_in(self.log).await? == Found::Other;
+        self.known.insert(reached.version, (reached, are));
+        Ok(are)
     }
 }

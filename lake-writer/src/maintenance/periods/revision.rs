@@ -1,6 +1,7 @@
 //! The making of one revision of a period's snapshot.
 
 use lake_store::CHANGES_SINCE_PROPERTY;
+use tokio::sync::Mutex;
 use tracing::info;
 
 use super::{Periods, Work, leftovers};
@@ -13,6 +14,7 @@ use crate::maintenance::error::FoldError;
 use crate::maintenance::fold::{Fold, Folded};
 use crate::maintenance::new_changes::{self, NewChanges};
 use crate::maintenance::period::Period;
+use crate::maintenance::reached::Reached;
 use crate::maintenance::register::{Known, Made, NO_ROWS, Register};
 use crate::maintenance::snapshot::Snapshot;
 
@@ -23,7 +25,7 @@ impl Periods {
         work: &mut Work,
         (period, until_us): (Period, i64),
         known: &Known,
-        register: &mut Register,
+        register: &Mutex<Register>,
     ) -> Result<Vec<Snapshot>, FoldError> {
         let mut newest = known.made.get(&period).copied();
         let mut made = Vec::new();
@@ -39,22 +41,26 @@ impl Periods {
             let Some(snapshot) = found else {
                 leftovers::sweep(&log, self.means.clock.now_us()).await;
                 // Who is stopped before the round is over need not fold this one again.
-                let (table, means, version) = (&self.table, &self.means, work.changes.version);
+                let (table, means) = (&self.table, &self.means);
+                let reached = Reached::at(&self.changes.log, work.changes.version).await?;
+                let mut register = register.lock().await;
                 match newest {
                     Some(newest) => {
-                        let looked = [(period, newest.revision, version)];
+                        let looked = [(period, newest.revision, reached)];
                         register.note(table, &looked, means).await?;
                     }
                     None => {
                         let empty = (period, until_us);
-                        register.add_empty(table, empty, version, means).await?;
+                        register.add_empty(table, empty, reached, means).await?;
                     }
                 }
                 return Ok(made);
             };
             faults::point(Point::PeriodMade);
             leftovers::sweep(&log, self.means.clock.now_us()).await;
-            register.add(&snapshot, &self.means).await?;
+            let mut registers = register.lock().await;
+            registers.add(&snapshot, &self.means).await?;
+            drop(registers);
             info!(table = %self.table, %period, revision, rows = snapshot.rows,
                 changes_version = snapshot.changes_version, path, "period snapshot made");
             // What another process made of later changes is not to be made of earlier ones again.
@@ -63,7 +69,7 @@ impl Periods {
                 revision,
                 until_us,
                 fingerprint: snapshot.fingerprint,
-                version: Some(snapshot.changes_version),
+                reached: Some(snapshot.reached()),
             });
             made.push(snapshot);
             if is_up_to_date {
@@ -101,10 +107,8 @@ impl Periods {
         newest: Option<Made>,
         log: &DeltaLog,
     ) -> Result<Option<Snapshot>, FoldError> {
-        let files = match work.files.take() {
-            Some(files) => files,
-            None => new_changes::all(&self.changes.log, &mut work.changes).await?,
-        };
+        let turn = self.means.room.to_fold().await;
+        let files = new_changes::all(&self.changes.log, &mut work.changes).await?;
         // Of the version that the files are of: it may be a later one than the round began with.
         let properties = &work.changes.metadata.configuration;
         if let Some(since) = properties.get(CHANGES_SINCE_PROPERTY) {
@@ -113,9 +117,9 @@ impl Periods {
                  cannot be told from those that are left; set maintenance.periods = [], or keep changes"
             )));
         }
-        let folded = self.fold(work, &files, until_us, log).await;
-        work.files = Some(files);
-        let folded = folded?;
+        let folded = self.fold(work, &files, until_us, log).await?;
+        // What follows may wait for the store.
+        drop((files, turn));
         let is_same = match newest.filter(|made| made.revision != NO_ROWS) {
             Some(made) => made.fingerprint == folded.written.fingerprint,
             None => folded.written.rows == 0,
@@ -124,13 +128,15 @@ impl Periods {
             folded.written.discard(log).await;
             return Ok(None);
         }
+        let reached = Reached::at(&self.changes.log, work.changes.version).await?;
         let snapshot = Snapshot {
             table: self.table.clone(),
             period,
             revision: newest.map_or(1, |made| made.revision + 1),
             until_us,
             time_zone: self.zone_of(period, newest).await?,
-            changes_version: work.changes.version,
+            changes_version: reached.version,
+            changes_commit: reached.commit,
             rows: folded.written.rows,
             made_at_us: self.means.clock.now_us(),
             fingerprint: folded.written.fingerprint,

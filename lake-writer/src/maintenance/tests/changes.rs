@@ -17,7 +17,7 @@ use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use schemas::{Contract, Shape};
+use schemas::{Contract, Shape, TableName};
 
 use super::{some_changes, table};
 use crate::Entropy;
@@ -82,6 +82,7 @@ impl Stage {
 /// The table of changes, and the one process that writes to it.
 pub(super) struct Changes {
     lake: LakeStore,
+    table: TableName,
     log: DeltaLog,
     state: TableState,
     pub(super) stage: Stage,
@@ -97,12 +98,18 @@ pub(super) type Placed = (Row, (i32, i32, i64));
 
 impl Changes {
     pub(super) async fn create(lake: &LakeStore, shape: Shape) -> Self {
-        let log = DeltaLog::new(lake.table_store(&table().changes_path()));
+        Self::create_of(lake, table(), shape).await
+    }
+
+    /// The table of changes of an entity.
+    pub(super) async fn create_of(lake: &LakeStore, table: TableName, shape: Shape) -> Self {
+        let log = DeltaLog::new(lake.table_store(&table.changes_path()));
         let schema = Stage::Plain.schema();
         let metadata = layout::changes_metadata(&schema, shape, uuid::Uuid::new_v4(), 0).unwrap();
         log.put(0, action::creation(metadata, 0).unwrap()).await;
         Self {
             lake: lake.clone(),
+            table,
             state: log.load().await.unwrap().unwrap(),
             log,
             stage: Stage::Plain,
@@ -226,10 +233,22 @@ impl Changes {
         }
     }
 
+    /// The table is what it was at a version, as if from a backup; it had so many changes then.
+    pub(super) async fn put_back(&mut self, version: u64, changes: usize) {
+        self.catch_up().await;
+        for version in version + 1..=self.state.version {
+            let entry = Path::from(format!("_delta_log/{version:020}.json"));
+            self.log.store().delete(&entry).await.unwrap();
+        }
+        self.state = self.log.load().await.unwrap().unwrap();
+        assert_eq!(self.state.version, version);
+        self.all.truncate(changes);
+    }
+
     /// What came before the newest version is told by a checkpoint only.
     pub(super) async fn clean_log(&mut self) {
         self.catch_up().await;
-        let path = table().changes_path();
+        let path = self.table.changes_path();
         write_checkpoint(&self.lake, &path, self.state.version)
             .await
             .unwrap();

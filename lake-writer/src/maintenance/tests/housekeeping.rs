@@ -9,7 +9,7 @@ use crate::delta_log::DeltaLog;
 
 /// The machine's time, so many days on.
 #[derive(Debug)]
-struct Later(i64);
+pub(super) struct Later(pub(super) i64);
 
 impl Clock for Later {
     fn now_us(&self) -> i64 {
@@ -51,26 +51,6 @@ async fn assert_whole(stand: &Stand, changes: &Changes) {
     let mut places: Vec<_> = found.into_iter().map(|(_, place)| place).collect();
     places.sort_unstable();
     assert_eq!(places, changes.places());
-}
-
-/// Nobody has taken care of the table so far, and it may have any number of files.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_never_compacted_is_before_anything_is_derived_from_it() {
-    let stand = Stand::new();
-    let mut changes = Changes::create(&stand.lake, Shape::Debezium).await;
-    let mut rng = StdRng::seed_from_u64(1);
-    for part in 0..4 {
-        changes
-            .append(some_changes(&mut rng, part * 100, 100))
-            .await;
-    }
-    let done = round(&mut stand.maintained(eager())).await;
-    assert_eq!(changes.file_count().await, 3);
-    let log = DeltaLog::new(stand.lake.table_store(&table().changes_path()));
-    let newest = log.load().await.unwrap().unwrap().version;
-    assert_eq!(done.refreshed[0].changes_version, newest);
-    assert_eq!(done.housekept[0].compaction.files_removed, 12);
-    assert_whole(&stand, &changes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

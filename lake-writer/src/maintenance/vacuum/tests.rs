@@ -3,6 +3,7 @@
 use object_store::ObjectStoreExt;
 
 use super::*;
+use crate::layout;
 use crate::maintenance::fixture::{DAY, Fixture, PATH, Requests, days};
 
 /// A table with two versions of its rows: small files, and what they were compacted to.
@@ -220,4 +221,34 @@ async fn readers_of_retained_versions_keep_their_files() {
     let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
     vacuum.run().await.unwrap();
     assert_eq!(table.read_rows_at(version).await, rows);
+}
+
+/// Spark gave a file a deletion vector: it is in use, though its path left the table in that version.
+#[tokio::test]
+async fn a_table_of_another_protocol_is_refused_by_name() {
+    let table = compacted().await;
+    let file = table.files().await.remove(0);
+    let removed_ms = table.clock.now_us() / 1000;
+    let (path, size) = (&file.path, file.size);
+    let date = file.partition_values[layout::EVENT_DATE].clone().unwrap();
+    let entry = format!(
+        r#"{{"protocol":{{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"]}}}}
+{{"add":{{"path":"{path}","partitionValues":{{"_event_date":"{date}"}},"size":{size},"modificationTime":0,"dataChange":true,"deletionVector":{{"storageType":"u","pathOrInlineDv":"ab^-aqEH.-t@S}}K{{vb[*k^","offset":4,"sizeInBytes":40,"cardinality":6}}}}}}
+{{"remove":{{"path":"{path}","deletionTimestamp":{removed_ms},"dataChange":true}}}}
+"#
+    );
+    let newest = table.log.load().await.unwrap().unwrap().version;
+    table.log.put(newest + 1, entry.into()).await;
+    let found = table.log.inventory().await.unwrap().unwrap();
+    assert!(found.files.contains_key(path) && !found.tombstones.contains_key(path));
+    table.clock.advance(days(8));
+    let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
+    let error = vacuum.run().await.unwrap_err().to_string();
+    assert!(
+        error.contains(PATH) && error.contains("deletionVectors") && error.contains("DROP FEATURE"),
+        "{error}"
+    );
+    assert_eq!(table.stored().await.len(), 8);
+    let compaction = table.compaction(&table.lake).run().await;
+    assert!(matches!(compaction, Err(MaintenanceError::Table { .. })));
 }
