@@ -77,9 +77,12 @@ impl LakeProgress for CommittedOffsets {
     ) -> Result<BTreeMap<TopicPartition, i64>, Box<dyn Error + Send + Sync>> {
         let observer = self.observer()?;
         let mut committed = BTreeMap::new();
-        let feeds = self.feeds.iter();
-        for feed in feeds.filter(|feed| topics.iter().any(|topic| **topic == *feed.topic)) {
-            for stand in observer.look_in_lake(feed).await?.partitions {
+        for topic in topics {
+            let of_entity = self.feeds.iter().find(|feed| *feed.topic == **topic);
+            let Some(feed) = of_entity.cloned().or_else(|| of_before(topic)) else {
+                continue;
+            };
+            for stand in observer.look_in_lake(&feed).await?.partitions {
                 if let Some(next_offset) = stand.next_offset {
                     let place = TopicPartition::new(Arc::clone(&feed.topic), stand.partition);
                     committed.insert(place, next_offset);
@@ -88,4 +91,14 @@ impl LakeProgress for CommittedOffsets {
         }
         Ok(committed)
     }
+}
+
+/// A topic that no entity has now is one of its own entity's name, or its table is not known.
+fn of_before(topic: &str) -> Option<Feed> {
+    Some(Feed {
+        topic: topic.into(),
+        table: topic.parse().ok()?,
+        shape: Shape::Debezium,
+        start: Start::Earliest,
+    })
 }

@@ -58,7 +58,6 @@ pub struct ReplicatedOutbox {
 pub struct OutboxProgress {
     is_polled: AtomicBool,
     lsn: AtomicU64,
-    retained_bytes: AtomicU64,
 }
 
 /// Where the rows come from now.
@@ -87,11 +86,6 @@ impl OutboxProgress {
     /// known, and while a slot is read for the last time.
     pub fn confirmed(&self) -> Lsn {
         Lsn(self.lsn.load(Ordering::Acquire))
-    }
-
-    /// How much log Postgres keeps for the slot.
-    pub fn retained_bytes(&self) -> u64 {
-        self.retained_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -145,7 +139,6 @@ impl ReplicatedOutbox {
         reader: LogReader,
         (leave_at, doubt): (Option<Lsn>, Option<Lsn>),
     ) -> Phase {
-        let progress = Arc::clone(&self.progress);
         Phase::Streamed(Box::new(Streamed {
             epoch: log.epoch,
             slot: access.slot.clone(),
@@ -155,9 +148,8 @@ impl ReplicatedOutbox {
             doubt: doubt.map(|end| (end, None)),
             leave_at,
             floor: Floor::new(),
-            _watch: SlotWatch::start(access, WATCH_INTERVAL, move |retained, _| {
-                progress.retained_bytes.store(retained, Ordering::Relaxed);
-            }),
+            // For its warnings, and to tell a stream that broke without a word.
+            _watch: SlotWatch::start(access, WATCH_INTERVAL, |_, _| {}),
         }))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use change_events::TransactionMark;
-use chrono::{DateTime, SecondsFormat};
+pub(crate) use change_events::timestamp::rfc3339_or_epoch as rfc3339;
 use schemas::Sequence;
 
 use crate::Lsn;
@@ -100,10 +100,4 @@ impl Transaction {
             sequence: self.at(minor),
         }
     }
-}
-
-/// The event time as a header holds it; a time that RFC 3339 does not have is the epoch's.
-pub(crate) fn rfc3339(time_us: i64) -> String {
-    let time = DateTime::from_timestamp_micros(time_us).unwrap_or_default();
-    time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }

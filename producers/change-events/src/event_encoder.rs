@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use apache_avro::Schema;
-use chrono::{DateTime, SecondsFormat};
 use schemas::{Envelope, Op, SchemaId, TableName, wire};
 
 use crate::record_encoder::{put_long, put_text};
-use crate::{EncodeError, OutboxRow, Record, RecordEncoder};
+use crate::{EncodeError, OutboxRow, Record, RecordEncoder, timestamp};
 
 /// Connector name in the envelope's `source`.
 const CONNECTOR: &str = "lakehead";
@@ -71,7 +70,7 @@ impl EventEncoder {
             )
         })?;
         check_images(event, op)?;
-        let time = DateTime::from_timestamp_micros(event.event_time_us)
+        let time = timestamp::rfc3339(event.event_time_us)
             .ok_or_else(|| EncodeError::new(Some("event_time_us"), "is not a time"))?;
         let mut key = Vec::with_capacity(64);
         wire::frame(self.key_id, &mut key);
@@ -95,7 +94,7 @@ impl EventEncoder {
                 None => Arc::clone(&self.event_type),
             },
             event_id: event.event_id.clone(),
-            time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
+            time,
             key,
             value,
         })

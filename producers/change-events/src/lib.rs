@@ -53,6 +53,7 @@ mod relay_error;
 mod relay_limits;
 mod sqlite_outbox;
 mod tally;
+pub mod timestamp;
 mod transaction_encoder;
 mod window;
 

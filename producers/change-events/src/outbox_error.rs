@@ -16,7 +16,7 @@ pub struct OutboxError {
 /// stops or starts, rolled back for another transaction.
 const PASSING_CLASSES: [&str; 4] = ["08", "53", "57", "40"];
 
-/// `read_only_sql_transaction`: a standby answers, where the primary is to be.
+/// `read_only_sql_transaction`: the server takes no changes now, as one that is about to be left does.
 const READ_ONLY: &str = "25006";
 
 impl OutboxError {
@@ -60,6 +60,15 @@ impl OutboxError {
             "used",
             true,
             "its session has ended, and the claim to it with the session",
+        )
+    }
+
+    /// As after a failover, while the old primary's address leads to what it is now.
+    pub(crate) fn standby() -> Self {
+        Self::new(
+            "opened",
+            true,
+            "a standby answers, where the primary is to be",
         )
     }
 

@@ -20,6 +20,9 @@ use crate::{Outbox, OutboxError, OutboxRow, TransactionPlace};
 
 pub use self::log::{LogSave, OutboxLog};
 
+/// A standby lets its outbox be read and even claimed, and nothing be kept of that.
+const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
+
 /// What the relay's session needs. A server whose commits do not wait for the disk is told to wait
 /// for ours, which takes all before it along. All that is asked for often has an index in its order;
 /// statistics of an outbox that is filled and pruned are never right, and by them Postgres sorts all of
@@ -199,6 +202,13 @@ impl PostgresOutbox {
         }
         let failed = || OutboxError::while_being("opened");
         let mut connection = self.options.connect().await.map_err(failed())?;
+        let is_standby: bool = sqlx::query_scalar(IS_STANDBY)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(failed())?;
+        if is_standby {
+            return Err(OutboxError::standby());
+        }
         sqlx::raw_sql(SESSION)
             .execute(&mut connection)
             .await

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat};
 use schemas::canonical::{self, EventSums};
 use schemas::{Counted, PartitionEnd, TableName, WATERMARKS_TOPIC, Watermark};
 
 use crate::Record;
 use crate::outbox_store::CountedEvents;
+use crate::timestamp;
 
 /// The type of a watermark's event.
 const EVENT_TYPE: &str = "lakehead.watermark";
@@ -89,7 +89,6 @@ impl Record {
             complete_through_us,
             ..
         } = watermark;
-        let time = DateTime::from_timestamp_micros(*complete_through_us).unwrap_or_default();
         Self {
             number: *complete_through_us,
             sequence: (*complete_through_us).into(),
@@ -97,7 +96,7 @@ impl Record {
             source: format!("{source}/watermarks/{entity}").into(),
             event_type: EVENT_TYPE.into(),
             event_id: format!("{source}/watermarks/{entity}/{complete_through_us}"),
-            time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
+            time: timestamp::rfc3339_or_epoch(*complete_through_us),
             key: watermark.key().into_bytes(),
             value: watermark.to_json().into_bytes(),
         }

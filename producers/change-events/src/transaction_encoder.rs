@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat};
 use schemas::{RegistryError, SchemaId, SchemaRegistry, Sequence, TransactionEvent, wire};
 
 use crate::Record;
 use crate::record_encoder::{put_long, put_text};
+use crate::timestamp;
 
 /// Where in the owner's time and in its source a transaction begins or ends.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +95,6 @@ impl TransactionEncoder {
         let mut key = Vec::with_capacity(64);
         wire::frame(self.key_id, &mut key);
         put_text(mark.id, &mut key);
-        let time = DateTime::from_timestamp_micros(mark.time_us).unwrap_or_default();
         Record {
             number: 0,
             sequence: mark.sequence,
@@ -103,7 +102,7 @@ impl TransactionEncoder {
             source: Arc::clone(&self.source),
             event_type: Arc::clone(&self.topic),
             event_id: mark.sequence.to_string(),
-            time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
+            time: timestamp::rfc3339_or_epoch(mark.time_us),
             key,
             value,
         }

@@ -101,10 +101,13 @@ impl LogReader {
                 Poll::Ready(Err(error)) => self.ended = Some(error),
             }
         }
-        match self.ended.take_if(|_| self.rows.is_empty()) {
-            Some(error) => Err(session_error(error)),
-            None => Ok(()),
+        // A row that is held back is not waited for: nothing comes behind it any more.
+        if self.available() == 0
+            && let Some(error) = self.ended.take()
+        {
+            return Err(session_error(error));
         }
+        Ok(())
     }
 
     /// Waits until there is a row behind a place, or until everything before `until` is taken. May be

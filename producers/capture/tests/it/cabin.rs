@@ -122,11 +122,11 @@ impl Cabin {
         emit(&self.owner.client, seat, holder).await;
     }
 
-    /// Many seats at once, in one transaction.
-    pub(crate) async fn emit_many(&self, rows: u32) {
+    /// Many seats at once, in one transaction; each with so many bytes.
+    pub(crate) async fn emit_many(&self, rows: u32, bytes: u32) {
         let sql = format!(
             "SELECT count(lakehead.emit('cabin.seat', 'c', key => json_build_object('id', n), \
-             after => json_build_object('id', n, 'holder', repeat('x', 100)))) FROM generate_series(1, {rows}) n"
+             after => json_build_object('id', n, 'holder', repeat('x', {bytes})))) FROM generate_series(1, {rows}) n"
         );
         self.owner.run(&sql).await;
     }

@@ -117,7 +117,7 @@ async fn a_transaction_larger_than_what_may_be_held_is_cut_nowhere() {
     cabin.limits.in_flight_rows_max = 500;
     cabin.limits.batch_rows_max = 100;
     cabin.relay_all().await;
-    cabin.emit_many(20_000).await;
+    cabin.emit_many(20_000, 100).await;
     for part in 1..=2 {
         let running = cabin.start().await;
         running
@@ -134,6 +134,32 @@ async fn a_transaction_larger_than_what_may_be_held_is_cut_nowhere() {
         assert!(cabin.log("lsn_place").await.parse::<i64>().unwrap() < 10);
     }
     cabin.relay_all().await;
+    assert_eq!(cabin.assert_whole().await.len(), 20_000);
+    cabin.close().await;
+}
+
+/// The other sessions of the relay go on: only the stream tells that it has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_ends_inside_a_transaction_is_read_again() {
+    let Some(mut cabin) = Cabin::new().await else {
+        return;
+    };
+    cabin.limits.in_flight_rows_max = 500;
+    cabin.limits.batch_rows_max = 100;
+    cabin.relay_all().await;
+    // More than the sockets between Postgres and the relay hold.
+    cabin.emit_many(20_000, 2_000).await;
+    let running = cabin.start().await;
+    running
+        .wait("a part is published", |relay| {
+            relay.progress.published() > 2_000
+        })
+        .await;
+    let ended = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots \
+        JOIN lakehead.outbox_log ON slot = slot_name";
+    assert_eq!(cabin.owner.text(ended).await, "t");
+    running.wait_for_log(&cabin.end().await).await;
+    running.stop().await;
     assert_eq!(cabin.assert_whole().await.len(), 20_000);
     cabin.close().await;
 }

@@ -120,7 +120,6 @@ const FLUSH: &str = "SELECT pg_logical_emit_message(true, 'lakehead', '')";
 
 /// Why a slot cannot be read here; null if it can.
 const OBSTACLE: &str = "SELECT CASE \
-    WHEN pg_is_in_recovery() THEN 'the server is a standby' \
     WHEN current_setting('wal_level') <> 'logical' THEN \
         'wal_level is ' || current_setting('wal_level') || ', not logical (ALTER SYSTEM SET wal_level = ''logical''; and a restart)' \
     WHEN to_regclass('lakehead.outbox_log') IS NULL THEN \

@@ -6,7 +6,7 @@ mod transaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use schemas::WATERMARKS_TOPIC;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -21,6 +21,7 @@ use super::stop::{Ended, Refused, Stop, lost};
 use super::watermarks::Watermarks;
 use crate::offsets::Offsets;
 use crate::outbox_store::{OutboxBatch, OutboxStore, Position};
+use crate::timestamp::now_ms;
 use crate::window::Window;
 use crate::{
     EncodeError, Entity, EventEncoder, Notice, OutboxRow, Publisher, Record, RelayError,
@@ -419,12 +420,4 @@ impl<'a> Pump<'a> {
         }
         Ok(())
     }
-}
-
-/// The relay's clock, milliseconds since 1970.
-pub(super) fn now_ms() -> i64 {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }

@@ -17,9 +17,10 @@ use tracing::{info, warn};
 
 use super::health::Health;
 use super::parking::Parking;
-use super::pump::{Pump, now_ms};
+use super::pump::Pump;
 use super::stop::{Stop, lost};
 use crate::outbox_store::{ParkedRow, Retry};
+use crate::timestamp::now_ms;
 use crate::{Notice, PublishError, Record};
 
 /// Rows that are tried at once.

@@ -3,9 +3,10 @@
 use schemas::wire;
 use tracing::{debug, info, warn};
 
-use super::{Pump, now_ms};
+use super::Pump;
 use crate::outbox_store::ParkedRow;
 use crate::relay::stop::{Refused, Stop};
+use crate::timestamp::now_ms;
 use crate::{OutboxRow, PublishError, Record, RelayError};
 
 impl Pump<'_> {
