@@ -1,4 +1,5 @@
 """What `tests/long/debezium` does. Prints one JSON object a stage; ends with 1 where what landed differs."""
+import contextlib
 import json
 import os
 import pathlib
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 sys.path[:0] = [str(pathlib.Path(__file__).parents[1] / "bench")]
 
@@ -51,10 +52,39 @@ topic.prefix={prefix}
 slot.name={prefix}
 publication.name={prefix}
 publication.autocreate.mode=filtered
-table.include.list={tables}
+table.include.list=public.{table}
 snapshot.mode=initial
 decimal.handling.mode=precise
 """
+# The record begins as Confluent's do. Left alone, the converter puts the id into a header; the id would have eight bytes, and be the one of a version,
+# where the Confluent API answers to the one of a content.
+APICURIO = """\
+{side}.converter=io.apicurio.registry.utils.converter.AvroConverter
+{side}.converter.apicurio.registry.url={registry}
+{side}.converter.apicurio.registry.auto-register=true
+{side}.converter.apicurio.registry.headers.enabled=false
+{side}.converter.apicurio.registry.as-confluent=true
+{side}.converter.apicurio.registry.use-id=contentId
+"""
+LAKE = """\
+[lake]
+url = "{lake}"
+[kafka]
+bootstrap_servers = "{kafka}"
+assignment = "all"
+[registry]
+url = "{registry}"
+"""
+TOPIC = """\
+[[topic]]
+name = "{topic}"
+table = "{side}.sample"
+format = "{encoding}"
+shape = "debezium"
+"""
+# Debezium leaves out the zeros at the end of a numeric without declared digits; its JSON has a float's shortest digits, Avro its 32 bits.
+FREE = {"free": "CAST(free AS DECIMAL(38, 10))"}
+ALIKE = {"json": FREE | {"single": "CAST(single AS REAL)"}, "avro": FREE}
 
 
 def free_port():
@@ -62,22 +92,27 @@ def free_port():
         return server.getsockname()[1]
 
 
-class Debezium:
-    """Kafka Connect in one process, with one connector."""
+def avro():
+    """Settings of a connector that registers its schemas in Apicurio, in place of the worker's converters. The converter speaks the registry's own API."""
+    registry = urljoin(os.environ["LAKEHEAD_TEST_REGISTRY"], "/apis/registry/v2")
+    return "schema.name.adjustment.mode=avro\n" + "".join(APICURIO.format(side=side, registry=registry) for side in ("key", "value"))
 
-    def __init__(self, bench_, tables):
-        # Its slot and what it remembers are of these tables: one that knows others does not copy a table that comes later.
-        self.prefix = f"dbz_{bench_.service}_{tables[0]}"
+
+class Debezium:
+    """Kafka Connect in one process, with one connector of one table."""
+
+    def __init__(self, bench_, table, encoding="json"):
+        # Its slot and what it remembers are of this table: one that knows others does not copy a table that comes later.
+        self.prefix, self.encoding = f"dbz_{bench_.service}_{table}_{encoding}", encoding
+        self.topic = f"{self.prefix}.public.{table}"
         self.folder = bench_.folder / self.prefix
         self.folder.mkdir(exist_ok=True)
-        url = urlsplit(bench_.url)
-        (self.folder / "worker.properties").write_text(
-            WORKER.format(kafka=KAFKA, port=free_port(), plugins=os.environ["DEBEZIUM_FOLDER"], folder=self.folder))
-        (self.folder / "connector.properties").write_text(
-            CONNECTOR.format(host=url.hostname, port=url.port, user=url.username, password=url.password, database=url.path[1:],
-                             prefix=self.prefix, tables=",".join(f"public.{table}" for table in tables)))
-        for table in tables:
-            bench_.create_topic(f"{self.prefix}.public.{table}")
+        url, plugins = urlsplit(bench_.url), f"{os.environ['DEBEZIUM_FOLDER']},{os.environ['CONVERTER_FOLDER']}"
+        (self.folder / "worker.properties").write_text(WORKER.format(kafka=KAFKA, port=free_port(), plugins=plugins, folder=self.folder))
+        connector = CONNECTOR.format(host=url.hostname, port=url.port, user=url.username, password=url.password, database=url.path[1:],
+                                     prefix=self.prefix, table=table)
+        (self.folder / "connector.properties").write_text(connector + (avro() if encoding == "avro" else ""))
+        bench_.create_topic(self.topic)
         self.log = self.folder / "connect.log"
         self.peak = 0
 
@@ -96,11 +131,11 @@ class Debezium:
         self.peak = max(self.peak, int(fields[21]) * PAGE)
         return (int(fields[11]) + int(fields[12])) / TICK
 
-    def wait_for(self, bench_, table, count, seconds=900):
+    def wait_for(self, bench_, count, seconds=900):
         def there():
             assert self.process.poll() is None, self.log.read_text(errors="replace")[-5000:]
             self.cpu()
-            return topic_records(bench_, f"{self.prefix}.public.{table}") >= count
+            return topic_records(bench_, self.topic) >= count
         wait_until(there, seconds)
 
 
@@ -122,21 +157,20 @@ def timed(debezium, stage, events, work):
 
 def compare_speed(bench_):
     bench_.owner.execute(bench.FILL, (ROWS,))
-    with Debezium(bench_, ["booking"]) as debezium:
-        timed(debezium, "copy", ROWS, lambda: debezium.wait_for(bench_, "booking", ROWS))
+    with Debezium(bench_, "booking") as debezium:
+        timed(debezium, "copy", ROWS, lambda: debezium.wait_for(bench_, ROWS))
         bench_.measured("copy", ROWS)
     # Both come to the same updates with an empty desk.
     bench_.update(UPDATES)
     bench_.measured("stream", UPDATES)
-    with Debezium(bench_, ["booking"]) as debezium:
-        timed(debezium, "stream, with its start", UPDATES, lambda: debezium.wait_for(bench_, "booking", ROWS + UPDATES))
+    with Debezium(bench_, "booking") as debezium:
+        timed(debezium, "stream, with its start", UPDATES, lambda: debezium.wait_for(bench_, ROWS + UPDATES))
 
 
-def compare_rows(bench_):
+def sample(bench_):
+    """A table of all types, and a capture of it; returns the changes to make when its rows are copied."""
     columns = ", ".join(f"{name} {kind}" for name, (kind, _) in TYPES.items())
     values = ", ".join(value for _, value in TYPES.values())
-    changes = f"""INSERT INTO sample VALUES (4, {values}), (5, {values}); INSERT INTO sample (id) VALUES (6);
-        UPDATE sample SET words = 'changed', price = NULL WHERE id IN (1, 4); UPDATE sample SET id = 7 WHERE id = 5; DELETE FROM sample WHERE id = 3"""
     bench_.owner.execute(f"""CREATE TYPE colour AS ENUM ('red', 'bright blue'); CREATE DOMAIN euro AS numeric(8, 2);
         CREATE TABLE sample (id int PRIMARY KEY, {columns}); ALTER TABLE sample REPLICA IDENTITY FULL;
         INSERT INTO sample VALUES (1, {values}), (2, {values}), (3, {values})""")
@@ -144,36 +178,55 @@ def compare_rows(bench_):
     config.write_text(bench_.config.read_text().replace("public.booking", "public.sample").replace('"capture"', '"types"')
                       .replace("slot_unbounded", f'slot = "{bench_.service}_types"\npublication = "{bench_.service}_types"\nslot_unbounded'))
     bench_.config = config
+    return f"""INSERT INTO sample VALUES (4, {values}), (5, {values}); INSERT INTO sample (id) VALUES (6);
+        UPDATE sample SET words = 'changed', price = NULL WHERE id IN (1, 4); UPDATE sample SET id = 7 WHERE id = 5; DELETE FROM sample WHERE id = 3"""
+
+
+def publish(bench_, debeziums):
+    """By the capture and by every Debezium."""
+    changes = sample(bench_)
     bench_.once()
-    with Debezium(bench_, ["sample"]) as debezium:
-        debezium.wait_for(bench_, "sample", 3)
+    with contextlib.ExitStack() as running:
+        for debezium in debeziums:
+            running.enter_context(debezium).wait_for(bench_, 3)
         bench_.owner.execute(changes)
         bench_.once()
         # Three copied rows, three inserts, two updates, a key that changed (two and a tombstone), a delete (and its tombstone).
-        debezium.wait_for(bench_, "sample", 13)
-    lake = bench_.folder / "lake"
-    writer = bench_.folder / "writer.toml"
-    writer.write_text(f"""[lake]\nurl = "{lake}"\n[kafka]\nbootstrap_servers = "{KAFKA}"\nassignment = "all"
-[registry]\nurl = "{os.environ['LAKEHEAD_TEST_REGISTRY']}"
-[[topic]]\nname = "{bench_.service}.sample"\ntable = "ours.sample"\nformat = "avro"\nshape = "debezium"
-[[topic]]\nname = "{debezium.prefix}.public.sample"\ntable = "theirs.sample"\nformat = "json"\nshape = "debezium"\n""")
+        for debezium in debeziums:
+            debezium.wait_for(bench_, 13)
+
+
+def land(bench_, debeziums):
+    """Into tables that are named by who published them; returns where the lake is."""
+    lake, writer = bench_.folder / "lake", bench_.folder / "writer.toml"
+    writer.write_text(LAKE.format(lake=lake, kafka=KAFKA, registry=os.environ["LAKEHEAD_TEST_REGISTRY"])
+                      + TOPIC.format(topic=f"{bench_.service}.sample", side="ours", encoding="avro")
+                      + "".join(TOPIC.format(topic=debezium.topic, side=f"debezium_{debezium.encoding}", encoding=debezium.encoding)
+                                for debezium in debeziums))
     subprocess.run([os.environ["LAKEHEAD_BIN"], "write", "--once", "--config", writer], check=True)
-    found = {side: rows(lake, side) for side in ("ours", "theirs")}
-    differences = [(ours, theirs) for ours, theirs in zip(*found.values(), strict=True) if ours != theirs]
-    report("rows", rows=len(found["ours"]), columns=len(TYPES) + 1, differences=len(differences))
-    for ours, theirs in differences:
-        print({name: (value, theirs.get(name)) for name, value in ours.items() if value != theirs.get(name)}, file=sys.stderr)
-    return not differences and len(found["ours"]) == 5
+    return lake
 
 
-# Debezium's JSON has a float's shortest digits, Avro its 32 bits; and it leaves out the zeros at the end of a numeric without declared digits.
-ALIKE = {"single": "CAST(single AS REAL)", "free": "CAST(free AS DECIMAL(38, 10))"}
-
-
-def rows(lake, side):
-    names = ", ".join(f"{ALIKE.get(name, name)} AS {name}" for name in ["id", *TYPES])
+def rows(lake, side, alike):
+    names = ", ".join(f"{alike.get(name, name)} AS {name}" for name in ["id", *TYPES])
     query = [os.environ["LAKEHEAD_BIN"], "sql", "--lake", lake, "--output", "json", "-c", f"SELECT {names} FROM {side}.sample ORDER BY id"]
     return json.loads(subprocess.run(query, check=True, capture_output=True, text=True).stdout)
+
+
+def are_equal(lake, encoding):
+    found = [rows(lake, side, ALIKE[encoding]) for side in ("ours", f"debezium_{encoding}")]
+    differences = [(ours, theirs) for ours, theirs in zip(*found, strict=True) if ours != theirs]
+    report(f"rows, Debezium's {encoding}", rows=len(found[0]), columns=len(TYPES) + 1, differences=len(differences))
+    for ours, theirs in differences:
+        print({name: (value, theirs.get(name)) for name, value in ours.items() if value != theirs.get(name)}, file=sys.stderr)
+    return not differences and len(found[0]) == 5
+
+
+def compare_rows(bench_):
+    debeziums = [Debezium(bench_, "sample", encoding) for encoding in ALIKE]
+    publish(bench_, debeziums)
+    lake = land(bench_, debeziums)
+    return all([are_equal(lake, encoding) for encoding in ALIKE])
 
 
 def main():
