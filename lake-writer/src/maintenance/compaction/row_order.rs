@@ -18,7 +18,7 @@ const STRETCH_ROWS_MIN: usize = 256;
 /// Partition, generation, offset.
 type Place = (i32, i32, i64);
 
-/// Rows of one batch that follow each other in the order.
+/// Rows of one batch and one partition that follow each other in the order.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     first: Place,
@@ -113,7 +113,8 @@ fn stretches_of(
     for row in 0..batch.num_rows() {
         let place = places.at(row);
         match &mut open {
-            Some(stretch) if stretch.last <= place => {
+            // Of one partition only: the chunks of two would lie across those of another file.
+            Some(stretch) if stretch.last.0 == place.0 && stretch.last <= place => {
                 stretch.last = place;
                 stretch.rows += 1;
             }
@@ -180,13 +181,15 @@ mod tests {
     #[test]
     fn long_stretches_are_put_in_order_as_they_are() {
         let stretch = |partition, from: i64| (from..from + 1000).map(move |n| (partition, 0, n));
-        let batches: Vec<Vec<Place>> = vec![
-            stretch(1, 0).chain(stretch(0, 500)).collect(),
-            stretch(1, 1000).chain(stretch(0, 1500)).collect(),
-        ];
-        assert_eq!(ordered(&batches), sorted(&batches));
-        let rows = batches.iter().map(|places| batch(places)).collect();
-        assert_eq!(in_order(rows).unwrap().count(), 4);
+        for (first, second) in [(0, 1), (1, 0)] {
+            let batches: Vec<Vec<Place>> = vec![
+                stretch(first, 0).chain(stretch(second, 500)).collect(),
+                stretch(first, 1000).chain(stretch(second, 1500)).collect(),
+            ];
+            assert_eq!(ordered(&batches), sorted(&batches));
+            let rows = batches.iter().map(|places| batch(places)).collect();
+            assert_eq!(in_order(rows).unwrap().count(), 4);
+        }
     }
 
     #[test]
