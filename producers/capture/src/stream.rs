@@ -5,8 +5,8 @@
 //! confirmed is the end of the last transaction whose every record is acknowledged, and all before it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use change_events::timestamp::now_ms;
 use change_events::{Record, TransactionEncoder};
 use schemas::Op;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -431,14 +431,6 @@ impl<'a> Row<'a> {
             whole_before: self.whole_before,
         }
     }
-}
-
-/// Our clock, milliseconds since 1970.
-fn now_ms() -> i64 {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn protocol(lsn: Lsn, why: String) -> Stop {

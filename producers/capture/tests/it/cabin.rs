@@ -40,7 +40,11 @@ pub(crate) struct Cabin {
 impl Cabin {
     /// Nothing if a part is missing.
     pub(crate) async fn new() -> Option<Self> {
-        let mut owner = Owner::create().await?;
+        Self::of(Owner::create().await?).await
+    }
+
+    /// The same for an owner that is there.
+    pub(crate) async fn of(mut owner: Owner) -> Option<Self> {
         let Ok(brokers) = std::env::var("LAKEHEAD_TEST_KAFKA") else {
             assert!(
                 std::env::var("CI").as_deref() != Ok("true"),

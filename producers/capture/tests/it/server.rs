@@ -67,6 +67,12 @@ impl Server {
         self.start_again();
     }
 
+    /// Starts a standby that was stopped as the primary that it was, on the timeline that it had.
+    pub(crate) fn become_primary(&self) {
+        std::fs::remove_file(self.data().join("standby.signal")).unwrap();
+        self.start_again();
+    }
+
     pub(crate) fn promote(&self) {
         self.control(&["-w", "promote"]);
     }
