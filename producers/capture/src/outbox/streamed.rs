@@ -78,11 +78,12 @@ impl Streamed {
     ) -> Result<(), OutboxError> {
         let passed = &mut self.reader.passed;
         let now = Instant::now();
-        if self.floor.asked.is_none() && now >= self.floor.ask_at && passed.has_runs() {
+        if now >= self.floor.ask_at {
             self.floor.ask_at = now + FLOOR_INTERVAL;
-            // In this order: what was decided by then is before the end.
+            // In this order: what was decided by then is before the end. It is asked where nothing is to be
+            // raised, too: a server that stops ends this session, then waits for whoever reads its log.
             let safe = inner.safe().await?;
-            if safe > passed.floor() {
+            if self.floor.asked.is_none() && passed.has_runs() && safe > passed.floor() {
                 let end = Lsn(inner.log_end().await?.unsigned_abs());
                 (self.floor.asked, self.floor.place) = (Some((safe, end)), None);
             }
