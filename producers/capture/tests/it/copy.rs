@@ -3,6 +3,9 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
 
 use crate::road::Road;
 
@@ -11,7 +14,11 @@ const TABLE: &str = "
     ALTER TABLE seat REPLICA IDENTITY FULL;
     INSERT INTO seat SELECT n, 'row ' || n, 0 FROM generate_series(1, 3000) n";
 
-/// Writes to a table until it is dropped: updates, deletes, inserts, changed keys, two statements a
+/// Of one writer. What is to be copied and caught up with follows it and not how fast the machine is: a copy
+/// in chunks of 40 rows is as slow as the disk, and a table that grows unbounded meanwhile is never copied.
+const ROUNDS_PER_SECOND: u64 = 50;
+
+/// Writes to a table until it is stopped: updates, deletes, inserts, changed keys, two statements a
 /// transaction.
 pub(crate) struct Writers {
     stop: Arc<AtomicBool>,
@@ -26,7 +33,11 @@ impl Writers {
             let (client, stop) = (road.owner.connect().await, Arc::clone(&stop));
             tasks.push(tokio::spawn(async move {
                 let mut round = 0_u64;
+                let mut pace =
+                    tokio::time::interval(Duration::from_millis(1000 / ROUNDS_PER_SECOND));
+                pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 while !stop.load(Ordering::Relaxed) {
+                    pace.tick().await;
                     round += 1;
                     // Writers never touch one another's rows: no deadlock.
                     let pick = |salt: u64| {
