@@ -107,9 +107,8 @@ pub(crate) async fn commit(
     clock: &dyn Clock,
     entropy: &Entropy,
 ) -> Result<u64, Refusal> {
-    let entry = Entry::of(draft, clock, entropy)?;
     let limit = Limit::none();
-    land(log, state, &mut &*draft, &entry, limit, (clock, entropy)).await
+    land(log, state, &mut &*draft, draft, limit, (clock, entropy)).await
 }
 
 /// The same for the care of tables, which has others to look after: a store that does not do as asked
@@ -121,9 +120,8 @@ pub(crate) async fn commit_soon(
     clock: &dyn Clock,
     entropy: &Entropy,
 ) -> Result<u64, Refusal> {
-    let entry = Entry::of(draft, clock, entropy)?;
     let limit = Limit::of_care();
-    land(log, state, &mut &*draft, &entry, limit, (clock, entropy)).await
+    land(log, state, &mut &*draft, draft, limit, (clock, entropy)).await
 }
 
 /// What is put, and how it is recognised when it is read back.
@@ -156,19 +154,20 @@ trait Candidate: Send {
     fn absorb(&mut self, state: &mut TableState, version: u64);
 }
 
-/// Puts the entry on top of the newest version, or finds that it does not fit.
+/// Puts the draft's entry on top of the newest version, or finds that the candidate does not fit.
 async fn land(
     log: &DeltaLog,
     state: &mut TableState,
     candidate: &mut dyn Candidate,
-    entry: &Entry,
+    draft: &Draft,
     mut limit: Limit,
     (clock, entropy): (&dyn Clock, &Entropy),
 ) -> Result<u64, Refusal> {
+    let entry = Entry::of(draft, clock, entropy)?;
     let mut patience = Patience::new(entropy, WAIT_MIN);
     let (mut tried, mut is_taken) = (None, false);
     loop {
-        let (read, ours) = come_up(log, state, candidate, entry, tried.is_some()).await;
+        let (read, ours) = come_up(log, state, candidate, &entry, tried.is_some()).await;
         // Whatever came after it, our own entry is our own.
         if let Some(version) = ours {
             candidate.absorb(state, state.version.max(version));

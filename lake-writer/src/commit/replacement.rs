@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use super::{Candidate, Draft, Entry, Limit, Refusal, land};
+use super::{Candidate, Draft, Limit, Refusal, land};
 use crate::action::Action;
 use crate::clock::Clock;
 use crate::delta_log::{DeltaLog, TableState};
@@ -42,11 +42,10 @@ pub(crate) async fn replace(
     clock: &dyn Clock,
     entropy: &Entropy,
 ) -> Result<u64, Refusal> {
-    let entry = Entry::of(draft, clock, entropy)?;
     let Base { state, gone, blind } = base;
     let mut based = Based { draft, gone, blind };
     let limit = Limit::of_care();
-    land(log, state, &mut based, &entry, limit, (clock, entropy)).await
+    land(log, state, &mut based, draft, limit, (clock, entropy)).await
 }
 
 /// A draft, with what has left the table since it was planned.

@@ -1,10 +1,9 @@
 //! Kafka, as the copy and the stream use it: what is sent, and what of it is acknowledged.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use change_events::{Notice, Offsets, PublishError, Publisher, Record};
+use change_events::{Noted, Notice, Offsets, PublishError, Publisher, Record};
 use schemas::WATERMARKS_TOPIC;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
@@ -22,8 +21,6 @@ pub(crate) struct Outlet<'a> {
     pub(crate) window: Window,
     /// Where the acknowledged records are.
     pub(crate) offsets: Offsets,
-    /// The partition count of each topic, as it was when the capture connected.
-    partitions: BTreeMap<String, i32>,
     limits: &'a CaptureLimits,
     progress: &'a CaptureProgress,
     notices: Vec<Notice>,
@@ -39,8 +36,7 @@ impl<'a> Outlet<'a> {
         Self {
             publisher,
             window: Window::after(known.confirmed),
-            offsets: Offsets::of(&known.saved_offsets()),
-            partitions: known.partitions.clone(),
+            offsets: Offsets::of(&known.saved_offsets(), known.partitions.clone()),
             limits,
             progress,
             notices: Vec::new(),
@@ -108,10 +104,17 @@ impl<'a> Outlet<'a> {
         if let Some(record) = self.window.get(number)
             && *record.topic != *WATERMARKS_TOPIC
         {
-            if !self.offsets.note(&record.topic, partition, offset) {
-                fell_back(&record.topic, partition, offset);
+            match self.offsets.note(&record.topic, partition, offset) {
+                Noted::Next => {}
+                Noted::FellBack => fell_back(&record.topic, partition, offset),
+                Noted::Added { known } => {
+                    found = Err(CaptureError::PartitionsChanged {
+                        topic: record.topic.to_string(),
+                        known,
+                        found: partition + 1,
+                    });
+                }
             }
-            found = check_partition(&self.partitions, &record.topic, partition);
         }
         self.window.deliver(number);
         found
@@ -151,23 +154,6 @@ impl<'a> Outlet<'a> {
 
     pub(crate) async fn close(self) {
         self.publisher.close().await;
-    }
-}
-
-/// librdkafka sends to partitions that are added while we are connected: a key's later events would not
-/// be where its earlier ones are, and watermarks would not name where they end.
-fn check_partition(
-    partitions: &BTreeMap<String, i32>,
-    topic: &str,
-    partition: i32,
-) -> Result<(), CaptureError> {
-    match partitions.get(topic) {
-        Some(&known) if partition >= known => Err(CaptureError::PartitionsChanged {
-            topic: topic.to_owned(),
-            known,
-            found: partition + 1,
-        }),
-        _ => Ok(()),
     }
 }
 

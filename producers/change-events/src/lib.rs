@@ -63,7 +63,7 @@ pub use event_encoder::EventEncoder;
 pub use kafka::KafkaBroker;
 pub use kafka_settings::{KafkaSettings, KafkaSettingsError};
 pub use lake_progress::LakeProgress;
-pub use offsets::Offsets;
+pub use offsets::{Noted, Offsets};
 pub use outbox::{Outbox, OutboxConnection, OutboxRow, TransactionPlace};
 pub use outbox_error::OutboxError;
 pub use outbox_store::{

@@ -11,6 +11,25 @@ use crate::Position;
 #[derive(Debug, Default)]
 pub struct Offsets {
     topics: Vec<(Arc<str>, Vec<Next>)>,
+    /// How many partitions a topic has, as it was when the connection was made.
+    partitions: BTreeMap<String, i32>,
+}
+
+/// What a record's place says of its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Noted {
+    /// Behind those of the records before it.
+    Next,
+    /// Before that of a record that came before it: the topic is another one of the same name. Where the
+    /// partition ends is not known from now on.
+    FellBack,
+    /// In a partition that was added while we are connected, which librdkafka sends to: its key's earlier
+    /// events are elsewhere, and no watermark would name where that partition ends. It is not noted.
+    Added {
+        /// How many partitions there were.
+        known: i32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,9 +39,12 @@ struct Next {
 }
 
 impl Offsets {
-    /// Goes on from what was saved.
-    pub fn of(saved: &BTreeMap<TopicPartition, i64>) -> Self {
-        let mut offsets = Self::default();
+    /// Goes on from what was saved, in topics of so many partitions. A topic without a count may have any.
+    pub fn of(saved: &BTreeMap<TopicPartition, i64>, partitions: BTreeMap<String, i32>) -> Self {
+        let mut offsets = Self {
+            topics: Vec::new(),
+            partitions,
+        };
         for (place, &offset) in saved {
             if let Some(next) = offsets.next(&place.topic, place.partition) {
                 *next = Next {
@@ -34,22 +56,24 @@ impl Offsets {
         offsets
     }
 
-    /// Notes a record's place. False if records came before it in time and behind it in place: the
-    /// topic is another one of the same name.
-    pub fn note(&mut self, topic: &Arc<str>, partition: i32, offset: i64) -> bool {
-        let Some(next) = self.next(topic, partition) else {
-            return true;
-        };
-        if next.offset == Position::UNKNOWN {
-            return true;
+    /// Notes a record's place.
+    pub fn note(&mut self, topic: &Arc<str>, partition: i32, offset: i64) -> Noted {
+        match self.partitions.get(&**topic) {
+            Some(&known) if partition >= known => return Noted::Added { known },
+            _ => {}
         }
-        let fell_back = offset < next.offset;
-        next.offset = if fell_back {
-            Position::UNKNOWN
-        } else {
-            offset + 1
-        };
-        !fell_back
+        match self.next(topic, partition) {
+            Some(next) if next.offset == Position::UNKNOWN => Noted::Next,
+            Some(next) if offset < next.offset => {
+                next.offset = Position::UNKNOWN;
+                Noted::FellBack
+            }
+            Some(next) => {
+                next.offset = offset + 1;
+                Noted::Next
+            }
+            None => Noted::Next,
+        }
     }
 
     /// What is to be saved; it counts as saved from now on.
@@ -126,11 +150,18 @@ mod tests {
         let at = |partition| TopicPartition::new(Arc::clone(&topic), partition);
         let mut position = Position::new(7, 7);
         position.offsets.insert(at(0), 5);
-        let mut offsets = Offsets::of(&position.offsets);
-        assert!(offsets.note(&topic, 0, 5));
-        assert!(offsets.note(&topic, 2, 0));
+        let counts = BTreeMap::from([("cabin.seat".to_owned(), 4)]);
+        let mut offsets = Offsets::of(&position.offsets, counts);
+        assert_eq!(offsets.note(&topic, 0, 5), Noted::Next);
+        assert_eq!(offsets.note(&topic, 2, 0), Noted::Next);
+        assert_eq!(offsets.note(&topic, 4, 0), Noted::Added { known: 4 });
+        assert_eq!(offsets.note(&"cabin.meal".into(), 4, 0), Noted::Next);
         let changed = offsets.take_changed();
-        assert_eq!(changed, BTreeMap::from([(at(0), 6), (at(2), 1)]));
+        let of_meal = TopicPartition::new("cabin.meal".into(), 4);
+        assert_eq!(
+            changed,
+            BTreeMap::from([(at(0), 6), (at(2), 1), (of_meal, 1)])
+        );
         assert_eq!(offsets.saved(), changed);
         let ends = offsets.ends("cabin.seat", 4).unwrap();
         let ends: Vec<i64> = ends.iter().map(|end| end.offset).collect();
@@ -138,8 +169,8 @@ mod tests {
         assert_eq!(offsets.ends("cabin.meal", 1).unwrap().len(), 1);
         assert!(offsets.take_changed().is_empty());
 
-        assert!(!offsets.note(&topic, 0, 3));
-        assert!(offsets.note(&topic, 0, 900));
+        assert_eq!(offsets.note(&topic, 0, 3), Noted::FellBack);
+        assert_eq!(offsets.note(&topic, 0, 900), Noted::Next);
         assert_eq!(
             offsets.take_changed(),
             BTreeMap::from([(at(0), Position::UNKNOWN)])

@@ -4,8 +4,8 @@
 //! that they were made on, and that one is another's by now. Those of a refresh are deleted; the next
 //! round looks again. Those of a rebuild hold the whole table as of the changes that there were when it began, so it
 //! goes on from them: what came since is folded into them, and they take the place of whatever the other one
-//! left. Each lap has only the changes of the time that the lap before took, so a rebuild ends beside any number of
-//! refreshes.
+//! left. Each lap has only the changes of the time that the lap before took, so a rebuild ends beside refreshes,
+//! unless they come faster than what is left of it, [`LAPS_MAX`] times.
 
 use std::collections::BTreeSet;
 

@@ -19,7 +19,7 @@ use super::parking::Parking;
 use super::pruning::Pruning;
 use super::stop::{Ended, Refused, Stop, lost};
 use super::watermarks::Watermarks;
-use crate::offsets::Offsets;
+use crate::offsets::{Noted, Offsets};
 use crate::outbox_store::{OutboxBatch, OutboxStore, Position};
 use crate::timestamp::now_ms;
 use crate::window::Window;
@@ -71,7 +71,6 @@ pub(super) struct Pump<'a> {
     pub(super) window: Window,
     pub(super) parking: Parking,
     watermarks: Option<Watermarks>,
-    partitions: BTreeMap<String, i32>,
     offsets: Offsets,
     /// The last place that was sent or parked, and the last confirmed one that is saved.
     pub(super) sent: i64,
@@ -108,8 +107,7 @@ impl<'a> Pump<'a> {
             window: Window::after(position.confirmed),
             parking,
             watermarks,
-            offsets: Offsets::of(&position.offsets),
-            partitions: lent.partitions,
+            offsets: Offsets::of(&position.offsets, lent.partitions),
             sent: position.confirmed,
             saved: position.confirmed,
             save_at: Instant::now(),
@@ -375,32 +373,31 @@ impl<'a> Pump<'a> {
         watermarks.is_some_and(|watermarks| watermarks.arrived(number))
     }
 
-    /// Notes where an event is. An error: it is in a partition that was added while we are connected,
-    /// which librdkafka sends to; its key's earlier ones are elsewhere, and no watermark would name where
-    /// that partition ends.
+    /// Notes where an event is.
     pub(super) fn note_offset(
         &mut self,
         topic: &Arc<str>,
         partition: i32,
         offset: i64,
     ) -> Result<(), RelayError> {
-        if !self.offsets.note(topic, partition, offset) {
-            warn!(
+        match self.offsets.note(topic, partition, offset) {
+            Noted::Next => {}
+            Noted::FellBack => warn!(
                 topic = &**topic,
                 partition,
                 offset,
                 "offsets fell back, so the topic was made again; the outbox is not pruned until \
                  the topic is removed from the table of its partitions (docs/outbox.md)"
-            );
+            ),
+            Noted::Added { known } => {
+                return Err(RelayError::PartitionsChanged {
+                    topic: topic.to_string(),
+                    known,
+                    found: partition + 1,
+                });
+            }
         }
-        match self.partitions.get(&**topic) {
-            Some(&known) if partition >= known => Err(RelayError::PartitionsChanged {
-                topic: topic.to_string(),
-                known,
-                found: partition + 1,
-            }),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Waits, for a bounded time, for what is in flight.
