@@ -23,7 +23,7 @@ from road import Road
 # The topic has one name for all of a cluster.
 pytestmark = pytest.mark.xdist_group("watermarks")
 NAME = "lakehead.watermarks"
-HELD_SECONDS = float(os.environ.get("LAKEHEAD_TEST_HELD_SECONDS", 5))
+HELD_SECONDS = float(os.environ.get("LAKEHEAD_TEST_HELD_SECONDS", 60))
 
 
 @pytest.fixture
@@ -111,6 +111,7 @@ def verified(road: Road, owner: Owner, code: int, *told: str) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_none_passes_the_start_of_a_transaction_that_is_open_and_has_written(road: Road, owner: Owner) -> None:
     configure(road, owner, watermark_interval="300ms")
     program = start(road, owner)

@@ -21,6 +21,9 @@ from program import Program, wait_until
 from road import Road
 
 TRANSACTIONS = "cabin.transaction"
+# Moments at which a relay that polls dies.
+POINTS = ["outbox_sent=5*off->return", "outbox_acknowledged=5*off->return", "outbox_confirmed=5*off->return", "outbox_parked=return",
+          "retry_numbered=return", "retry_published=return", "outbox_pruned=return"]
 KILLS = int(os.environ.get("LAKEHEAD_TEST_RELAY_KILLS", 12))
 
 
@@ -52,11 +55,11 @@ def landed(road: Road) -> list[tuple[int, int]]:
     return road.lake.query(f"SELECT id, version FROM {{{TABLE}}} ORDER BY _partition, _offset")
 
 
-def assert_whole(road: Road, service: Cabin) -> None:
+def assert_whole(road: Road, service: Cabin, but: set[tuple[int, int]] = set()) -> None:
     """Every change that the owner's table has had is in the lake once, and each seat's in its order."""
     expected = {(seat, version) for seat, last in service.changes().items() for version in range(1, last + 1)}
     assert service.committed <= expected and expected <= service.committed | service.in_doubt
-    rows = landed(road)
+    rows = [row for row in landed(road) if row not in but]
     assert len(rows) == len(set(rows)) == len(expected) and set(rows) == expected
     for seat in range(cabin.SEATS):
         versions = [version for found, version in rows if found == seat]
@@ -157,6 +160,55 @@ def test_a_row_that_does_not_fit_parks_its_key_and_can_be_tried_again(road: Road
         relay_once(road, url)
         road.write_once("after")
         assert [version for seat, version in landed(road) if seat == 1] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("point", POINTS, ids=lambda value: value.split("=")[0])
+def test_a_kill_at_any_point_loses_and_doubles_nothing(road: Road, url: str, point: str) -> None:
+    """One key waits for a row that does not fit and is mended, while others are written, landed and pruned."""
+    road.configure(settings(road.name))
+    cabin.configure(road, road.name, read="polling", prune=True, prune_interval="100ms")
+    relay_once(road, url, "--create")
+    service = Cabin(url, random.randrange(2**32))
+    service.create()
+    service.start()
+    writer = road.writer()
+    parked = "SELECT count(*) FROM lakehead.outbox_parked"
+    mend = ("UPDATE lakehead.outbox SET payload = '{\"id\": 90, \"version\": 2}' WHERE payload->>'version' = 'two'",
+            "UPDATE lakehead.outbox_parked SET retry = true")
+    try:
+        with psycopg.connect(url, autocommit=True) as owner:
+            def emit(*versions: object) -> None:
+                for version in versions:
+                    owner.execute(cabin.EMIT, (TABLE, Json({"id": 90}), Json({"id": 90, "version": version})))
+
+            def rows(number: int) -> None:
+                wait_until(f"{number} rows are parked", lambda: owner.execute(parked).fetchone() == (number,), 60)
+            emit(1, "two", 3)
+            if point.startswith("retry"):
+                before = relay(road, url, "before")
+                rows(2)
+                assert before.kill(), before.text[-3000:]
+                for sql in mend:
+                    owner.execute(sql)
+            dying = road.start("dying", "relay", "--config", "lakehead.toml", faults=True, DATABASE_URL=url, FAILPOINTS=point)
+            assert dying.aborted_at(point.split("=")[0], 120), dying.text[-3000:]
+            program = relay(road, url, "relay")
+            if not point.startswith("retry"):
+                rows(2)
+                for sql in mend:
+                    owner.execute(sql)
+            rows(0)
+            emit(4)
+            more = len(service.committed) + 50
+            wait_until("there are more changes", lambda: len(service.committed) > more, 60)
+    finally:
+        service.stop()
+    mended = {(90, version) for version in range(1, 5)}
+    wait_until("every change is in the lake", lambda: len(landed(road)) >= sum(service.changes().values()) + len(mended), 180)
+    assert [version for seat, version in landed(road) if seat == 90] == [1, 2, 3, 4]
+    assert_whole(road, service, but=mended)
+    assert program.end() == 0, program.text[-3000:]
+    assert writer.end(60) == 0, writer.text[-3000:]
 
 
 def test_the_outbox_is_pruned_behind_the_lake(road: Road, url: str) -> None:

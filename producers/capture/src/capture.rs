@@ -8,9 +8,9 @@ use schemas::{SchemaRegistry, WATERMARKS_TOPIC};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::Answer;
 use crate::copy::{Copy, Parts};
 use crate::health::Health;
+use crate::horizon;
 use crate::membership::PublishedTables;
 use crate::outlet::Outlet;
 use crate::owned_table::OwnedTable;
@@ -81,9 +81,7 @@ impl Capture {
     pub async fn committed(&self) -> Result<Lsn, CaptureError> {
         let ask = async {
             let mut session = Session::open(&self.settings.access()).await?;
-            let rows = session.query("SELECT pg_current_wal_lsn()").await?;
-            let row = rows.first().map(Vec::as_slice).unwrap_or_default();
-            Answer::new(row, "pg_current_wal_lsn").number(0)
+            horizon::end(&mut session).await
         };
         ask.await
             .map_err(|error: SessionError| CaptureError::Postgres {

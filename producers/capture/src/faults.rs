@@ -1,7 +1,8 @@
 //! Fail points: how the tests show that a crash anywhere is survived.
 //!
-//! Without the cargo feature `faults` all of this compiles to nothing. With it, the environment variable
-//! `FAILPOINTS` (see the crate `fail`) arms the points of [`Point`].
+//! Without the cargo feature `faults` all of this compiles to nothing.
+
+use change_events::faults::reach;
 
 /// A moment at which an armed process dies.
 #[derive(Clone, Copy, Debug)]
@@ -29,37 +30,17 @@ pub(crate) enum Point {
 }
 
 /// Dies here if the point is armed.
-#[cfg(feature = "faults")]
 pub(crate) fn point(point: Point) {
-    fn die(name: &str) {
-        tracing::error!(fail_point = name, "fail point reached: aborting");
-        std::process::abort();
-    }
-    match point {
-        Point::SlotCreated => fail::fail_point!("slot_created", |_| die("slot_created")),
-        Point::ChunkSaved => fail::fail_point!("chunk_saved", |_| die("chunk_saved")),
-        Point::ChunkPublished => fail::fail_point!("chunk_published", |_| die("chunk_published")),
-        Point::TransactionOpen => {
-            fail::fail_point!("transaction_open", |_| die("transaction_open"))
-        }
-        Point::TransactionPublished => {
-            fail::fail_point!("transaction_published", |_| die("transaction_published"));
-        }
-        Point::PositionSaved => fail::fail_point!("position_saved", |_| die("position_saved")),
-        Point::OutboxSlotCreated => {
-            fail::fail_point!("outbox_slot_created", |_| die("outbox_slot_created"));
-        }
-        Point::OutboxHandedOver => {
-            fail::fail_point!("outbox_handed_over", |_| die("outbox_handed_over"));
-        }
-        Point::OutboxPositionSaved => {
-            fail::fail_point!("outbox_position_saved", |_| die("outbox_position_saved"));
-        }
-        Point::OutboxSlotDropped => {
-            fail::fail_point!("outbox_slot_dropped", |_| die("outbox_slot_dropped"));
-        }
-    }
+    reach(match point {
+        Point::SlotCreated => "slot_created",
+        Point::ChunkSaved => "chunk_saved",
+        Point::ChunkPublished => "chunk_published",
+        Point::TransactionOpen => "transaction_open",
+        Point::TransactionPublished => "transaction_published",
+        Point::PositionSaved => "position_saved",
+        Point::OutboxSlotCreated => "outbox_slot_created",
+        Point::OutboxHandedOver => "outbox_handed_over",
+        Point::OutboxPositionSaved => "outbox_position_saved",
+        Point::OutboxSlotDropped => "outbox_slot_dropped",
+    });
 }
-
-#[cfg(not(feature = "faults"))]
-pub(crate) fn point(_: Point) {}

@@ -44,12 +44,18 @@ pub(crate) async fn ask(
              published while they write; GRANT pg_read_all_stats to it"
         );
     }
+    let end = end(session).await?;
+    let complete_us = open.complete_us(clock_us);
+    Ok(complete_us.map(|time_us| Horizon { time_us, end }))
+}
+
+/// The place in the log behind everything that is committed, also by a commit that was not waited for
+/// (`synchronous_commit = off`) and is not on disk yet.
+pub(crate) async fn end(session: &mut Session) -> Result<Lsn, SessionError> {
     let end = session.query(END).await?;
     let end = end.first().map(Vec::as_slice).unwrap_or_default();
     let end = Answer::new(end, "pg_current_wal_insert_lsn");
-    let end = behind_last_record(end.number(0)?, end.number(1)?);
-    let complete_us = open.complete_us(clock_us);
-    Ok(complete_us.map(|time_us| Horizon { time_us, end }))
+    Ok(behind_last_record(end.number(0)?, end.number(1)?))
 }
 
 /// On a page that was just begun, the end is behind its header; the log that is written ends before it,

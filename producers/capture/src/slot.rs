@@ -100,10 +100,17 @@ pub(crate) async fn ensure(
                     copy_again(settings, true)
                 )));
             }
-            match progress.slot_created {
-                true => Ok(()),
-                false => created_at(state, slot.confirmed).await,
+            if progress.slot_created {
+                return Ok(());
             }
+            // An earlier start was ended while it made it: Postgres goes on waiting, and then keeps it or not.
+            if slot.confirmed == Lsn::default() {
+                return Err(SlotError::Session(SessionError::Unavailable(format!(
+                    "slot {:?} is still being created, which waits for the transactions that are open",
+                    settings.slot
+                ))));
+            }
+            created_at(state, slot.confirmed).await
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use change_events::Position;
 use schemas::TopicPartition;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
 use crate::table_copy::TableCopies;
 use crate::watermarks::CountedTables;
@@ -64,7 +65,7 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 pub(crate) struct State {
     directory: PathBuf,
-    lock: Arc<File>,
+    lock: Arc<Mutex<File>>,
     pub(crate) progress: Progress,
 }
 
@@ -139,7 +140,7 @@ impl State {
         };
         Ok(Self {
             directory: directory.to_owned(),
-            lock: Arc::new(lock),
+            lock: Arc::new(Mutex::new(lock)),
             progress,
         })
     }
@@ -178,11 +179,12 @@ impl State {
 
     /// Replaces a file of the directory as a whole, durably.
     pub(crate) async fn replace(&self, path: PathBuf, bytes: Vec<u8>) -> Result<(), CaptureError> {
-        // Whoever stops waiting does not stop the work: the directory is held until it is done.
-        let lock = Arc::clone(&self.lock);
+        // Whoever stops waiting does not stop the work: until it is done the directory is held, and the next
+        // work on it waits.
+        let held = Arc::clone(&self.lock).lock_owned().await;
         let work = tokio::task::spawn_blocking(move || {
             let replaced = replace_blocking(&path, &bytes);
-            drop(lock);
+            drop(held);
             replaced.map_err(|error| wrong(&path, error))
         });
         work.await.map_err(|error| wrong(&self.directory, error))?
@@ -216,6 +218,10 @@ pub(crate) fn wrong(path: &Path, why: impl std::fmt::Display) -> CaptureError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
     use crate::table_copy::{CopiedPart, TableCopy};
 
@@ -237,6 +243,23 @@ mod tests {
         assert_eq!(state.progress.reserved, Lsn(200));
         state.reserve(Lsn(201)).await.unwrap();
         assert_eq!(saved().reserved, Lsn(201 + RESERVED_BYTES));
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_is_not_written_over_what_came_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let path = directory.path().join("chunk");
+        for n in 0..20_u8 {
+            let long = vec![n; 4 << 20];
+            let given_up = timeout(Duration::ZERO, state.replace(path.clone(), long)).await;
+            assert!(given_up.is_err());
+            state.replace(path.clone(), vec![n; 3]).await.unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), [n; 3]);
+        }
+        // The last one is not followed by what was given up before it.
+        drop(state.lock.lock().await);
+        assert_eq!(std::fs::read(&path).unwrap(), [19; 3]);
     }
 
     #[tokio::test]

@@ -36,6 +36,8 @@
 mod entity;
 mod event;
 mod event_encoder;
+#[doc(hidden)]
+pub mod faults;
 mod kafka;
 mod kafka_settings;
 mod lake_progress;

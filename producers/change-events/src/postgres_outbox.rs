@@ -26,9 +26,11 @@ const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
 /// What the relay's session needs. A server whose commits do not wait for the disk is told to wait
 /// for ours, which takes all before it along. All that is asked for often has an index in its order;
 /// statistics of an outbox that is filled and pruned are never right, and by them Postgres sorts all of
-/// a backlog for each batch.
+/// a backlog for each batch. A relay whose machine is gone without a word holds its claim no longer than it
+/// takes to miss it.
 const SESSION: &str = "SET lakehead.outbox_prune = 'on'; \
     SET enable_seqscan = off; SET enable_bitmapscan = off; \
+    SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
     SELECT set_config('synchronous_commit', 'on', false) \
     WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, literal, text};
 use crate::publication::qualified;
 use crate::session::{Row, Session, SessionError};
 use crate::stop::Stop;
@@ -54,10 +54,7 @@ impl Snapshot {
             .query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await?;
         session
-            .query(&format!(
-                "SET TRANSACTION SNAPSHOT {}",
-                crate::answer::literal(name)
-            ))
+            .query(&format!("SET TRANSACTION SNAPSHOT {}", literal(name)))
             .await?;
         let rows = session
             .query("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
@@ -93,7 +90,28 @@ impl Snapshot {
             "DECLARE rows NO SCROLL CURSOR FOR SELECT {list} FROM ONLY {table} {condition} ORDER BY {order}"
         ))
         .await?;
-        Ok(())
+        self.check_rows(plan).await
+    }
+
+    /// Makes sure that the snapshot sees the rows of a table. It does not where they were written anew since it
+    /// was taken (an `ALTER TABLE` to another type, a `TRUNCATE`): to it the table is empty, and no change
+    /// in the log says so. The cursor holds the table, so nobody writes it anew from here on.
+    ///
+    /// The catalog's row is read at the snapshot; the function answers what is so now.
+    async fn check_rows(&mut self, plan: &TablePlan) -> Result<(), Stop> {
+        let table = literal(&qualified(&plan.settings));
+        let question = format!(
+            "SELECT relfilenode = pg_relation_filenode(oid) FROM pg_class WHERE oid = {table}::regclass"
+        );
+        let answer = self.run(&question).await?;
+        if answer.first().and_then(|row| text(row, 0)) == Some("t") {
+            return Ok(());
+        }
+        Err(Stop::lost_postgres(format!(
+            "{} was written anew since the snapshot of its copy was taken, which does not see its rows; the copy \
+             goes on with another snapshot",
+            plan.settings.full_name()
+        )))
     }
 
     /// The table's next row.

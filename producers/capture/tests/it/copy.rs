@@ -191,6 +191,60 @@ async fn a_table_that_is_added_is_copied_and_the_others_are_not_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_written_anew_before_its_turn_is_copied_whole() {
+    let sql = format!(
+        "{TABLE}; CREATE TABLE gate (number int PRIMARY KEY, name text); ALTER TABLE gate REPLICA IDENTITY FULL;
+         INSERT INTO gate SELECT n, 'G' || n FROM generate_series(1, 10) n"
+    );
+    let Some(mut road) = Road::new(&sql, &["public.seat", "public.gate"]).await else {
+        return;
+    };
+    road.settings.limits.chunk_rows_max = 20;
+    let running = road.start().await;
+    running
+        .wait("the first table is being copied", |progress| {
+            progress.published() > 20
+        })
+        .await;
+    // To snapshots of before it is empty, and nothing of it is in the log.
+    road.owner
+        .run("ALTER TABLE gate ALTER COLUMN number TYPE bigint")
+        .await;
+    assert!(running.progress.copied_rows() < 3000, "it came too late");
+    running
+        .wait("it streams", |progress| progress.is_streaming())
+        .await;
+    road.owner.run("INSERT INTO gate VALUES (11, 'G11')").await;
+    running.wait_confirmed(road.owner.wal_end().await).await;
+    running.stop().await;
+    assert_eq!(road.view("gate").await.rows().len(), 11);
+    assert_equal(&road).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_capture_that_ends_while_its_slot_is_made_starts_again() {
+    let Some(mut road) = Road::new(TABLE, &["public.seat"]).await else {
+        return;
+    };
+    road.settings.limits.chunk_rows_max = 20;
+    let slow = road.owner.connect().await;
+    slow.batch_execute("BEGIN; INSERT INTO seat VALUES (9001, 'slow', 1)")
+        .await
+        .unwrap();
+    let running = road.start().await;
+    road.wait_slot("confirmed_flush_lsn IS NULL").await;
+    running.kill().await;
+    let running = road.start().await;
+    slow.batch_execute("COMMIT").await.unwrap();
+    running
+        .wait("it copies", |progress| progress.published() > 20)
+        .await;
+    running.kill().await;
+    road.capture_all().await;
+    assert_equal(&road).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chunk_is_bounded_by_its_own_rows_and_not_by_those_before() {
     let sql = "CREATE TABLE seat (id int PRIMARY KEY, holder text);
         ALTER TABLE seat REPLICA IDENTITY FULL;

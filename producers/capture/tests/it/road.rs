@@ -122,16 +122,25 @@ impl Road {
         progress
     }
 
+    /// Waits until something is so of the slot, which must be there.
+    pub(crate) async fn wait_slot(&self, condition: &str) {
+        let slot = &self.settings.slot;
+        let question =
+            format!("SELECT {condition} FROM pg_replication_slots WHERE slot_name = '{slot}'");
+        let deadline = Instant::now() + PATIENCE;
+        while self.owner.text(&question).await != "t" {
+            assert!(
+                Instant::now() < deadline,
+                "the slot is not yet: {condition}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Does something with the slot that needs it to be nobody's: Postgres misses who read it a moment later.
     pub(crate) async fn with_slot(&self, sql: &str) {
         let slot = &self.settings.slot;
-        let question =
-            format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'");
-        let deadline = Instant::now() + PATIENCE;
-        while self.owner.text(&question).await == "t" {
-            assert!(Instant::now() < deadline, "the slot is still read");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        self.wait_slot("NOT active").await;
         self.owner
             .run(&sql.replace("$slot", &format!("'{slot}'")))
             .await;

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::faults::{Point, point};
 use crate::outbox_store::OutboxStore;
 use crate::{LakeProgress, OutboxError, RelayLimits, RelayProgress};
 
@@ -24,6 +25,9 @@ pub(super) struct Pruning {
     /// The topics of the relay's entities.
     topics: Vec<String>,
     asked: Option<Asked>,
+    /// What the lake was asked for and did not have yet. It is asked for that again and not for more: of what
+    /// is published meanwhile a lake is always short.
+    lacked: Option<Stand>,
     ask_at: Instant,
     /// Rows up to here are to be removed; `None` if they are.
     through: Option<i64>,
@@ -33,12 +37,18 @@ pub(super) struct Pruning {
     left: BTreeSet<Arc<str>>,
 }
 
-/// A question on its way, and where the relay stood when it was asked.
+/// Where the relay stood: the rows up to `confirmed` are in Kafka, all below these offsets.
+#[derive(Debug)]
+pub(super) struct Stand {
+    pub(super) confirmed: i64,
+    pub(super) offsets: BTreeMap<TopicPartition, i64>,
+}
+
+/// A question on its way.
 #[derive(Debug)]
 struct Asked {
     answer: JoinHandle<Committed>,
-    confirmed: i64,
-    offsets: BTreeMap<TopicPartition, i64>,
+    stand: Stand,
 }
 
 impl Pruning {
@@ -47,6 +57,7 @@ impl Pruning {
             lake,
             topics,
             asked: None,
+            lacked: None,
             ask_at: Instant::now(),
             through: None,
             away: None,
@@ -56,7 +67,7 @@ impl Pruning {
 
     /// Forgets what is known: rows that the last answer let go have become records again.
     pub(super) fn start_again(&mut self) {
-        (self.asked, self.through) = (None, None);
+        (self.asked, self.lacked, self.through) = (None, None, None);
     }
 
     /// Whether [`Self::ask`] would ask now.
@@ -65,25 +76,20 @@ impl Pruning {
         self.lake.is_some() && is_idle && Instant::now() >= self.ask_at
     }
 
-    /// Asks whether the lake has everything up to `confirmed`: all below these offsets.
-    pub(super) fn ask(
-        &mut self,
-        confirmed: i64,
-        offsets: BTreeMap<TopicPartition, i64>,
-        limits: &RelayLimits,
-    ) {
+    /// Asks whether the lake has what it lacked, or else everything that is published now.
+    pub(super) fn ask(&mut self, now: Stand, limits: &RelayLimits) {
         self.ask_at = Instant::now() + limits.prune_interval;
         let Some(lake) = self.lake.clone() else {
             return;
         };
+        let stand = self.lacked.take().unwrap_or(now);
         // What was published of an entity that is configured no more goes from the outbox, too.
-        let published = offsets.keys().map(|place| place.topic.to_string());
+        let published = stand.offsets.keys().map(|place| place.topic.to_string());
         let topics: BTreeSet<String> = self.topics.iter().cloned().chain(published).collect();
         let topics: Vec<String> = topics.into_iter().collect();
         self.asked = Some(Asked {
             answer: tokio::spawn(async move { lake.committed(&topics).await }),
-            confirmed,
-            offsets,
+            stand,
         });
     }
 
@@ -101,6 +107,9 @@ impl Pruning {
         };
         let pruned = store.prune(through, ROWS_MAX).await?;
         progress.count_pruned(pruned);
+        if pruned > 0 {
+            point(Point::OutboxPruned);
+        }
         if pruned < u64::from(ROWS_MAX) {
             self.through = None;
         }
@@ -108,7 +117,8 @@ impl Pruning {
     }
 
     async fn answered(&mut self, asked: Asked) -> Option<i64> {
-        let answer: Committed = asked.answer.await.unwrap_or_else(|error| Err(error.into()));
+        let Asked { answer, stand } = asked;
+        let answer: Committed = answer.await.unwrap_or_else(|error| Err(error.into()));
         match answer {
             Ok(committed) => {
                 if self.away.take().is_some() {
@@ -117,10 +127,14 @@ impl Pruning {
                 let lacks = |(place, next): &(&TopicPartition, &i64)| {
                     committed.get(place).is_none_or(|has| has < *next)
                 };
-                let lacking = asked.offsets.iter().filter(lacks);
+                let lacking = stand.offsets.iter().filter(lacks);
                 let lacking: Vec<&TopicPartition> = lacking.map(|(place, _)| place).collect();
                 self.say_left(&lacking);
-                lacking.is_empty().then_some(asked.confirmed)
+                if lacking.is_empty() {
+                    return Some(stand.confirmed);
+                }
+                self.lacked = Some(stand);
+                None
             }
             Err(error) => {
                 if self.away.is_none() {
@@ -128,6 +142,7 @@ impl Pruning {
                     warn!(why, "the lake does not say what it has; the outbox is kept");
                     self.away = Some(why);
                 }
+                self.lacked = Some(stand);
                 None
             }
         }

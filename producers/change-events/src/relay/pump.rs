@@ -16,9 +16,10 @@ use tracing::{debug, warn};
 use super::caution::Caution;
 use super::health::Health;
 use super::parking::Parking;
-use super::pruning::Pruning;
+use super::pruning::{Pruning, Stand};
 use super::stop::{Ended, Refused, Stop, lost};
 use super::watermarks::Watermarks;
+use crate::faults::{Point, point};
 use crate::offsets::{Noted, Offsets};
 use crate::outbox_store::{OutboxBatch, OutboxStore, Position};
 use crate::timestamp::now_ms;
@@ -186,6 +187,7 @@ impl<'a> Pump<'a> {
                     self.release(last.place).await?;
                 }
                 self.send_batch(&batch.rows).await?;
+                point(Point::OutboxSent);
             }
             self.pass(&batch);
             if let Some(watermarks) = &mut self.watermarks {
@@ -224,8 +226,11 @@ impl<'a> Pump<'a> {
 
     async fn prune(&mut self) -> Result<(), Stop> {
         if self.pruning.is_due() {
-            let offsets = self.offsets.saved();
-            self.pruning.ask(self.saved, offsets, self.limits);
+            let now = Stand {
+                confirmed: self.saved,
+                offsets: self.offsets.saved(),
+            };
+            self.pruning.ask(now, self.limits);
         }
         self.pruning.step(self.store, self.progress).await?;
         Ok(())
@@ -256,7 +261,11 @@ impl<'a> Pump<'a> {
             watermarks.count(confirmed);
             watermarks.take_changed()
         });
+        if confirmed > self.saved {
+            point(Point::OutboxAcknowledged);
+        }
         self.store.save(&position).await?;
+        point(Point::OutboxConfirmed);
         self.progress.confirm(confirmed);
         self.saved = confirmed;
         self.save_at = Instant::now() + CONFIRM_INTERVAL;

@@ -19,6 +19,7 @@ use super::health::Health;
 use super::parking::Parking;
 use super::pump::Pump;
 use super::stop::{Stop, lost};
+use crate::faults::{Point, point};
 use crate::outbox_store::{ParkedRow, Retry};
 use crate::timestamp::now_ms;
 use crate::{Notice, PublishError, Record};
@@ -78,6 +79,7 @@ impl Pump<'_> {
         };
         if let (Some(first), rows) = (tried.published.first(), tried.published.len()) {
             self.save(self.window.acknowledged(), self.sent).await?;
+            point(Point::RetryPublished);
             self.store.unpark(&tried.published).await?;
             self.pruning.start_again();
             info!(rows, first, "parked rows are published");
@@ -114,7 +116,9 @@ impl Pump<'_> {
         let (mut tried, mut sent) = (Tried::default(), Sent::new());
         // Of one source whichever way the outbox is read: a try may be repeated after a hand-over.
         let source: Arc<str> = format!("{}/unparked", self.store.own_source().await?).into();
-        for (sequence, number) in self.store.number_retries(&sequences).await? {
+        let numbers = self.store.number_retries(&sequences).await?;
+        point(Point::RetryNumbered);
+        for (sequence, number) in numbers {
             let Some(mut record) = records.remove(&sequence) else {
                 continue;
             };

@@ -135,6 +135,31 @@ async fn left_are(service: &mut Service, sequences: &[i64]) {
 }
 
 #[tokio::test]
+async fn a_lake_that_is_always_behind_lets_go_of_what_it_has() {
+    for mut service in services("a_lake_that_is_always_behind").await {
+        service.change(20, 5).await;
+        let broker = Arc::new(FaultyBroker::new([Fault::Deliver(1)]));
+        let lake = Arc::new(ToldLake::default());
+        let running = Running::start(&service, &broker, &lake).await;
+        running.confirmed(20).await;
+        lake.is_asked_again().await;
+        let had = ToldLake::default();
+        had.catch_up(&broker);
+        service.change(20, 5).await;
+        running.confirmed(40).await;
+        *lake.committed.lock().unwrap() = had.committed.into_inner().unwrap();
+        let started = Instant::now();
+        while running.progress.pruned() == 0 {
+            assert!(started.elapsed() < DEADLINE, "nothing is pruned");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        lake.is_asked_again().await;
+        assert!(running.progress.pruned() <= 20);
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn rows_go_when_the_lake_has_them_and_parked_ones_stay() {
     for mut service in services("rows_go_when_the_lake_has_them").await {
         service.change(20, 5).await;

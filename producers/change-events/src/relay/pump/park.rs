@@ -52,6 +52,7 @@ impl Pump<'_> {
         }
         let (numbers, rows): (Vec<i64>, Vec<ParkedRow>) = rows.into_iter().unzip();
         self.store.park(&rows).await?;
+        point(Point::OutboxParked);
         for number in numbers {
             self.window.deliver(number);
         }
