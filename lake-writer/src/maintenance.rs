@@ -31,6 +31,7 @@ mod register;
 mod retention;
 mod room;
 mod row_file;
+mod row_parts;
 mod settings;
 mod snapshot;
 mod tail;

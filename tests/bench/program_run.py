@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import threading
 import time
@@ -39,13 +40,18 @@ class ProgramRun:
             return 0.0
 
     def cpu_now_s(self):
-        """User and system time until now, while it runs."""
+        """User and system time until now, before `wait`."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICK
 
+    def runs(self):
+        """Whether it has not ended by itself. `Popen` would take leave of one that has, as soon as it is asked or sent a signal, and what it
+        used would be lost: that is left to `wait`."""
+        return self.code is None and os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
     def wait(self, timeout=900):
         """Waits for the end; after `timeout` seconds ends it."""
-        watchdog = threading.Timer(timeout, self.process.kill)
+        watchdog = threading.Timer(timeout, os.kill, (self.process.pid, signal.SIGKILL))
         watchdog.start()
         _, status, self.usage = os.wait4(self.process.pid, 0)
         watchdog.cancel()
@@ -55,7 +61,7 @@ class ProgramRun:
         return self
 
     def stop(self):
-        self.process.terminate()
+        os.kill(self.process.pid, signal.SIGTERM)
         return self.wait(60)
 
     @property

@@ -4,6 +4,7 @@ Entities of one service, each with the same number of keys that are set and dele
 its care goes round every ten. Log clean-up keeps at least a day, which no soak waits for: entries of more than three minutes are made to look two
 days old. Prints a line a minute and, at the end, JSON objects; ends with 1 where a bound is not kept or the lake is not what was produced.
 """
+import contextlib
 import csv
 import json
 import os
@@ -15,6 +16,7 @@ import tempfile
 import threading
 import time
 
+import pyarrow.parquet as pq
 from confluent_kafka import Producer
 
 sys.path[:0] = [str(pathlib.Path(__file__).parents[1] / folder) for folder in ("bench", "e2e")]
@@ -29,6 +31,11 @@ ENTITIES, KEYS, PARTITIONS = 5, 4_000, 2
 COMMIT_S, CHECKPOINT_VERSIONS, YOUNG_S, SAMPLE_S = 2, 20, 180, 2
 # What may be left by chance of how the last minutes went, in MiB an hour. A fall is no leak, but where memory is given back for long the load was not steady.
 SLOPE_MAX, SLOPE_MIN = 8, -32
+# A checkpoint lists the files there are, with their statistics, and those that left in the last 7 days: it may grow with them, and by nothing else.
+# Twice what it was in tables with these columns that were made up: 15 KiB, 1.3 for a file that is there and 0.1 for one that left.
+CHECKPOINT_KIB, THERE_KIB, LEFT_KIB = 32, 2.6, 0.2
+# Two thirds of it are more than a minute, so that there is a slope of each minute's least.
+MINUTES_MIN = 3
 CONFIG = """\
 [lake]
 url = "{lake}"
@@ -109,33 +116,54 @@ class Watch(threading.Thread):
     def __init__(self, run, lake):
         super().__init__(daemon=True)
         self.run_, self.lake, self.ended, self.samples, self.houses = run, lake, threading.Event(), [], []
+        self.is_whole = False
 
     def run(self):
         with open(RESULTS / "soak.csv", "w") as file:
             out = csv.writer(file)
             out.writerow(["second", "rss_mib"])
-            while not self.ended.wait(SAMPLE_S) and self.run_.process.poll() is None:
+            while not self.ended.wait(SAMPLE_S) and self.run_.runs():
                 sample = (round(time.monotonic() - self.run_.started, 1), round(self.run_.rss_mib(), 2))
                 self.samples.append(sample)
                 out.writerow(sample)
                 if sample[0] >= 60 * (len(self.houses) + 1):
                     file.flush()
-                    self.look(*sample)
+                    # A clean-up came in between: the next sample looks again.
+                    with contextlib.suppress(FileNotFoundError):
+                        self.look(*sample)
+        self.is_whole = True
 
     def look(self, second, rss):
         logs = [log for log in self.lake.rglob("_delta_log") if "periods" not in log.parts]
+        checkpoints = [checkpoint for checkpoint in map(newest_checkpoint, logs) if checkpoint]
+        kib, there, left = max(checkpoints, default=(0, 0, 0))
         house = {"minute": round(second / 60), "rss_mib": rss, "cpu_s": self.run_.cpu_now_s(), "commits": len(self.run_.commits),
                  "refreshes": len(self.run_.said("current table refreshed")), "compactions": len(self.run_.said("compacted")),
-                 "log_files_max": max(len(list(log.iterdir())) for log in logs), "checkpoint_kib_max": max(map(newest_checkpoint_kib, logs))}
+                 "log_files_max": max((len(list(log.iterdir())) for log in logs), default=0), "checkpoints": len(checkpoints),
+                 "checkpoint_kib_max": round(kib, 1), "files_in_it": there, "files_that_left_in_it": left,
+                 "share_of_bound_max": round(max((kib / checkpoint_bound_kib(*files) for kib, *files in checkpoints), default=0), 2)}
         self.houses.append(house)
         print(json.dumps(house), flush=True)
         for log in logs:
             age(log)
 
+    def end(self):
+        self.ended_s = time.monotonic() - self.run_.started
+        self.ended.set()
+        self.join()
 
-def newest_checkpoint_kib(log):
-    sizes = [path.stat().st_size / 1024 for path in sorted(log.glob("*.checkpoint*.parquet"))]
-    return round(sizes[-1], 1) if sizes else 0
+
+def newest_checkpoint(log):
+    """The KiB of a log's newest checkpoint, if there is one, and the numbers of files in it that there are and that have left."""
+    path = max(log.glob("*.checkpoint.parquet"), default=None)
+    if not path:
+        return None
+    actions = pq.ParquetFile(path).read(columns=["add.path", "remove.path"])
+    return path.stat().st_size / 1024, *(len(actions) - actions[kind].null_count for kind in ("add", "remove"))
+
+
+def checkpoint_bound_kib(there, left):
+    return CHECKPOINT_KIB + THERE_KIB * there + LEFT_KIB * left
 
 
 def age(log):
@@ -174,29 +202,62 @@ def told(failed, what, kept, **facts):
         failed.append(what)
 
 
-def judge(run, watch, load, topics, lake):
-    failed = []
-    begin = watch.samples[-1][0] / 3
-    settled = [sample for sample in watch.samples if sample[0] >= begin]
-    (mib, error), (least, _) = slope(settled), slope(quietly(settled))
+def judge_samples(failed, watch):
+    """Whether it was watched to the end: of what comes after the last sample nothing is known."""
+    unseen_s = watch.ended_s - watch.samples[-1][0] if watch.samples else watch.ended_s
+    looks_min = int(watch.ended_s // 60) - 1
+    told(failed, "samples", watch.is_whole and unseen_s <= 15 * SAMPLE_S and len(watch.houses) >= looks_min, samples=len(watch.samples),
+         unseen_at_end_s=round(unseen_s, 1), looks=len(watch.houses), looks_min=looks_min)
+
+
+def judge_memory(failed, run, samples):
+    begin = samples[-1][0] / 3 if samples else 0
+    settled = [sample for sample in samples if sample[0] >= begin]
+    of_minutes = quietly(settled)
+    if len(of_minutes) < 2:
+        return told(failed, "memory", False, samples=len(settled), why="it has no slope")
+    (mib, error), (least, _) = slope(settled), slope(of_minutes)
     told(failed, "memory", SLOPE_MIN <= least <= SLOPE_MAX, from_minute=round(begin / 60, 1), samples=len(settled), mib_per_hour=round(mib, 2),
          standard_error=round(error, 2), mib_per_hour_of_each_minutes_least=round(least, 2), rss_first_mib=settled[0][1], rss_last_mib=settled[-1][1],
          rss_max_mib=round(run.peak_mib, 1), bounds=[SLOPE_MIN, SLOPE_MAX])
-    half = watch.houses[len(watch.houses) // 2:]
-    files, kib = [house["log_files_max"] for house in half], [house["checkpoint_kib_max"] for house in half]
+
+
+def judge_logs(failed, houses):
+    half = houses[len(houses) // 2:]
+    if not half:
+        return told(failed, "logs", False, why="nobody looked at them")
     # Entries and checkpoints of what counts as retained, up to the next look, the next checkpoint and the next clean-up.
-    bound = 2 * (YOUNG_S + 60 + CHECKPOINT_VERSIONS * COMMIT_S + 60) / COMMIT_S
-    told(failed, "log files of a table", max(files) <= bound, most=max(files), last=files[-1], bound=bound)
-    told(failed, "checkpoints", True, kib_at_half=kib[0], kib_last=kib[-1])
-    told(failed, "the load", load.rate() >= 0.95 * RATE, records_per_s=round(load.rate()), bound=0.95 * RATE)
-    told(failed, "the writer", run.code == 0, cpu_s=round(run.cpu_s, 1), records=sum(load.counts), commits=len(run.commits),
-         warnings=sum(event.get("level") in ("WARN", "ERROR") for _, event in run.events))
+    most, bound = max(house["log_files_max"] for house in half), 2 * (YOUNG_S + 60 + CHECKPOINT_VERSIONS * COMMIT_S + 60) / COMMIT_S
+    told(failed, "log files of a table", most <= bound, most=most, last=half[-1]["log_files_max"], bound=bound)
+    share = max(house["share_of_bound_max"] for house in half)
+    told(failed, "checkpoints", share <= 1 and half[-1]["checkpoints"] >= ENTITIES, share_of_bound_max=share, count=half[-1]["checkpoints"],
+         count_min=ENTITIES, kib_at_half=half[0]["checkpoint_kib_max"], kib_last=half[-1]["checkpoint_kib_max"])
+
+
+def judge_lake(failed, load, topics, lake):
     foreign = Lake(str(lake))
+
+    def answer(what, path):
+        """Nothing of a table that was never made."""
+        return foreign.query(f"SELECT {what} FROM delta_scan('{path}')") if (path / "_delta_log").exists() else []
+
     for topic, left, count in zip(topics, load.left, load.counts):
-        path = f"{lake}/{topic.name.replace('.', '/')}"
-        rows = foreign.query(f"SELECT count(*), count(DISTINCT (_partition, _offset)) FROM delta_scan('{path}/changes')")
-        current = foreign.query(f"SELECT id, number FROM delta_scan('{path}/current')")
-        told(failed, topic.name, rows == [(count, count)] and sorted(current) == sorted(left.items()), rows=rows[0][0], keys=len(left))
+        path = lake.joinpath(*topic.name.split("."))
+        rows = answer("count(*), count(DISTINCT (_partition, _offset))", path / "changes")
+        current = answer("id, number", path / "current")
+        told(failed, topic.name, rows == [(count, count)] and sorted(current) == sorted(left.items()), rows=rows, count=count, keys=len(left))
+
+
+def judge(run, watch, load, topics, lake, last_round):
+    failed = []
+    judge_samples(failed, watch)
+    judge_memory(failed, run, watch.samples)
+    judge_logs(failed, watch.houses)
+    told(failed, "the load", load.rate() >= 0.95 * RATE, records_per_s=round(load.rate()), bound=0.95 * RATE)
+    told(failed, "the writer", run.code == 0, code=run.code, cpu_s=round(run.cpu_s, 1), records=sum(load.counts), commits=len(run.commits),
+         warnings=sum(event.get("level") in ("WARN", "ERROR") for _, event in run.events))
+    told(failed, "the last round", last_round.code == 0, code=last_round.code)
+    judge_lake(failed, load, topics, lake)
     return failed
 
 
@@ -211,22 +272,24 @@ def soak(minutes):
     load.start()
     watch.start()
     deadline = time.monotonic() + minutes * 60
-    while time.monotonic() < deadline and run.process.poll() is None:
+    while time.monotonic() < deadline and run.runs():
         time.sleep(1)
     load.end()
-    while run.rows() < sum(load.counts) and time.monotonic() < deadline + 120 and run.process.poll() is None:
+    while run.rows() < sum(load.counts) and time.monotonic() < deadline + 120 and run.runs():
         time.sleep(0.2)
-    watch.ended.set()
-    watch.join()
+    watch.end()
     run.stop()
     # The care ends with the writer: one round more for what came last.
-    WriterRun(config, once=True).wait()
-    return judge(run, watch, load, topics, lake)
+    last_round = WriterRun(config, once=True).wait()
+    return judge(run, watch, load, topics, lake, last_round)
 
 
 def main():
+    minutes = float(sys.argv[1])
+    if minutes < MINUTES_MIN:
+        sys.exit(f"a soak takes {MINUTES_MIN} minutes at least: a shorter one says nothing of what grows")
     RESULTS.mkdir(parents=True, exist_ok=True)
-    failed = soak(float(sys.argv[1]))
+    failed = soak(minutes)
     print(f"lake, logs and samples: {RESULTS}", file=sys.stderr)
     sys.exit(bool(failed))
 

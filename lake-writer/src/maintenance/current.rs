@@ -245,7 +245,6 @@ impl Current {
         faults::point(Point::RefreshCommitted);
         let changes_version = work.changes.version;
         self.idle_at = Some(changes_version);
-        self.current.is_now(current);
         Ok(Refreshed {
             table: self.table.clone(),
             version,

@@ -28,8 +28,10 @@ use crate::delta_log::{DeltaLog, Inventory, TableState};
 use crate::entropy::Entropy;
 use crate::layout;
 
+mod aging_store;
 mod hanging_store;
 
+pub(super) use aging_store::Ages;
 use hanging_store::HangingStore;
 pub(super) use hanging_store::Requests;
 
@@ -52,13 +54,18 @@ pub(super) const LONGER_CONTRACT: &str = r#"{"type":"record","name":"R","lakehea
     "fields":[{"name":"id","type":"long"},{"name":"n","type":["null","long"]},
     {"name":"text","type":["null","string"],"default":null}]}"#;
 
-/// The machine's time, and what was added to it.
+/// The machine's time when it was made, and what was added to it.
 #[derive(Debug)]
 pub(super) struct MovedClock(AtomicI64);
 
 impl MovedClock {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(chrono::Utc::now().timestamp_micros())))
+        Self::at(chrono::Utc::now().timestamp_micros())
+    }
+
+    /// The time that somebody chose, and what was added to it.
+    pub(super) fn at(time_us: i64) -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(time_us)))
     }
 
     pub(super) fn advance(&self, by: Duration) {
@@ -346,16 +353,21 @@ impl Fixture {
 
     /// The paths of all data files in the store.
     pub(super) async fn stored(&self) -> Vec<String> {
-        use futures::TryStreamExt;
-        let objects: Vec<_> = self.log.store().list(None).try_collect().await.unwrap();
-        let paths = objects
-            .into_iter()
-            .map(|object| object.location.to_string());
-        let mut paths: Vec<String> = paths.filter(|path| path.ends_with(".parquet")).collect();
-        paths.retain(|path| !path.starts_with("_delta_log"));
-        paths.sort();
-        paths
+        stored_in(&self.log).await
     }
+}
+
+/// The paths of all data files in a table's folder, whatever refers to them.
+pub(super) async fn stored_in(log: &DeltaLog) -> Vec<String> {
+    use futures::TryStreamExt;
+    let objects: Vec<_> = log.store().list(None).try_collect().await.unwrap();
+    let paths = objects
+        .into_iter()
+        .map(|object| object.location.to_string());
+    let mut paths: Vec<String> = paths.filter(|path| path.ends_with(".parquet")).collect();
+    paths.retain(|path| !path.starts_with("_delta_log"));
+    paths.sort();
+    paths
 }
 
 async fn rows_in(log: &DeltaLog, version: &Inventory) -> Rows {

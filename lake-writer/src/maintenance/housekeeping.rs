@@ -1,14 +1,16 @@
 //! The files and the log of one table, kept few.
 //!
 //! In this order: small files become large ones, what has passed its retention leaves, files that
-//! no retained version needs are deleted, and so is the log behind those versions. Whatever one of
-//! them ends by, the next is tried.
+//! no retained version needs are deleted, a table whose writers make no checkpoints gets one, and the
+//! log is deleted behind the versions that are retained. Whatever one of them ends by, the next is
+//! tried.
 
 use std::sync::Arc;
 
 use lake_store::{DEAD_LETTERS_PATH, GAPS_PATH, PERIODS_PATH, STARTS_PATH};
 use schemas::TableName;
 use tokio::time::Instant;
+use tracing::info;
 
 use super::compaction::{Compaction, CompactionReport};
 use super::current::Means;
@@ -17,7 +19,14 @@ use super::log_cleanup::{LogCleanup, LogCleanupReport};
 use super::retention::{Retention, RetentionReport};
 use super::vacuum::{Vacuum, VacuumReport};
 use crate::clock::Clock;
+use crate::delta_log::{DeltaLog, DeltaLogError, checkpoint_is_due, write_checkpoint};
 use crate::entropy::Entropy;
+
+/// Tables whose writers make no checkpoints: they commit seldom, and have other things to do then.
+const WITHOUT_CHECKPOINTS: [&str; 2] = [GAPS_PATH, STARTS_PATH];
+
+/// Versions between two of those that are made here.
+const CHECKPOINT_INTERVAL: u64 = 100;
 
 /// The turns of the lake's own tables. Watermarks come by commits as small as those of changes.
 pub(crate) fn own() -> Vec<Housekeeping> {
@@ -110,6 +119,7 @@ impl Housekeeping {
             take(retired(means, table).await, &mut done.retention, failed);
         }
         take(self.vacuumed(means).await, &mut done.vacuum, failed);
+        failed.extend(self.checkpointed(means).await.err());
         take(self.log_cleaned(means).await, &mut done.log_cleanup, failed);
         done.is_change().then_some(done)
     }
@@ -122,6 +132,30 @@ impl Housekeeping {
         let (clock, entropy) = parts(means);
         let vacuum = Vacuum::new(&means.lake, &self.path, settings, clock, entropy);
         vacuum.run().await
+    }
+
+    /// Makes a checkpoint that nobody else makes, if one is due. Must run on a multi-threaded tokio
+    /// runtime.
+    async fn checkpointed(&self, means: &Means) -> Result<(), MaintenanceError> {
+        let path = self.path.as_str();
+        if !WITHOUT_CHECKPOINTS.contains(&path) {
+            return Ok(());
+        }
+        let log = DeltaLog::new(means.lake.table_store(path));
+        let failed = |error: DeltaLogError| MaintenanceError::of_log(path, &error);
+        let Some(state) = log.load().await.map_err(failed)? else {
+            return Ok(());
+        };
+        let (version, last) = (state.version, log.hint().await.map_err(failed)?);
+        // What no writer would commit to is left alone: a checkpoint might forget its progress.
+        let is_ours = state.same_layout(&state.metadata);
+        if !is_ours || !checkpoint_is_due(version, CHECKPOINT_INTERVAL, last) {
+            return Ok(());
+        }
+        let made = write_checkpoint(&means.lake, path, version).await;
+        made.map_err(|why| MaintenanceError::of_table(path, format!("no checkpoint: {why}")))?;
+        info!(path, version, "checkpoint written");
+        Ok(())
     }
 
     async fn log_cleaned(&self, means: &Means) -> Result<LogCleanupReport, MaintenanceError> {

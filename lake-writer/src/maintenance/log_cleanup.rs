@@ -83,7 +83,7 @@ pub struct LogCleanup {
 
 /// What lies in a log, with the time at which it was written in microseconds since
 /// 1970-01-01T00:00Z, by version.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Listed {
     entries: BTreeMap<u64, i64>,
     checkpoints: BTreeMap<u64, i64>,
@@ -117,7 +117,9 @@ impl LogCleanup {
             return Ok(LogCleanupReport::default());
         };
         self.check_protocol().await?;
-        self.verify(&listed, oldest).await?;
+        if !self.verify(&listed, oldest).await? {
+            return Ok(LogCleanupReport::default());
+        }
         let report = self.delete(&listed, oldest).await?;
         info!(
             table = self.table.path,
@@ -154,8 +156,8 @@ impl LogCleanup {
     }
 
     /// Makes sure that the checkpoint says what the entries up to it say, and that readers are not
-    /// sent to one that goes.
-    async fn verify(&self, listed: &Listed, oldest: u64) -> Result<(), MaintenanceError> {
+    /// sent to one that goes. False if another clean-up deletes the entries meanwhile: it has made sure.
+    async fn verify(&self, listed: &Listed, oldest: u64) -> Result<bool, MaintenanceError> {
         let hint = self.table.log.hint().await;
         let hint = hint.map_err(|error| MaintenanceError::of_log(&self.table.path, &error))?;
         if let Some((version, _)) = hint.filter(|(version, _)| *version < oldest) {
@@ -173,10 +175,11 @@ impl LogCleanup {
         if replayed.is_none() && said.is_some() {
             // A clean-up was killed: what is left behind its checkpoint has no beginning any more,
             // so that nobody can read it.
-            return Ok(());
+            return Ok(true);
         }
         match difference(&said, &replayed, oldest) {
-            None => Ok(()),
+            None => Ok(true),
+            Some(_) if self.list().await?.before(oldest) != listed.before(oldest) => Ok(false),
             Some(what) => Err(self.table.error(format!(
                 "the checkpoint of version {oldest} does not say the same {what} as the log's entries; \
                  nothing is deleted, for one of them is damaged"
@@ -227,6 +230,16 @@ impl LogCleanup {
 }
 
 impl Listed {
+    /// What lies before a version.
+    fn before(&self, version: u64) -> Self {
+        let before =
+            |of: &BTreeMap<u64, i64>| of.range(..version).map(|(v, us)| (*v, *us)).collect();
+        Self {
+            entries: before(&self.entries),
+            checkpoints: before(&self.checkpoints),
+        }
+    }
+
     /// The checkpoint behind which everything may go: at or before the version that was the newest
     /// at the cutoff. Nothing if there is nothing to delete behind it.
     fn oldest_kept(&self, cutoff_us: i64) -> Option<u64> {

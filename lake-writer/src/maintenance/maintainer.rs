@@ -114,7 +114,7 @@ impl Maintainer {
                 // What failed is logged, and tried again in the next round.
                 let tables = Tables::of(lake, only, &mut Round::default()).await;
                 derived.round(&tables).await;
-                let seconds = begun.elapsed().as_millis() as f64 / 1000.0;
+                let seconds = seconds_since(begun);
                 debug!(tables = tables.names.len(), seconds, "round over");
                 sleep_until(begun + interval).await;
             }
@@ -124,6 +124,8 @@ impl Maintainer {
                 let begun = Instant::now();
                 let tables = Tables::of(lake, only, &mut Round::default()).await;
                 houses.round(&tables).await;
+                let seconds = seconds_since(begun);
+                debug!(tables = tables.names.len(), seconds, "houses round over");
                 sleep_until(begun + interval).await;
             }
         };
@@ -194,6 +196,10 @@ impl Tables {
         });
         Self { names, are_all }
     }
+}
+
+fn seconds_since(begun: Instant) -> f64 {
+    begun.elapsed().as_millis() as f64 / 1000.0
 }
 
 /// Lets so many turns go on side by side. One that takes long holds up no other; what came of them is in

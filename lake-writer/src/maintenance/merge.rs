@@ -12,11 +12,9 @@ use uuid::Uuid;
 use super::error::FoldError;
 use super::log_order::Orders;
 use super::row_file::RowFile;
+use super::row_parts::row_parts;
 use super::tail::{Entry, Tail};
 use crate::data_file::{DataFile, DataFileWriter};
-
-/// Rows that are encoded at once where there are none to merge with.
-const BATCH_ROWS: usize = 8192;
 
 /// The file that a bucket's rows are in.
 #[derive(Debug)]
@@ -84,13 +82,7 @@ impl Merge<'_> {
             }
             match self.picked(&batch)? {
                 None => self.write(&batch)?,
-                Some(rows) if rows.is_empty() => {}
-                Some(rows) => {
-                    let mut sources = self.sources.clone();
-                    sources.push(&batch);
-                    let batch = interleave_record_batch(&sources, &rows)?;
-                    self.write(&batch)?;
-                }
+                Some(rows) => self.copy(Some(&batch), &rows)?,
             }
         }
         Ok(())
@@ -109,9 +101,18 @@ impl Merge<'_> {
     fn rest(&mut self) -> Result<(), FoldError> {
         let rest = self.changed.iter().filter(|entry| !entry.is_delete);
         let rest: Vec<(usize, usize)> = rest.map(|entry| entry.place()).collect();
-        for rows in rest.chunks(BATCH_ROWS) {
-            let batch = interleave_record_batch(&self.sources, rows)?;
-            self.write(&batch)?;
+        self.copy(None, &rest)
+    }
+
+    /// Writes rows of the tail, and of a batch that comes last among the sources.
+    fn copy(
+        &mut self,
+        batch: Option<&RecordBatch>,
+        rows: &[(usize, usize)],
+    ) -> Result<(), FoldError> {
+        let sources: Vec<&RecordBatch> = self.sources.iter().copied().chain(batch).collect();
+        for part in row_parts(&sources, rows) {
+            self.write(&interleave_record_batch(&sources, &rows[part])?)?;
         }
         Ok(())
     }
@@ -173,3 +174,6 @@ impl Merge<'_> {
         Ok(writer.write(batch)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

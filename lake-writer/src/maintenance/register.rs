@@ -208,7 +208,6 @@ impl Register {
             self.refused = Some(why.clone());
         }
         let version = landed?;
-        self.table.is_now(state.clone());
         let interval = CHECKPOINT_INTERVAL;
         self.table
             .checkpoint_if_due(&means.lake, version, interval)

@@ -53,6 +53,14 @@ impl RowFile {
             .collect()
     }
 
+    /// How many rows of a row group are decoded at a time, of these columns.
+    pub(crate) fn batch_rows(&self, group: usize, columns: &SchemaRef) -> usize {
+        batch_rows(
+            self.metadata.metadata().row_group(group),
+            &self.mask(columns),
+        )
+    }
+
     /// All rows, in the columns that the file has.
     pub(crate) fn whole(&self) -> Rows {
         Rows {

@@ -5,7 +5,10 @@
 //!
 //! Memory is bounded: when the tail holds more than it may, it goes on with half of the keys (by
 //! their hash), and says which are left for another pass over the same files. Where that would
-//! divide a bucket it is overfull, and the table must get more buckets.
+//! divide a bucket it is overfull, and the table must get more buckets. That may be in the middle of
+//! a row group, for what is a few bytes in a file can be gigabytes of rows.
+
+use std::collections::VecDeque;
 
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::interleave_record_batch;
@@ -19,6 +22,8 @@ use super::fold::BUCKETS_MAX;
 use super::key::KeyCodec;
 use super::log_order::{LogOrder, Orders};
 use super::row_file::RowFile;
+use super::row_parts::row_parts;
+use crate::batch_rows::BATCH_BYTES;
 
 mod horizon;
 mod index;
@@ -29,11 +34,14 @@ pub(crate) use index::Entry;
 use index::{KeyIndex, Place};
 pub(crate) use slice::Slice;
 
-/// Batches that rows may lie in before they are put together.
+/// Batches that may come to those there are before rows are put together.
 const BATCHES_MAX: usize = 512;
 
-/// Rows that are put together into one batch.
-const TOGETHER_ROWS: usize = 65_536;
+/// A window of rows is so small a part of what a tail may hold, unless that is less than a batch.
+const WINDOWS_MIN: u64 = 8;
+
+/// Batches of a window, at most: all its rows may be decoded at once, and a column of texts holds 2 GiB.
+const WINDOW_BATCHES_MAX: u64 = 16;
 
 /// So few keys are not divided, however much they take.
 const KEYS_MIN: usize = 8;
@@ -63,7 +71,11 @@ pub(crate) struct Tail {
     /// More slices than a table has buckets cannot be folded one by one.
     slices_max: u32,
     index: KeyIndex,
+    /// Rows of the group at hand that may be the latest and whose columns are not read yet, in order,
+    /// and the numbers of their entries.
+    open: VecDeque<(Place, u32)>,
     batches: Vec<RecordBatch>,
+    batches_max: usize,
     batch_bytes: usize,
     /// Rows in the batches, those too that are not the latest any more.
     rows: usize,
@@ -89,7 +101,9 @@ impl Tail {
             bytes_max,
             slices_max,
             index: KeyIndex::default(),
+            open: VecDeque::new(),
             batches: Vec::new(),
+            batches_max: BATCHES_MAX,
             batch_bytes: 0,
             rows: 0,
             changes: 0,
@@ -116,8 +130,11 @@ impl Tail {
     ) -> Result<(), FoldError> {
         let file = RowFile::open(file)?;
         for group in (0..file.row_groups().len()).rev() {
-            self.take_group(&file, group, wanted, covered)?;
-            self.fit_into_memory()?;
+            if self.is_overfull {
+                break;
+            }
+            self.look_at(&file, group, wanted, covered)?;
+            self.read(&file, group)?;
         }
         Ok(())
     }
@@ -126,20 +143,14 @@ impl Tail {
     /// that have such changes, before any is taken in.
     pub(crate) fn look_beyond(&mut self, file: Bytes) -> Result<(), FoldError> {
         let (file, columns) = (RowFile::open(file)?, self.lookup());
-        let Some(horizon) = &mut self.horizon else {
-            return Ok(());
-        };
         for batch in file.all(&columns) {
-            let batch = batch?;
-            let (keys, hashes) = self.codec.hashed(&batch)?;
-            let (orders, times) = (Orders::of(&batch)?, times(&batch)?);
-            for (row, hash) in hashes.into_iter().enumerate() {
-                if self.slice.has(hash) && horizon.is_after(times.value(row)) {
-                    horizon.ends(keys.row(row).as_ref(), hash, orders.at(row));
-                }
+            self.end_histories(&batch?)?;
+            self.fit_into_memory()?;
+            if self.is_overfull {
+                break;
             }
         }
-        self.fit_into_memory()
+        Ok(())
     }
 
     /// The keys that it holds.
@@ -199,57 +210,92 @@ impl Tail {
         &self.batches
     }
 
-    fn take_group(
+    /// Notes of rows where they end the histories of their keys.
+    fn end_histories(&mut self, batch: &RecordBatch) -> Result<(), FoldError> {
+        let Some(horizon) = &mut self.horizon else {
+            return Ok(());
+        };
+        let (keys, hashes) = self.codec.hashed(batch)?;
+        let (orders, times) = (Orders::of(batch)?, times(batch)?);
+        for (row, hash) in hashes.into_iter().enumerate() {
+            if self.slice.has(hash) && horizon.is_after(times.value(row)) {
+                horizon.ends(keys.row(row).as_ref(), hash, orders.at(row));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out by their keys which rows of a group are the latest so far.
+    fn look_at(
         &mut self,
         file: &RowFile,
         group: usize,
         wanted: Wanted,
         covered: &Covered,
     ) -> Result<(), FoldError> {
-        // Rows that are the latest so far, as they are met, and what the index knows them by.
-        let mut met: Vec<(usize, u32)> = Vec::new();
         let (columns, mut first) = (self.lookup(), 0);
         for batch in file.of_group(group, &columns) {
             let batch = batch?;
-            let (keys, hashes) = self.codec.hashed(&batch)?;
-            let orders = Orders::of(&batch)?;
-            let times = self.horizon.as_ref().map(|_| times(&batch)).transpose()?;
-            for (row, hash) in hashes.into_iter().enumerate() {
-                let order = orders.at(row);
-                let is_settled = match wanted {
-                    Wanted::All => false,
-                    Wanted::Settled => true,
-                    Wanted::NotCovered | Wanted::Mixed => covered.reaches(order),
-                };
-                if is_settled && wanted == Wanted::NotCovered {
-                    continue;
-                }
-                self.changes += u64::from(!is_settled);
-                let key = keys.row(row);
-                if !self.slice.has(hash) || !self.is_in_time(key.as_ref(), hash, order, times, row)
-                {
-                    continue;
-                }
-                self.has_late |= wanted == Wanted::All
-                    && covered.is_of_the_past(order.partition, order.generation);
-                let place = Place::open(first + row);
-                let mut change = Entry::new(hash, order, place, orders.is_delete(row));
-                change.is_settled = is_settled;
-                if let Some(number) = self.index.offer(key.as_ref(), change) {
-                    met.push((first + row, number));
-                }
-            }
+            self.offer(&batch, first, wanted, covered)?;
             first += batch.num_rows();
+            self.fit_into_memory()?;
+            if self.is_overfull {
+                return Ok(());
+            }
         }
-        self.looked_at += first as u64;
-        // A later row of the group may have come after an earlier one; a delete needs no columns.
-        let index = &mut self.index;
-        met.retain(|(row, number)| {
+        self.forget_superseded();
+        Ok(())
+    }
+
+    /// Takes in the keys of rows, the first of which has this place in its group.
+    fn offer(
+        &mut self,
+        batch: &RecordBatch,
+        first: usize,
+        wanted: Wanted,
+        covered: &Covered,
+    ) -> Result<(), FoldError> {
+        let (keys, hashes) = self.codec.hashed(batch)?;
+        let orders = Orders::of(batch)?;
+        let times = self.horizon.as_ref().map(|_| times(batch)).transpose()?;
+        for (row, hash) in hashes.into_iter().enumerate() {
+            let order = orders.at(row);
+            let is_settled = match wanted {
+                Wanted::All => false,
+                Wanted::Settled => true,
+                Wanted::NotCovered | Wanted::Mixed => covered.reaches(order),
+            };
+            if is_settled && wanted == Wanted::NotCovered {
+                continue;
+            }
+            self.changes += u64::from(!is_settled);
+            let key = keys.row(row);
+            if !self.slice.has(hash) || !self.is_in_time(key.as_ref(), hash, order, times, row) {
+                continue;
+            }
+            self.has_late |=
+                wanted == Wanted::All && covered.is_of_the_past(order.partition, order.generation);
+            let place = Place::open(first + row);
+            let mut change = Entry::new(hash, order, place, orders.is_delete(row));
+            change.is_settled = is_settled;
+            let number = self.index.offer(key.as_ref(), change);
+            // A delete needs no columns.
+            if let Some(number) = number.filter(|_| change.has_row()) {
+                self.open.push_back((place, number));
+            }
+        }
+        self.looked_at += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// A later row of the group may have come after an earlier one.
+    fn forget_superseded(&mut self) {
+        let index = &self.index;
+        self.open.retain(|(place, number)| {
             index
                 .get(*number)
-                .is_some_and(|entry| entry.place == Place::open(*row) && entry.has_row())
+                .is_some_and(|entry| entry.place == *place && entry.has_row())
         });
-        self.keep(file, group, &met)
     }
 
     fn lookup(&self) -> SchemaRef {
@@ -275,25 +321,36 @@ impl Tail {
         }
     }
 
-    /// Reads all columns of the rows that count.
-    fn keep(
-        &mut self,
-        file: &RowFile,
-        group: usize,
-        rows: &[(usize, u32)],
-    ) -> Result<(), FoldError> {
-        if rows.is_empty() {
-            return Ok(());
+    /// Reads all columns of the rows that count, window by window. What is left of them may be less
+    /// after each, for keys may be left out.
+    fn read(&mut self, file: &RowFile, group: usize) -> Result<(), FoldError> {
+        let window = self.window_rows(file, group);
+        while let Some((first, _)) = self.open.front().copied()
+            && !self.is_overfull
+        {
+            self.read_until(file, group, first.row().saturating_add(window))?;
+            self.fit_into_memory()?;
         }
-        let places: Vec<usize> = rows.iter().map(|(row, _)| *row).collect();
-        let mut numbers = rows.iter().map(|(_, number)| *number);
+        Ok(())
+    }
+
+    /// So many rows of a group are decoded before it is seen what they take. Those between two that
+    /// count may be decoded with them, so they are windows of all rows.
+    fn window_rows(&self, file: &RowFile, group: usize) -> usize {
+        let batches = self.bytes_max as u64 / WINDOWS_MIN / BATCH_BYTES;
+        let batches = batches.clamp(1, WINDOW_BATCHES_MAX) as usize;
+        file.batch_rows(group, self.layout.rows()) * batches
+    }
+
+    /// Reads those of the rows that come before this one in the group.
+    fn read_until(&mut self, file: &RowFile, group: usize, end: usize) -> Result<(), FoldError> {
+        let count = self.open.partition_point(|(place, _)| place.row() < end);
+        let (places, numbers): (Vec<Place>, Vec<u32>) = self.open.drain(..count).unzip();
+        let places: Vec<usize> = places.into_iter().map(Place::row).collect();
+        let mut numbers = numbers.into_iter();
         for batch in file.at(group, &places, self.layout.rows()) {
             let batch = batch?;
-            for (row, number) in (0..batch.num_rows()).zip(numbers.by_ref()) {
-                self.index
-                    .settle(number, Place::new(self.batches.len(), row));
-            }
-            self.push(batch);
+            self.push(batch, &mut numbers);
         }
         match numbers.next() {
             None => Ok(()),
@@ -303,37 +360,55 @@ impl Tail {
         }
     }
 
-    fn push(&mut self, batch: RecordBatch) {
+    /// Holds rows, which are those of the entries that have these numbers.
+    fn push(&mut self, batch: RecordBatch, numbers: &mut impl Iterator<Item = u32>) {
+        for (row, number) in (0..batch.num_rows()).zip(numbers) {
+            self.index
+                .settle(number, Place::new(self.batches.len(), row));
+        }
         self.batch_bytes += batch.get_array_memory_size();
         self.rows += batch.num_rows();
         self.batches.push(batch);
     }
 
+    fn memory_bytes(&self) -> usize {
+        let horizon = self.horizon.as_ref().map_or(0, Horizon::memory_bytes);
+        let open = self.open.len() * size_of::<(Place, u32)>();
+        self.batch_bytes + self.index.memory_bytes() + horizon + open
+    }
+
     fn fit_into_memory(&mut self) -> Result<(), FoldError> {
-        let bytes = |tail: &Self| {
-            let horizon = tail.horizon.as_ref().map_or(0, Horizon::memory_bytes);
-            tail.batch_bytes + tail.index.memory_bytes() + horizon
-        };
-        let is_full = bytes(self) > self.bytes_max;
-        let is_scattered = self.batches.len() > BATCHES_MAX;
-        if is_scattered || (is_full && self.rows > 2 * self.index.entries().len()) {
+        let is_full = self.memory_bytes() > self.bytes_max;
+        if is_full {
+            self.forget_superseded();
+        }
+        let read = self.index.entries().len().saturating_sub(self.open.len());
+        let is_scattered = self.batches.len() > self.batches_max;
+        if is_scattered || (is_full && self.rows > 2 * read) {
             self.put_together()?;
         }
-        while bytes(self) > self.bytes_max && self.keys() > KEYS_MIN {
+        while self.memory_bytes() > self.bytes_max && self.keys() > KEYS_MIN {
             if self.slice.modulus() >= self.slices_max {
                 self.is_overfull = self.slices_max < BUCKETS_MAX;
                 return Ok(());
             }
-            let (kept, left) = self.slice.halves();
-            self.slice = kept;
-            self.left.push(left);
-            self.index.retain(|entry| kept.has(entry.hash));
-            if let Some(horizon) = &mut self.horizon {
-                horizon.retain(|hash| kept.has(hash));
-            }
-            self.put_together()?;
+            self.halve()?;
         }
         Ok(())
+    }
+
+    /// Goes on with half of the keys.
+    fn halve(&mut self) -> Result<(), FoldError> {
+        let (kept, left) = self.slice.halves();
+        self.slice = kept;
+        self.left.push(left);
+        self.index.retain(|entry| kept.has(entry.hash));
+        // Entries have other numbers now.
+        self.open = self.index.open_rows().into();
+        if let Some(horizon) = &mut self.horizon {
+            horizon.retain(|hash| kept.has(hash));
+        }
+        self.put_together()
     }
 
     fn keys(&self) -> usize {
@@ -341,28 +416,30 @@ impl Tail {
         self.index.entries().len().max(ended)
     }
 
-    /// Lets go of the rows that do not count any more.
+    /// Lets go of the rows that do not count any more. Each batch goes as soon as its rows are copied, so
+    /// that they are not held twice.
     fn put_together(&mut self) -> Result<(), FoldError> {
-        let live = self.index.entries().iter().enumerate();
-        let live: Vec<(u32, Place)> = live
-            .filter(|(_, entry)| entry.has_row())
-            .map(|(number, entry)| (u32::try_from(number).unwrap_or(u32::MAX), entry.place))
-            .collect();
-        let batches = std::mem::take(&mut self.batches);
-        let sources: Vec<&RecordBatch> = batches.iter().collect();
+        let live = self.index.read_rows();
+        let rows: Vec<(usize, usize)> = live.iter().map(|(place, _)| place.indices()).collect();
+        let mut before = VecDeque::from(std::mem::take(&mut self.batches));
         (self.batch_bytes, self.rows) = (0, 0);
-        for part in live.chunks(TOGETHER_ROWS) {
-            let rows: Vec<(usize, usize)> = part.iter().map(|(_, place)| place.indices()).collect();
-            let batch = interleave_record_batch(&sources, &rows)?;
-            for (row, (number, _)) in part.iter().enumerate() {
-                self.index
-                    .settle(*number, Place::new(self.batches.len(), row));
-            }
-            self.push(batch);
+        let parts = row_parts(&before.iter().collect::<Vec<_>>(), &rows);
+        let mut gone = 0;
+        for part in parts {
+            let first = rows.get(part.start).map_or(gone, |(batch, _)| *batch);
+            before.drain(..first - gone);
+            gone = first;
+            let here = rows[part.clone()].iter();
+            let here: Vec<(usize, usize)> = here.map(|(batch, row)| (batch - gone, *row)).collect();
+            let sources = here.last().map_or(0, |(batch, _)| batch + 1);
+            let sources: Vec<&RecordBatch> = before.iter().take(sources).collect();
+            let batch = interleave_record_batch(&sources, &here)?;
+            self.push(batch, &mut live[part].iter().map(|(_, number)| *number));
         }
+        self.batches_max = BATCHES_MAX + self.batches.len();
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -13,6 +13,7 @@ use super::*;
 use crate::{Entropy, SystemClock};
 
 mod changes;
+mod checkpoints;
 mod growth;
 mod history;
 mod housekeeping;

@@ -169,11 +169,8 @@ impl Stream<'_, '_> {
         watermarks.count(confirmed);
         let (offsets, progress) = (&self.outlet.offsets, &self.state.progress);
         let records = watermarks.at(time_us, confirmed, |topic| {
-            let count = *progress.partitions.get(topic)?;
-            let ends = progress
-                .knows_offsets_of(topic)
-                .then(|| offsets.ends(topic, count));
-            ends.flatten()
+            let is_known = progress.knows_offsets_of(topic);
+            is_known.then(|| offsets.ends(topic)).flatten()
         });
         if records.is_empty() {
             return Ok(());

@@ -9,8 +9,8 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type};
 use arrow::error::ArrowError;
 
-use crate::batch_rows::{BATCH_BYTES, BATCH_ROWS_MAX, share};
 use crate::layout::{GENERATION, OFFSET, PARTITION};
+use crate::maintenance::row_parts::row_parts;
 
 /// Rows of a stretch, on average, from which on slices are cheaper than copies.
 const STRETCH_ROWS_MIN: usize = 256;
@@ -52,19 +52,11 @@ pub(super) fn in_order(
         let places: Vec<Places<'_>> = batches.iter().map(Places::of).collect::<Result<_, _>>()?;
         order.sort_by_key(|(batch, row)| places[*batch].at(*row));
     }
-    let copied = order.chunks(copied_rows(&batches, rows)).map(<[_]>::to_vec);
-    let copied: Vec<Vec<(usize, usize)>> = copied.collect();
-    Ok(Box::new(copied.into_iter().map(move |rows| {
+    let parts = row_parts(&batches.iter().collect::<Vec<_>>(), &order);
+    Ok(Box::new(parts.into_iter().map(move |part| {
         let batches: Vec<&RecordBatch> = batches.iter().collect();
-        interleave_record_batch(&batches, &rows)
+        interleave_record_batch(&batches, &order[part])
     })))
-}
-
-/// Rows that are copied at a time.
-fn copied_rows(batches: &[RecordBatch], rows: usize) -> usize {
-    let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-    let copied = share(BATCH_BYTES, rows as u64, bytes as u64).min(BATCH_ROWS_MAX);
-    usize::try_from(copied).unwrap_or(1)
 }
 
 /// The columns that say where a batch's rows belong.

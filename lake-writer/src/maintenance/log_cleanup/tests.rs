@@ -94,6 +94,22 @@ async fn young_logs_are_left_alone() {
     assert_eq!(entries(&table).await.len(), 25);
 }
 
+/// What another one has deleted since the log was listed is no damage; what is missing in the log is.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_clean_ups_at_once_do_not_take_each_other_for_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = table(directory.path()).await;
+    let cleanup = table.log_cleanup(&table.lake, days(10));
+    let listed = cleanup.list().await.unwrap();
+    assert!(cleanup.verify(&listed, 10).await.unwrap());
+    // It has read the first entry before that went, too.
+    table.log.store().delete(&entry_path(1)).await.unwrap();
+    assert!(!cleanup.verify(&listed, 10).await.unwrap());
+    let listed = cleanup.list().await.unwrap();
+    let damaged = cleanup.verify(&listed, 10).await.unwrap_err();
+    assert!(damaged.to_string().contains("damaged"), "{damaged}");
+}
+
 /// A writer that knows an old version goes on as if nothing were: it is told what moved meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_was_asleep_finds_the_end_of_the_log() {

@@ -5,7 +5,7 @@ use hashbrown::HashTable;
 use crate::maintenance::log_order::LogOrder;
 
 /// Where a row is: in which batch, at which place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     batch: u32,
     row: u32,
@@ -26,6 +26,15 @@ impl Place {
             batch: u32::MAX,
             ..Self::new(0, row)
         }
+    }
+
+    pub(super) fn is_open(self) -> bool {
+        self.batch == u32::MAX
+    }
+
+    /// Its place in its batch; if it is open, in its row group.
+    pub(super) fn row(self) -> usize {
+        self.row as usize
     }
 
     pub(super) fn indices(self) -> (usize, usize) {
@@ -144,6 +153,25 @@ impl KeyIndex {
 
     pub(super) fn key(&self, entry: &Entry) -> &[u8] {
         bytes(&self.keys, entry)
+    }
+
+    /// Where the rows are whose columns are read, in order, and the numbers of their entries.
+    pub(super) fn read_rows(&self) -> Vec<(Place, u32)> {
+        self.rows(|place| !place.is_open())
+    }
+
+    /// The same of rows whose columns are not read yet.
+    pub(super) fn open_rows(&self) -> Vec<(Place, u32)> {
+        self.rows(Place::is_open)
+    }
+
+    fn rows(&self, wanted: impl Fn(Place) -> bool) -> Vec<(Place, u32)> {
+        let rows = (0..).zip(&self.entries);
+        let rows = rows.filter(|(_, entry)| entry.has_row() && wanted(entry.place));
+        let mut rows: Vec<(Place, u32)> =
+            rows.map(|(number, entry)| (entry.place, number)).collect();
+        rows.sort_unstable();
+        rows
     }
 
     /// The row of this entry is at another place now.

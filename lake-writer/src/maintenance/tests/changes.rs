@@ -45,6 +45,15 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// The same, committed by its owner at this time.
+    pub(super) fn at(self, time_us: i64) -> Self {
+        Self {
+            day: i32::try_from(time_us.div_euclid(86_400_000_000)).unwrap(),
+            time_us: Some(time_us),
+            ..self
+        }
+    }
+
     fn time_us(&self) -> i64 {
         self.time_us.unwrap_or(i64::from(self.day) * 86_400_000_000)
     }
@@ -85,6 +94,7 @@ pub(super) struct Changes {
     table: TableName,
     log: DeltaLog,
     state: TableState,
+    clock: Arc<dyn Clock>,
     pub(super) stage: Stage,
     /// All changes that were ever appended.
     pub(super) all: Vec<Change>,
@@ -112,9 +122,15 @@ impl Changes {
             table,
             state: log.load().await.unwrap().unwrap(),
             log,
+            clock: Arc::new(SystemClock),
             stage: Stage::Plain,
             all: Vec::new(),
         }
+    }
+
+    /// The same, whose writer goes by this clock.
+    pub(super) fn by(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -218,7 +234,7 @@ impl Changes {
     pub(super) async fn retire(&mut self, day: &str) {
         let date = |file: &Add| file.partition_values[EVENT_DATE].clone().unwrap();
         let property = lake_store::CHANGES_SINCE_PROPERTY;
-        let now_ms = SystemClock.now_us() / 1000;
+        let now_ms = self.clock.now_us() / 1000;
         loop {
             self.catch_up().await;
             let files = self.files().await.into_iter();
@@ -330,7 +346,7 @@ impl Changes {
 
     async fn rewritten(&self, together: bool) -> (Vec<Remove>, Vec<Add>) {
         let mut parts: Vec<(i32, Vec<RecordBatch>)> = Vec::new();
-        let mut removed = Vec::new();
+        let (mut removed, now_ms) = (Vec::new(), self.clock.now_us() / 1000);
         for file in self.files().await {
             let path = Path::from(file.path.as_str());
             let bytes = self
@@ -354,11 +370,7 @@ impl Changes {
                 Some((_, part)) => part.extend(batches),
                 None => parts.push((day, batches.collect())),
             }
-            removed.push(Remove {
-                path: file.path,
-                partition_values: file.partition_values,
-                ..Remove::default()
-            });
+            removed.push(Remove::of(file, now_ms, false));
         }
         let mut added = Vec::new();
         for (day, batches) in parts {
@@ -387,7 +399,7 @@ impl Changes {
             writer.write(batch).unwrap();
         }
         let file = writer.finish().unwrap();
-        file.upload(self.log.store(), SystemClock.now_us())
+        file.upload(self.log.store(), self.clock.now_us())
             .await
             .unwrap()
     }
@@ -409,7 +421,7 @@ impl Changes {
             &self.log,
             &mut self.state,
             &draft,
-            &SystemClock,
+            self.clock.as_ref(),
             &Entropy::from_os(),
         )
         .await

@@ -1,88 +1,213 @@
-//! Generated histories: changes, evolution, compaction, new generations, and maintainers that compact
-//! too, run two at once and are killed.
+//! Generated histories: changes, evolution, compaction, new generations, days that go by and periods
+//! that end with them; readers that stay with their version; maintainers that make snapshots, compact
+//! and vacuum too, run two at once and beside the writer, and are killed.
 //!
 //! `SIMULATION_SEEDS` runs more seeds, `SIMULATION_SEED` one.
 
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use chrono::{NaiveDate, TimeDelta};
+
 use super::changes::{Placed, read, read_at};
+use super::periods::us;
 use super::*;
+use crate::clock::Clock;
+use crate::delta_log::DeltaLog;
+use crate::maintenance::fixture::{Ages, MovedClock, days, stored_in};
 use schemas::Shape;
+
+mod closings;
+mod readers;
+
+use closings::{Closing, TIME_ZONE};
+use readers::Readers;
 
 const SEEDS: u64 = 24;
 const STEPS: usize = 40;
 
+/// When a history begins. It is yet to come: whoever writes a checkpoint forgets by the machine's time
+/// which files left a table.
+const BEGIN: &str = "2050-03-27T06:00:00Z";
+
+/// A history does not go on after this, where no more ends of periods are known.
+const END: &str = "2050-06-20T00:00:00Z";
+
+/// Clocks move on by as much.
+const HALF_DAY: Duration = Duration::from_secs(12 * 3600);
+
+const HOUR_US: i64 = 3_600_000_000;
+
+/// How long versions are kept for readers: a vacuum's default.
+fn kept_us() -> i64 {
+    i64::try_from(VacuumSettings::default().retention.as_micros()).unwrap()
+}
+
+/// A lake, and what whoever takes care of it goes by.
+struct Care {
+    stand: Stand,
+    clock: Arc<MovedClock>,
+    entropy: Arc<Entropy>,
+    /// Whether changes pass their retention. Snapshots of periods are computed from all changes, so
+    /// there are none then.
+    retires: bool,
+}
+
+impl Care {
+    /// Buckets of so many bytes, and so much memory to fold in. Logs are left alone.
+    fn maintainer(&self, bucket: ByteSize, memory: ByteSize) -> Maintainer {
+        let mut settings = MaintenanceSettings {
+            bucket_bytes: bucket,
+            memory_bytes_max: memory,
+            time_zone: TIME_ZONE.to_owned(),
+            ..eager()
+        };
+        settings.log.enabled = false;
+        if !self.retires {
+            settings.periods = vec![PeriodLength::Month, PeriodLength::Quarter];
+        }
+        let (clock, entropy) = self.parts();
+        Maintainer::new(self.stand.lake.clone(), clock, entropy, settings)
+    }
+
+    fn vacuum(&self, path: &str) -> Vacuum {
+        let (clock, entropy) = self.parts();
+        Vacuum::new(
+            &self.stand.lake,
+            path,
+            VacuumSettings::default(),
+            clock,
+            entropy,
+        )
+    }
+
+    /// The clean-up of a table's log, which leaves what readers are kept files for.
+    fn log_cleanup(&self, path: &str) -> LogCleanup {
+        let (clock, entropy) = self.parts();
+        let settings = LogCleanupSettings {
+            retention: days(8),
+            ..LogCleanupSettings::default()
+        };
+        LogCleanup::new(&self.stand.lake, path, settings, clock, entropy)
+    }
+
+    fn parts(&self) -> (Arc<dyn Clock>, Arc<Entropy>) {
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        (clock, Arc::clone(&self.entropy))
+    }
+}
+
 /// A lake, its writer and two maintainers.
 struct World {
     rng: StdRng,
-    stand: Stand,
+    care: Care,
+    ages: Arc<Ages>,
     changes: Changes,
     maintainers: [Maintainer; 2],
-    /// Whether changes pass their retention.
-    retires: bool,
     /// Next offset and generation of each partition.
     partitions: Vec<(i64, i32)>,
     /// The fold after each flush.
     folds: Vec<Vec<Placed>>,
+    closings: Vec<Closing>,
     /// Changes that passed their retention.
     retired: Vec<(i32, i32, i64)>,
-    /// What a reader saw, by version.
-    pinned: BTreeMap<u64, Vec<Placed>>,
+    readers: Readers,
     trail: Vec<String>,
+}
+
+/// What came of histories.
+#[derive(Debug, Default)]
+struct Done {
+    /// Files that were deleted while somebody read.
+    deleted: u64,
+    /// Readers that got their rows after that.
+    outlived: usize,
+    /// Revisions of period snapshots.
+    revisions: usize,
+}
+
+/// Goes so far with something that it is asked so many times, and drops it; what came of it if it had
+/// ended before.
+async fn killed<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut left) = (pin!(work), polls);
+    let end = poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if left > 1 => {
+            left -= 1;
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(None),
+    });
+    end.await
 }
 
 impl World {
     async fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let stand = Stand::new();
-        let changes = Changes::create(&stand.lake, Shape::Upsert).await;
+        let (mut stand, clock) = (Stand::new(), MovedClock::at(us(BEGIN)));
+        let ages = Ages::by(Arc::clone(&clock) as Arc<dyn Clock>);
+        stand.lake = stand.lake.map_store(|store| ages.told_by(store));
+        let care = Care {
+            stand,
+            clock,
+            entropy: Arc::new(Entropy::seeded(seed)),
+            retires: rng.random_bool(0.3),
+        };
+        let changes = Changes::create(&care.stand.lake, Shape::Upsert).await;
         let buckets = [ByteSize::kib(1), ByteSize::kib(4), ByteSize::mib(1)];
         let memory = [ByteSize::kib(16), ByteSize::kib(64), ByteSize::mib(64)];
         let maintainer = |rng: &mut StdRng| {
             let bucket = buckets[rng.random_range(0..3)];
-            stand.housekeeper(bucket, memory[rng.random_range(0..3)])
+            care.maintainer(bucket, memory[rng.random_range(0..3)])
         };
         Self {
             maintainers: [maintainer(&mut rng), maintainer(&mut rng)],
             partitions: vec![(0, 0); rng.random_range(1..4)],
-            retires: rng.random_bool(0.3),
             folds: vec![Vec::new()],
+            closings: match care.retires {
+                true => Vec::new(),
+                false => Closing::all(),
+            },
+            changes: changes.by(care.parts().0),
             retired: Vec::new(),
-            pinned: BTreeMap::new(),
+            readers: Readers::default(),
             trail: Vec::new(),
             rng,
-            stand,
-            changes,
+            ages,
+            care,
+        }
+    }
+
+    /// Periods are kept from the first look on.
+    async fn begin(&mut self) {
+        if !self.care.retires {
+            self.refresh().await;
         }
     }
 
     async fn step(&mut self) {
         match self.rng.random_range(0..100) {
-            0..3 if self.retires => self.retire().await,
-            0..45 => self.append(&[]).await,
-            45..65 => self.refresh().await,
-            65..73 => self.refresh_twice().await,
-            73..83 => self.refresh_killed().await,
-            83..86 => self.evolve().await,
-            86..89 => {
+            0..3 if self.care.retires => self.retire().await,
+            0..36 => self.append(&[]).await,
+            36..52 => self.refresh().await,
+            52..58 => self.refresh_twice().await,
+            58..67 => self.refresh_killed().await,
+            67..72 => self.all_at_once().await,
+            72..81 => {
+                let half_days: u32 = self.rng.random_range(1..15);
+                self.time_goes_by(HALF_DAY * half_days).await;
+            }
+            81..85 => self.vacuum().await,
+            85..87 => self.read_changes().await,
+            87..90 => self.evolve().await,
+            90..92 => {
                 self.told("compact");
                 self.changes.compact().await;
             }
-            89..91 => {
-                self.before_forgetting().await;
-                self.told("clean log");
-                self.changes.clean_log().await;
-            }
-            91..92 => {
-                self.before_forgetting().await;
-                self.told("vacuum");
-                self.changes.vacuum().await;
-            }
-            92..95 => self.repartition().await,
-            95..97 => self.replace_topic().await,
+            92..94 => self.clean_logs().await,
+            94..96 => self.repartition().await,
+            96..97 => self.replace_topic().await,
             97..98 => self.zombie().await,
             _ => self.rebuild().await,
         }
@@ -97,8 +222,25 @@ impl World {
         (id as usize * 7 + region.len()) % self.partitions.len()
     }
 
-    fn change(&mut self, op: &'static str, id: i64, region: &str) -> Change {
+    /// For how many days some changes of a flush were held up: mostly for none.
+    fn late_days(&mut self) -> i64 {
+        match self.rng.random_range(0..5) {
+            0 => [3, 12, 40, 100][self.rng.random_range(0..4)],
+            _ => 0,
+        }
+    }
+
+    /// When an owner committed a change: today, yesterday, or so many days ago. So a key's changes are
+    /// of one event date and of another, and not always of a later one.
+    fn moment(&mut self, late_days: i64) -> i64 {
+        let days_ago = [0, 1, late_days][self.rng.random_range(0..3)];
+        let hours: i64 = self.rng.random_range(0..12);
+        self.care.clock.now_us() - (days_ago * 24 + hours) * HOUR_US
+    }
+
+    fn change(&mut self, op: &'static str, id: i64, region: &str, late_days: i64) -> Change {
         let partition = self.partition_of(id, region);
+        let time_us = self.moment(late_days);
         let (offset, generation) = &mut self.partitions[partition];
         let change = Change {
             partition: i32::try_from(partition).unwrap(),
@@ -112,92 +254,202 @@ impl World {
                 .random_bool(0.9)
                 .then(|| self.rng.random_range(-9..9)),
             note: (self.changes.stage >= Stage::Noted).then(|| format!("note {offset}")),
-            day: self.rng.random_range(19_000..19_003),
-            time_us: None,
+            ..Change::default()
         };
         // Transactions' markers take offsets, too.
         *offset += self.rng.random_range(1..3);
-        change
+        change.at(time_us)
     }
 
     /// Inserts, updates, deletes and re-inserts; some keys become others.
-    async fn append(&mut self, generations: &[(i32, i32)]) {
-        let mut changes = Vec::new();
+    fn some_changes(&mut self) -> Vec<Change> {
+        let (mut changes, late_days) = (Vec::new(), self.late_days());
         for _ in 0..self.rng.random_range(1..40) {
             let (id, region) = (
                 self.rng.random_range(0..25),
                 ["north", "süd"][self.rng.random_range(0..2)],
             );
             match self.rng.random_range(0..10) {
-                0..3 => changes.push(self.change("d", id, region)),
+                0..3 => changes.push(self.change("d", id, region, late_days)),
                 3 => {
-                    changes.push(self.change("d", id, region));
-                    changes.push(self.change("c", id + 1, region));
+                    changes.push(self.change("d", id, region, late_days));
+                    changes.push(self.change("c", id + 1, region, late_days));
                 }
-                _ => changes.push(self.change("u", id, region)),
+                _ => changes.push(self.change("u", id, region, late_days)),
             }
         }
+        changes
+    }
+
+    async fn append(&mut self, generations: &[(i32, i32)]) {
+        let changes = self.some_changes();
         self.told(format!("append {}", changes.len()));
         self.flush(changes, generations).await;
     }
 
     async fn flush(&mut self, changes: Vec<Change>, generations: &[(i32, i32)]) {
         self.changes.flush(changes, generations).await;
+        self.flushed();
+    }
+
+    /// What is right from now on.
+    fn flushed(&mut self) {
         self.folds.push(self.changes.fold());
+        for closing in &mut self.closings {
+            closing.flushed(&self.changes);
+        }
     }
 
     async fn refresh(&mut self) {
         let which = self.rng.random_range(0..2);
         self.told(format!("refresh {which}"));
-        refresh(&mut self.maintainers[which]).await;
+        self.round(which).await;
+    }
+
+    /// A round that nobody comes in between of.
+    async fn round(&mut self, which: usize) {
+        let round = self.maintainers[which].round(&[]).await;
+        assert!(round.overtaken.is_empty(), "{round:?}: {:?}", self.trail);
+        self.ended(&round);
         self.agrees().await;
+        self.look().await;
+        let now_us = self.care.clock.now_us();
+        for closing in &self.closings {
+            closing.agrees(now_us);
+        }
+    }
+
+    /// A round that came to its end.
+    fn ended(&mut self, round: &Round) {
+        assert!(
+            round.failed.is_empty(),
+            "{:?}: {:?}",
+            round.failed,
+            self.trail
+        );
+        for kept in &round.housekept {
+            self.readers.lose(&kept.path, kept.vacuum.files);
+        }
+    }
+
+    /// Whatever revisions of snapshots there are, each is whole.
+    async fn look(&mut self) {
+        for closing in &mut self.closings {
+            closing.look(&self.care.stand.lake).await;
+        }
     }
 
     /// Of two at once each lands or finds that the other one has.
     async fn refresh_twice(&mut self) {
         self.told("refresh twice");
         let [a, b] = &mut self.maintainers;
-        let (a, b) = tokio::join!(a.round(&[]), b.round(&[]));
-        assert!(a.failed.is_empty() && b.failed.is_empty(), "{a:?} {b:?}");
-        refresh(&mut self.maintainers[0]).await;
-        self.agrees().await;
+        let (a, b) = tokio::join!(Box::pin(a.round(&[])), Box::pin(b.round(&[])));
+        self.ended(&a);
+        self.ended(&b);
+        self.round(0).await;
     }
 
     /// One that is killed, at whatever it waits for, leaves what was there, or all of it.
     async fn refresh_killed(&mut self) {
-        let (which, polls) = (self.rng.random_range(0..2), self.rng.random_range(1..60));
+        let which = self.rng.random_range(0..2);
+        // In the refresh, or anywhere.
+        let most = [60, 400][self.rng.random_range(0..2)];
+        let polls = self.rng.random_range(1..most);
         self.told(format!("refresh {which} killed after {polls}"));
-        {
-            let mut round = pin!(self.maintainers[which].round(&[]));
-            let mut left = polls;
-            poll_fn(|context| {
-                left -= 1;
-                match round.as_mut().poll(context) {
-                    Poll::Pending if left > 0 => Poll::Pending,
-                    _ => Poll::Ready(()),
-                }
-            })
-            .await;
+        let round = killed(polls, Box::pin(self.maintainers[which].round(&[]))).await;
+        self.ages.settled().await;
+        if let Some(round) = round {
+            self.ended(&round);
         }
         if self.rng.random() {
             // It is started again and knows nothing.
-            let memory = ByteSize::kib(64);
-            self.maintainers[which] = self.stand.housekeeper(ByteSize::kib(2), memory);
+            self.maintainers[which] = self.care.maintainer(ByteSize::kib(2), ByteSize::kib(64));
         }
-        if self
-            .stand
-            .lake
-            .has_log(&table().current_path())
-            .await
-            .unwrap()
-        {
-            let found = read(&self.stand.lake, None).await;
+        self.is_whole().await;
+    }
+
+    /// There is no half of a refresh, nor of a snapshot.
+    async fn is_whole(&mut self) {
+        let lake = &self.care.stand.lake;
+        if lake.has_log(&table().current_path()).await.unwrap() {
+            let found = read(lake, None).await;
             assert!(
                 self.folds.contains(&found),
                 "half a refresh: {:?}",
                 self.trail
             );
         }
+        self.look().await;
+    }
+
+    /// The writer goes on beside a maintainer and a vacuum, which are killed or not.
+    async fn all_at_once(&mut self) {
+        self.before_forgetting().await;
+        let (changes, path) = (self.some_changes(), table().current_path());
+        let polls = [(); 2].map(|()| self.rng.random_range(1..400));
+        self.told(format!(
+            "append {}, a round and a vacuum killed after {polls:?}",
+            changes.len()
+        ));
+        let vacuum = self.care.vacuum(&path);
+        let [maintainer, _] = &mut self.maintainers;
+        let ((), round, swept) = tokio::join!(
+            Box::pin(self.changes.flush(changes, &[])),
+            killed(polls[0], Box::pin(maintainer.round(&[]))),
+            killed(polls[1], Box::pin(vacuum.run())),
+        );
+        self.flushed();
+        self.ages.settled().await;
+        if let Some(round) = round {
+            self.ended(&round);
+        }
+        if let Some(swept) = swept {
+            self.readers.lose(&path, swept.unwrap().files);
+        }
+        self.is_whole().await;
+        self.refresh().await;
+    }
+
+    /// Nothing happens. Who reads a version that is not kept for so long comes to an end before.
+    async fn time_goes_by(&mut self, by: Duration) {
+        self.before_forgetting().await;
+        let now_us = self.care.clock.now_us() + i64::try_from(by.as_micros()).unwrap();
+        if now_us > us(END) {
+            return;
+        }
+        self.told(format!("{} hours go by", by.as_secs() / 3600));
+        self.readers_end(|_, until_us| until_us < now_us).await;
+        self.care.clock.advance(by);
+    }
+
+    /// What is not needed any more is deleted, or some of it, whether the current table has taken in
+    /// all changes or not.
+    async fn vacuum(&mut self) {
+        self.before_forgetting().await;
+        if self.rng.random() {
+            // Whoever read what left the tables until now has ended.
+            self.time_goes_by(HALF_DAY * 15).await;
+        }
+        for path in [table().changes_path(), table().current_path()] {
+            let polls = self.rng.random_range(1..300);
+            self.told(format!("vacuum {path}, killed after {polls}"));
+            let vacuum = self.care.vacuum(&path);
+            if let Some(swept) = killed(polls, Box::pin(vacuum.run())).await {
+                self.readers.lose(&path, swept.unwrap().files);
+            }
+        }
+    }
+
+    /// Of the changes nothing stays but the newest version; of the current table what readers are kept
+    /// files for.
+    async fn clean_logs(&mut self) {
+        self.before_forgetting().await;
+        self.told("clean logs");
+        let changes = table().changes_path();
+        self.readers_end(|path, _| path == changes).await;
+        self.changes.clean_log().await;
+        let cleanup = self.care.log_cleanup(&table().current_path());
+        cleanup.run().await.unwrap();
     }
 
     async fn evolve(&mut self) {
@@ -252,6 +504,7 @@ impl World {
             return;
         }
         self.told("zombie");
+        let late_days = self.late_days();
         let mut changes = some_changes(&mut self.rng, 1_000_000, 6);
         changes.retain(|change| self.partition_of(change.id, &change.region) == number);
         let known = self.changes.all.len();
@@ -260,6 +513,7 @@ impl World {
             // Its place is its own: no other change of this generation has it.
             change.generation = generation - 1;
             change.offset += i64::try_from(known).unwrap() * 10 + at;
+            *change = change.clone().at(self.moment(late_days));
         }
         self.flush(changes, &[]).await;
         let end = Change {
@@ -268,7 +522,6 @@ impl World {
             partition: i32::try_from(number).unwrap(),
             op: "u",
             region: "north".to_owned(),
-            day: 19_000,
             ..Change::default()
         };
         self.partitions[number].0 += 1;
@@ -277,7 +530,8 @@ impl World {
             id: self.id_of(number),
             ..end
         };
-        self.flush(vec![moved], &[]).await;
+        let time_us = self.moment(0);
+        self.flush(vec![moved.at(time_us)], &[]).await;
     }
 
     /// A key of this partition.
@@ -287,7 +541,7 @@ impl World {
             .unwrap()
     }
 
-    /// Changes of the first days pass their retention, as long as no offsets have begun anew.
+    /// Changes of earlier days pass their retention, as long as no offsets have begun anew.
     async fn retire(&mut self) {
         if self
             .partitions
@@ -298,14 +552,16 @@ impl World {
         }
         self.refresh().await;
         self.told("retire");
-        let day = ["2022-01-09", "2022-01-10"][self.rng.random_range(0..2)];
-        let last = 19_000 + if day.ends_with("09") { 0 } else { 1 };
-        let old = self.changes.all.iter().filter(|change| change.day <= last);
+        let today = self.care.clock.now_us().div_euclid(24 * HOUR_US);
+        let since = today - self.rng.random_range(0..3);
+        let old = self.changes.all.iter();
+        let old = old.filter(|change| i64::from(change.day) < since);
         self.retired = old
             .map(|change| (change.partition, change.generation, change.offset))
             .chain(std::mem::take(&mut self.retired))
             .collect();
-        self.changes.retire(day).await;
+        let since = NaiveDate::default() + TimeDelta::days(since);
+        self.changes.retire(&since.to_string()).await;
     }
 
     /// A change that comes late is known by its file, for as long as the log and the store know that.
@@ -318,38 +574,79 @@ impl World {
 
     async fn rebuild(&mut self) {
         self.told("rebuild");
-        // A commit of one that was killed may come in between.
         self.maintainers[0].rebuild(&table()).await.unwrap();
         self.agrees().await;
     }
 
     /// What delta-rs reads is what the fold says; a reader keeps it in mind.
     async fn agrees(&mut self) {
-        let log =
-            crate::delta_log::DeltaLog::new(self.stand.lake.table_store(&table().current_path()));
-        let found = read(&self.stand.lake, None).await;
+        let found = read(&self.care.stand.lake, None).await;
         assert_eq!(found, self.changes.fold(), "{:?}", self.trail);
-        let version = log.load().await.unwrap().unwrap().version;
-        self.pinned.insert(version, found);
+        self.goes_on_reading(&table().current_path(), found).await;
     }
 
-    async fn end(mut self) {
-        self.refresh().await;
-        let changes = read_at(&self.stand.lake, &table().changes_path(), None).await;
-        let mut places: Vec<_> = changes.into_iter().map(|(_, place)| place).collect();
+    /// All changes are there that have not passed their retention, each once; a reader keeps them in
+    /// mind.
+    async fn read_changes(&mut self) {
+        let path = table().changes_path();
+        let found = read_at(&self.care.stand.lake, &path, None).await;
+        let mut places: Vec<_> = found.iter().map(|(_, place)| *place).collect();
         places.sort_unstable();
         let mut expected = self.changes.places();
         expected.retain(|place| !self.retired.contains(place));
         assert_eq!(places, expected, "{:?}", self.trail);
-        for (version, seen) in &self.pinned {
-            let found = read(&self.stand.lake, Some(*version)).await;
-            assert_eq!(&found, seen, "version {version} changed: {:?}", self.trail);
+        self.goes_on_reading(&path, found).await;
+    }
+
+    /// Somebody reads the newest version of a table, which has these rows, for as long as it is kept.
+    async fn goes_on_reading(&mut self, path: &str, rows: Vec<Placed>) {
+        let log = DeltaLog::new(self.care.stand.lake.table_store(path));
+        let version = log.load().await.unwrap().unwrap().version;
+        let until_us = self.care.clock.now_us() + kept_us();
+        self.readers.begin(path, version, rows, until_us);
+    }
+
+    /// Readers come to their end whose table and time say so, and get what they began with.
+    async fn readers_end(&mut self, ends: impl Fn(&str, i64) -> bool) {
+        let changed = self.readers.end(&self.care.stand.lake, ends).await;
+        assert!(changed.is_empty(), "{changed:?} changed: {:?}", self.trail);
+    }
+
+    async fn end(mut self) -> Done {
+        self.refresh().await;
+        self.read_changes().await;
+        self.readers_end(|_, _| true).await;
+        let paths = [table().changes_path(), table().current_path()];
+        let mut done = Done {
+            deleted: paths.iter().map(|path| self.readers.deleted(path)).sum(),
+            outlived: self.readers.outlived,
+            revisions: 0,
+        };
+        for closing in &self.closings {
+            done.revisions += closing.stay(&self.care.stand.lake).await;
         }
+        self.care.clock.advance(days(8));
+        for path in paths {
+            self.only_the_newest_is_left(&path).await;
+        }
+        done
+    }
+
+    /// After all that was kept for readers: files have been deleted, and none too few.
+    async fn only_the_newest_is_left(&mut self, path: &str) {
+        let swept = self.care.vacuum(path).run().await.unwrap();
+        self.readers.lose(path, swept.files);
+        let log = DeltaLog::new(self.care.stand.lake.table_store(path));
+        let newest = log.inventory().await.unwrap().unwrap().files;
+        let newest: Vec<String> = newest.into_keys().collect();
+        assert_eq!(stored_in(&log).await, newest, "{path}: {:?}", self.trail);
+        let deleted = self.readers.deleted(path);
+        assert!(deleted > 0, "nothing of {path}: {:?}", self.trail);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_current_table_is_the_fold_of_its_changes() {
+async fn derived_tables_are_folds_of_their_changes_and_stay_for_their_readers() {
     let number = |name: &str| {
         std::env::var(name)
             .ok()
@@ -359,12 +656,20 @@ async fn the_current_table_is_the_fold_of_its_changes() {
         Some(seed) => seed..seed + 1,
         None => 0..number("SIMULATION_SEEDS").unwrap_or(SEEDS),
     };
+    let (mut all, are_few) = (Done::default(), seeds.end - seeds.start < SEEDS);
     for seed in seeds {
         println!("seed {seed}");
         let mut world = World::new(seed).await;
+        world.begin().await;
         for _ in 0..STEPS {
             world.step().await;
         }
-        world.end().await;
+        let done = world.end().await;
+        all.deleted += done.deleted;
+        all.outlived += done.outlived;
+        all.revisions += done.revisions;
     }
+    println!("{all:?}");
+    let counts = [all.deleted > 0, all.outlived > 0, all.revisions > 0];
+    assert!(are_few || counts == [true; 3], "{all:?}");
 }

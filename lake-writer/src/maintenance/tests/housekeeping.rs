@@ -135,7 +135,7 @@ async fn the_log_goes_behind_a_checkpoint_and_the_refresh_goes_on() {
     let log = DeltaLog::new(stand.lake.table_store(&path));
     assert!(log.entry(newest - 1).await.unwrap().is_none());
     assert_whole(&stand, &changes).await;
-    let mut maintainer = stand.maintained(eager());
+    let mut maintainer = stand.housekeeper(ByteSize::b(500), ByteSize::mib(64));
     maintainer.rebuild(&table()).await.unwrap();
     assert_whole(&stand, &changes).await;
 }

@@ -4,13 +4,13 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use futures::TryStreamExt;
 use schemas::Shape;
 
 use super::changes::{Placed, read, read_at};
 use super::periods::{Office, maintainer, us};
 use super::*;
 use crate::delta_log::DeltaLog;
+use crate::maintenance::fixture::stored_in;
 
 /// More than a round takes.
 const POLLS_MAX: usize = 400;
@@ -120,12 +120,8 @@ async fn a_rebuild_that_is_overtaken_goes_on_from_what_it_has_written() {
 async fn garbage(lake: &LakeStore) -> Vec<String> {
     let log = DeltaLog::new(lake.table_store(&table().current_path()));
     let known = log.inventory().await.unwrap().unwrap();
-    let objects: Vec<_> = log.store().list(None).try_collect().await.unwrap();
-    let paths = objects
-        .into_iter()
-        .map(|object| object.location.to_string());
-    let files = paths.filter(|path| path.ends_with(".parquet") && !path.starts_with("_delta_log"));
-    files
+    let stored = stored_in(&log).await.into_iter();
+    stored
         .filter(|path| !known.files.contains_key(path) && !known.tombstones.contains_key(path))
         .collect()
 }

@@ -57,19 +57,16 @@ impl Office {
     }
 
     pub(super) async fn change(&mut self, id: i64, op: &'static str, n: i64, time: &str) {
-        let time_us = us(time);
         let change = Change {
             offset: self.offset,
             id,
             op,
             n: Some(n),
             region: "north".to_owned(),
-            day: i32::try_from(time_us.div_euclid(86_400_000_000)).unwrap(),
-            time_us: Some(time_us),
             ..Change::default()
         };
         self.offset += 1;
-        self.changes.append(vec![change]).await;
+        self.changes.append(vec![change.at(us(time))]).await;
     }
 
     /// One round; what was made, as `period r<n>`.
@@ -254,21 +251,19 @@ async fn a_change_of_an_earlier_generation_is_late_whatever_its_time() {
     let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
     office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
     assert_eq!(office.round().await, ["2026-06 r1"]);
-    let change = |generation, offset, n, time: &str| Change {
+    let change = |generation, offset, n| Change {
         generation,
         offset,
         id: 1,
         op: "u",
         n: Some(n),
         region: "north".to_owned(),
-        day: i32::try_from(us(time).div_euclid(86_400_000_000)).unwrap(),
-        time_us: Some(us(time)),
         ..Change::default()
     };
-    let newer = change(1, 0, 2, "2026-06-20T12:00:00Z");
+    let newer = change(1, 0, 2).at(us("2026-06-20T12:00:00Z"));
     office.changes.flush(vec![newer], &[(0, 1)]).await;
     assert_eq!(office.round().await, ["2026-06 r2"]);
-    let held_up = change(0, 1, 3, "2026-07-01T08:00:00Z");
+    let held_up = change(0, 1, 3).at(us("2026-07-01T08:00:00Z"));
     office.changes.append(vec![held_up]).await;
     assert_eq!(office.round().await, ["2026-06 r3"]);
     assert_eq!(office.rows("2026-06", 3).await, [row(1, 1)]);
@@ -481,8 +476,7 @@ async fn a_snapshot_is_the_fold_up_to_its_moment() {
             let mut changes = some_changes(&mut rng, flush * 100, 100);
             for change in &mut changes {
                 let time_us = until + rng.random_range(-4..2) * 7 * 3_600_000_000 + change.offset;
-                change.day = i32::try_from(time_us.div_euclid(86_400_000_000)).unwrap();
-                change.time_us = Some(time_us);
+                *change = change.clone().at(time_us);
             }
             office.changes.append(changes).await;
             office.round().await;

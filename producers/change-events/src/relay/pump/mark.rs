@@ -29,11 +29,10 @@ impl Pump<'_> {
             return Ok(());
         };
         watermarks.count(acknowledged);
-        let (offsets, parking, partitions) = (&self.offsets, &self.parking, &self.partitions);
+        let (offsets, parking) = (&self.offsets, &self.parking);
         let records = watermarks.at(time_us, |entity, topic| {
-            let count = partitions.get(topic).copied()?;
             let is_whole = !parking.has(entity);
-            is_whole.then(|| offsets.ends(topic, count)).flatten()
+            is_whole.then(|| offsets.ends(topic)).flatten()
         });
         if records.is_empty() {
             return Ok(());

@@ -4,6 +4,7 @@ use schemas::wire;
 use tracing::{debug, info, warn};
 
 use super::Pump;
+use crate::faults::{Point, point};
 use crate::outbox_store::ParkedRow;
 use crate::relay::stop::{Refused, Stop};
 use crate::timestamp::now_ms;
