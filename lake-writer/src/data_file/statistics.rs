@@ -14,6 +14,9 @@ const COLUMNS_MAX: usize = 32;
 /// small, so neither is told.
 const TEXT_BYTES_MAX: usize = 64;
 
+/// Digits of a decimal that a number in JSON holds exactly, whoever reads it.
+const DECIMAL_DIGITS_MAX: i32 = 15;
+
 /// `{"numRecords":…,"minValues":{…},"maxValues":{…},"nullCount":{…}}`.
 pub(crate) fn of(file: &ParquetMetaData) -> String {
     let (mut minima, mut maxima, mut nulls) = (Map::new(), Map::new(), Map::new());
@@ -124,6 +127,10 @@ fn bounds(statistics: &Statistics) -> Option<(Bound, Bound)> {
             Bound::Whole(*found.min_opt()?),
             Bound::Whole(*found.max_opt()?),
         ),
+        Statistics::Float(found) => (
+            Bound::Float((*found.min_opt()?).into()),
+            Bound::Float((*found.max_opt()?).into()),
+        ),
         Statistics::Double(found) => (
             Bound::Float(*found.min_opt()?),
             Bound::Float(*found.max_opt()?),
@@ -151,7 +158,10 @@ fn value(bound: Bound, column: &ColumnDescriptor, upper: bool) -> Option<Value> 
             Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::MICROS => {
                 timestamp(value, upper)?
             }
-            // A decimal is a number in Delta's words, which JSON's readers round.
+            Some(LogicalType::Decimal(decimal)) if decimal.precision <= DECIMAL_DIGITS_MAX => {
+                number(value, decimal.scale)?
+            }
+            // Of more digits, which readers of numbers in JSON round.
             Some(LogicalType::Timestamp(_) | LogicalType::Decimal(_)) => return None,
             _ => json!(value),
         },
@@ -160,6 +170,15 @@ fn value(bound: Bound, column: &ColumnDescriptor, upper: bool) -> Option<Value> 
         }
         Bound::Bytes(_) => return None,
     })
+}
+
+/// A decimal, as the number that is written with its digits. Not everybody reads an exponent.
+fn number(digits: i64, scale: i32) -> Option<Value> {
+    let number = match scale {
+        0 => json!(digits),
+        _ => json!(digits as f64 / 10_f64.powi(scale)),
+    };
+    (!number.to_string().contains('e')).then_some(number)
 }
 
 fn timestamp(micros: i64, upper: bool) -> Option<Value> {
@@ -200,8 +219,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray, StructArray,
-        TimestampMicrosecondArray,
+        ArrayRef, Decimal128Array, Float32Array, Float64Array, Int64Array, RecordBatch,
+        StringArray, StructArray, TimestampMicrosecondArray,
     };
     use parquet::file::reader::FileReader;
     use parquet::file::serialized_reader::SerializedFileReader;
@@ -292,16 +311,44 @@ mod tests {
     }
 
     #[test]
-    fn decimals_and_what_lies_in_arrays_have_no_bounds() {
-        let decimals = arrow::array::Decimal128Array::from(vec![Some(1234), None])
-            .with_precision_and_scale(9, 2)
-            .unwrap();
+    fn decimals_that_json_holds_and_floats_have_bounds() {
+        let decimals = |values: [i128; 2], precision, scale| -> ArrayRef {
+            let values = Decimal128Array::from(values.to_vec());
+            Arc::new(values.with_precision_and_scale(precision, scale).unwrap())
+        };
+        let told = statistics_of(vec![
+            ("small", decimals([-1_234, 5], 9, 2)),
+            (
+                "large",
+                decimals([-999_999_999_999_999, 100_000_000_000_001], 15, 3),
+            ),
+            ("whole", decimals([7, 8], 10, 0)),
+            ("tiny", decimals([1, 2], 12, 12)),
+            ("long", decimals([1, 2], 16, 2)),
+            ("longer", decimals([1, 2], 38, 2)),
+            ("float", Arc::new(Float32Array::from(vec![0.1, -0.5]))),
+        ]);
+        let text = |of: &str| told[of].to_string();
+        assert_eq!(
+            text("minValues"),
+            r#"{"float":-0.5,"large":-999999999999.999,"small":-12.34,"whole":7}"#
+        );
+        assert_eq!(
+            text("maxValues"),
+            r#"{"float":0.10000000149011612,"large":100000000000.001,"small":0.05,"whole":8}"#
+        );
+    }
+
+    #[test]
+    fn what_lies_in_arrays_has_no_bounds() {
         let list = arrow::array::ListArray::from_iter_primitive::<arrow::datatypes::Int64Type, _, _>(
             vec![Some(vec![Some(1)]), None],
         );
-        let told = statistics_of(vec![("d", Arc::new(decimals)), ("l", Arc::new(list))]);
-        assert_eq!(told["minValues"], json!({}));
-        assert_eq!(told["nullCount"], json!({"d": 1}));
+        let told = statistics_of(vec![("l", Arc::new(list))]);
+        assert_eq!(
+            (&told["minValues"], &told["nullCount"]),
+            (&json!({}), &json!({}))
+        );
     }
 
     #[test]

@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(offsets.note(&topic, 4, 0), Noted::Added { known: 4 });
         assert_eq!(offsets.note(&"cabin.meal".into(), 4, 0), Noted::Next);
         let changed = offsets.take_changed();
-        let of_meal = TopicPartition::new("cabin.meal".into(), 4);
+        let of_meal = TopicPartition::new("cabin.meal", 4);
         assert_eq!(
             changed,
             BTreeMap::from([(at(0), 6), (at(2), 1), (of_meal, 1)])
