@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use bytes::Bytes;
 
 use super::covered::Covered;
@@ -349,7 +350,7 @@ impl Tail {
         let places: Vec<usize> = places.into_iter().map(Place::row).collect();
         let mut numbers = numbers.into_iter();
         for batch in file.at(group, &places, self.layout.rows()) {
-            let batch = batch?;
+            let batch = compact(batch?)?;
             self.push(batch, &mut numbers);
         }
         match numbers.next() {
@@ -439,6 +440,18 @@ impl Tail {
         self.batches_max = BATCHES_MAX + self.batches.len();
         Ok(())
     }
+}
+
+/// Few rows out of many are read into memory for many, which would count against the rows that are held.
+fn compact(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.columns().iter();
+    let used = columns.map(|column| column.to_data().get_slice_memory_size());
+    let used: usize = used.sum::<Result<_, _>>()?;
+    if batch.get_array_memory_size() <= 2 * used {
+        return Ok(batch);
+    }
+    let rows: Vec<(usize, usize)> = (0..batch.num_rows()).map(|row| (0, row)).collect();
+    interleave_record_batch(&[&batch], &rows)
 }
 
 #[cfg(test)]

@@ -232,7 +232,8 @@ async fn a_capture_that_ends_while_its_slot_is_made_starts_again() {
         .await
         .unwrap();
     let running = road.start().await;
-    road.wait_slot("confirmed_flush_lsn IS NULL").await;
+    road.wait_slot("bool_and(confirmed_flush_lsn IS NULL)")
+        .await;
     running.kill().await;
     let running = road.start().await;
     slow.batch_execute("COMMIT").await.unwrap();

@@ -122,7 +122,7 @@ impl Road {
         progress
     }
 
-    /// Waits until something is so of the slot, which must be there.
+    /// Waits until something is so of the slot, told as of all slots of its name: of one or of none.
     pub(crate) async fn wait_slot(&self, condition: &str) {
         let slot = &self.settings.slot;
         let question =
@@ -140,7 +140,7 @@ impl Road {
     /// Does something with the slot that needs it to be nobody's: Postgres misses who read it a moment later.
     pub(crate) async fn with_slot(&self, sql: &str) {
         let slot = &self.settings.slot;
-        self.wait_slot("NOT active").await;
+        self.wait_slot("NOT coalesce(bool_or(active), false)").await;
         self.owner
             .run(&sql.replace("$slot", &format!("'{slot}'")))
             .await;
