@@ -42,7 +42,8 @@ def test_tables_are_copied_and_followed(road: Road, owner: Owner) -> None:
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: point.split("=")[0])
 def test_a_kill_at_any_point_loses_and_doubles_nothing(road: Road, owner: Owner, point: str) -> None:
-    owner.book(1, 3000)
+    # Three chunks of the copy.
+    owner.book(1, 25_000)
     configure(road, owner)
     bookings = Bookings(owner, 100_000)
     bookings.start()

@@ -21,6 +21,8 @@ from program import Program, wait_until
 from road import Road
 
 TRANSACTIONS = "cabin.transaction"
+# The advisory lock of a relay at work.
+CLAIM = 26728 << 48 | 281474976710654
 # Moments at which a relay that polls dies.
 POINTS = ["outbox_sent=5*off->return", "outbox_acknowledged=5*off->return", "outbox_confirmed=5*off->return", "outbox_parked=return",
           "retry_numbered=return", "retry_published=return", "outbox_pruned=return"]
@@ -84,6 +86,14 @@ def wait_landed(road: Road, service: Cabin) -> None:
     wait_until("every change is in the lake", lambda: len(landed(road)) >= sum(service.changes().values()), 180)
 
 
+def claimer(url: str) -> int | None:
+    """The session that has the outbox."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock' "
+                                   "AND classid::bigint = %s AND objid::bigint = %s", (CLAIM >> 32, CLAIM & 0xFFFF_FFFF)).fetchone()
+    return int(found[0]) if found else None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("read", ["polling", "replication"])
 def test_killed_and_its_servers_restarted(road: Road, tmp_path: pathlib.Path, read: str) -> None:
@@ -104,7 +114,7 @@ def test_killed_and_its_servers_restarted(road: Road, tmp_path: pathlib.Path, re
         service.create()
         service.start()
         writer = road.writer()
-        program = relay(road, server.url, "relay-0")
+        program, before = relay(road, server.url, "relay-0"), None
         for kill in range(KILLS):
             time.sleep(dice.uniform(0.1, 1.5))
             if kill % 4 == 1:
@@ -114,10 +124,13 @@ def test_killed_and_its_servers_restarted(road: Road, tmp_path: pathlib.Path, re
                 broker, _ = parts.start_kafka(folder, port)
                 broker.wait_ready()
             elif kill % 4 == 3:
+                # One that finds no server when it starts says so and ends.
+                wait_until("the relay has the outbox", lambda: claimer(server.url) not in (None, before), 60)
                 server.stop()
                 time.sleep(dice.uniform(0.1, 1.0))
                 server.start()
             else:
+                before = claimer(server.url)
                 assert program.kill(), program.text[-3000:]
                 program = relay(road, server.url, f"relay-{kill + 1}")
         service.stop()

@@ -44,7 +44,7 @@ use super::current_layout::CurrentLayout;
 use super::error::{FoldError, MaintenanceError};
 use super::fold::Folded;
 use super::kept_table::KeptTable;
-use super::reached::Found;
+use super::reached::{Found, Reached};
 use super::room::Room;
 use super::settings::MaintenanceSettings;
 use crate::action::{self, Remove};
@@ -110,8 +110,8 @@ pub(crate) struct Current {
     means: Means,
     changes: KeptTable,
     current: KeptTable,
-    /// The version of the changes that had nothing new for the table.
-    idle_at: Option<u64>,
+    /// The changes that had nothing new for the table.
+    idle_at: Option<Reached>,
 }
 
 impl Current {
@@ -160,7 +160,7 @@ impl Current {
             return Ok(None);
         };
         let Some(plan) = self.plan(&mut work, mode).await? else {
-            self.idle_at = Some(work.changes.version);
+            self.idle_at = self.changes.reached(work.changes.version);
             return Ok(None);
         };
         let attempt = self.attempt(work, plan).await?;
@@ -172,11 +172,8 @@ impl Current {
         let Some(changes) = self.changes.newest().await? else {
             return Ok(None);
         };
-        if self.idle_at > Some(changes.version) {
-            // They were put back: when they come to that version again, it is another one.
-            self.idle_at = None;
-        }
-        if mode == Mode::Refresh && self.idle_at == Some(changes.version) {
+        let reached = self.changes.reached(changes.version);
+        if mode == Mode::Refresh && reached.is_some() && reached == self.idle_at {
             return Ok(None);
         }
         let (contract, shape) = layout::contract_of_table(&changes.metadata)
@@ -244,7 +241,7 @@ impl Current {
         let version = commit_soon(log, &mut current, &draft, clock, entropy).await?;
         faults::point(Point::RefreshCommitted);
         let changes_version = work.changes.version;
-        self.idle_at = Some(changes_version);
+        self.idle_at = self.changes.reached(changes_version);
         Ok(Refreshed {
             table: self.table.clone(),
             version,

@@ -46,6 +46,12 @@ impl KeptTable {
         Ok(state)
     }
 
+    /// The entry of this version, if it is what was seen last.
+    pub(crate) fn reached(&self, version: u64) -> Option<Reached> {
+        let reached = self.seen.as_ref().map(|(_, reached)| *reached);
+        reached.filter(|reached| reached.version == version)
+    }
+
     /// What was seen, if the table still has it.
     async fn still(&mut self) -> Result<Option<(TableState, Reached)>, DeltaLogError> {
         let Some((state, reached)) = self.seen.take() else {

@@ -168,6 +168,15 @@ impl LogCleanup {
         }
         let before = listed.checkpoints.range(..oldest).next_back();
         let before = before.map(|(version, _)| *version);
+        match self.compare(before, oldest).await {
+            Ok(()) => Ok(true),
+            Err(_) if self.list().await?.before(oldest) != listed.before(oldest) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes sure that a checkpoint says what the entries between the one before it and it say.
+    async fn compare(&self, before: Option<u64>, oldest: u64) -> Result<(), MaintenanceError> {
         let (said, replayed) = (
             self.inventory(Some(oldest), oldest).await?,
             self.inventory(before, oldest).await?,
@@ -175,11 +184,10 @@ impl LogCleanup {
         if replayed.is_none() && said.is_some() {
             // A clean-up was killed: what is left behind its checkpoint has no beginning any more,
             // so that nobody can read it.
-            return Ok(true);
+            return Ok(());
         }
         match difference(&said, &replayed, oldest) {
-            None => Ok(true),
-            Some(_) if self.list().await?.before(oldest) != listed.before(oldest) => Ok(false),
+            None => Ok(()),
             Some(what) => Err(self.table.error(format!(
                 "the checkpoint of version {oldest} does not say the same {what} as the log's entries; \
                  nothing is deleted, for one of them is damaged"

@@ -252,8 +252,10 @@ mod tests {
         let path = directory.path().join("chunk");
         for n in 0..20_u8 {
             let long = vec![n; 4 << 20];
-            let given_up = timeout(Duration::ZERO, state.replace(path.clone(), long)).await;
-            assert!(given_up.is_err());
+            // On a busy machine it may be done before it is given up.
+            timeout(Duration::ZERO, state.replace(path.clone(), long))
+                .await
+                .ok();
             state.replace(path.clone(), vec![n; 3]).await.unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), [n; 3]);
         }

@@ -91,14 +91,19 @@ impl Offsets {
         changed
     }
 
-    /// What is saved, of the partitions that had records.
+    /// What is saved, of the partitions that had records; [`Position::UNKNOWN`] where offsets fell back, saved or
+    /// not.
     pub fn saved(&self) -> BTreeMap<TopicPartition, i64> {
         let mut saved = BTreeMap::new();
         for (topic, partitions) in &self.topics {
             for (partition, next) in (0..).zip(partitions) {
-                if next.saved > 0 {
+                let end = match next.offset {
+                    Position::UNKNOWN => Position::UNKNOWN,
+                    _ => next.saved,
+                };
+                if end > 0 {
                     let place = TopicPartition::new(Arc::clone(topic), partition);
-                    saved.insert(place, next.saved);
+                    saved.insert(place, end);
                 }
             }
         }
@@ -172,6 +177,7 @@ mod tests {
 
         assert_eq!(offsets.note(&topic, 0, 3), Noted::FellBack);
         assert_eq!(offsets.note(&topic, 0, 900), Noted::Next);
+        assert_eq!(offsets.saved()[&at(0)], Position::UNKNOWN);
         assert_eq!(
             offsets.take_changed(),
             BTreeMap::from([(at(0), Position::UNKNOWN)])

@@ -31,6 +31,7 @@ const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
 const SESSION: &str = "SET lakehead.outbox_prune = 'on'; \
     SET enable_seqscan = off; SET enable_bitmapscan = off; \
     SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
+    SET tcp_user_timeout = 60000; \
     SELECT set_config('synchronous_commit', 'on', false) \
     WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 

@@ -108,6 +108,12 @@ async fn two_clean_ups_at_once_do_not_take_each_other_for_damage() {
     let listed = cleanup.list().await.unwrap();
     let damaged = cleanup.verify(&listed, 10).await.unwrap_err();
     assert!(damaged.to_string().contains("damaged"), "{damaged}");
+    // The checkpoint that it began with went, too.
+    let listed = cleanup.list().await.unwrap();
+    assert!(cleanup.verify(&listed, 20).await.unwrap());
+    let store = table.log.store();
+    store.delete(&checkpoint_path(10)).await.unwrap();
+    assert!(!cleanup.verify(&listed, 20).await.unwrap());
 }
 
 /// A writer that knows an old version goes on as if nothing were: it is told what moved meanwhile.

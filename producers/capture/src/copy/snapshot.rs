@@ -94,8 +94,8 @@ impl Snapshot {
     }
 
     /// Makes sure that the snapshot sees the rows of a table. It does not where they were written anew since it
-    /// was taken (an `ALTER TABLE` to another type, a `TRUNCATE`): to it the table is empty, and no change
-    /// in the log says so. The cursor holds the table, so nobody writes it anew from here on.
+    /// was taken (an `ALTER TABLE` to another type): to it the table is empty, and no change in the log
+    /// says so. The cursor holds the table, so nobody writes it anew from here on.
     ///
     /// The catalog's row is read at the snapshot; the function answers what is so now.
     async fn check_rows(&mut self, plan: &TablePlan) -> Result<(), Stop> {
@@ -107,11 +107,14 @@ impl Snapshot {
         if answer.first().and_then(|row| text(row, 0)) == Some("t") {
             return Ok(());
         }
-        Err(Stop::lost_postgres(format!(
-            "{} was written anew since the snapshot of its copy was taken, which does not see its rows; the copy \
-             goes on with another snapshot",
-            plan.settings.full_name()
-        )))
+        Err(Stop::Lost {
+            what: "the copy's snapshot",
+            why: format!(
+                "{} was written anew since it was taken, so that it does not see the rows; the copy goes on with \
+                 another one",
+                plan.settings.full_name()
+            ),
+        })
     }
 
     /// The table's next row.

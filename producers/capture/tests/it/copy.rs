@@ -199,7 +199,8 @@ async fn a_table_that_is_written_anew_before_its_turn_is_copied_whole() {
     let Some(mut road) = Road::new(&sql, &["public.seat", "public.gate"]).await else {
         return;
     };
-    road.settings.limits.chunk_rows_max = 20;
+    // Many: the second table's turn comes late.
+    road.settings.limits.chunk_rows_max = 8;
     let running = road.start().await;
     running
         .wait("the first table is being copied", |progress| {
@@ -236,6 +237,7 @@ async fn a_capture_that_ends_while_its_slot_is_made_starts_again() {
         .await;
     running.kill().await;
     let running = road.start().await;
+    road.wait_sessions(5).await;
     slow.batch_execute("COMMIT").await.unwrap();
     running
         .wait("it copies", |progress| progress.published() > 20)

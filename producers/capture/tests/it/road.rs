@@ -1,5 +1,6 @@
 //! The road of one test: an owner, a registry, topics of its own, and the captures it starts.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -134,6 +135,19 @@ impl Road {
                 "the slot is not yet: {condition}"
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until captures have had so many sessions from now on: one that is not let in looks again and again.
+    pub(crate) async fn wait_sessions(&self, count: usize) {
+        let question = "SELECT string_agg(pid::text, ',') FROM pg_stat_activity
+            WHERE application_name = 'lakehead-capture' AND datname = current_database()";
+        let (mut seen, deadline) = (BTreeSet::new(), Instant::now() + PATIENCE);
+        while seen.len() < count {
+            assert!(Instant::now() < deadline, "only {seen:?}");
+            let now = self.owner.text(question).await;
+            seen.extend(now.split(',').map(str::to_owned));
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 

@@ -261,11 +261,14 @@ impl<'a> Pump<'a> {
             watermarks.count(confirmed);
             watermarks.take_changed()
         });
-        if confirmed > self.saved {
+        let is_further = confirmed > self.saved;
+        if is_further {
             point(Point::OutboxAcknowledged);
         }
         self.store.save(&position).await?;
-        point(Point::OutboxConfirmed);
+        if is_further {
+            point(Point::OutboxConfirmed);
+        }
         self.progress.confirm(confirmed);
         self.saved = confirmed;
         self.save_at = Instant::now() + CONFIRM_INTERVAL;
@@ -391,13 +394,17 @@ impl<'a> Pump<'a> {
     ) -> Result<(), RelayError> {
         match self.offsets.note(topic, partition, offset) {
             Noted::Next => {}
-            Noted::FellBack => warn!(
-                topic = &**topic,
-                partition,
-                offset,
-                "offsets fell back, so the topic was made again; the outbox is not pruned until \
-                 the topic is removed from the table of its partitions (docs/outbox.md)"
-            ),
+            Noted::FellBack => {
+                // What the lake was asked for would be found in the new topic.
+                self.pruning.start_again();
+                warn!(
+                    topic = &**topic,
+                    partition,
+                    offset,
+                    "offsets fell back, so the topic was made again; the outbox is not pruned until \
+                     the topic is removed from the table of its partitions (docs/outbox.md)"
+                );
+            }
             Noted::Added { known } => {
                 return Err(RelayError::PartitionsChanged {
                     topic: topic.to_string(),

@@ -224,6 +224,26 @@ async fn a_topic_that_was_made_again_stops_the_pruning() {
     }
 }
 
+/// What it lacked of the first topic is found in the second, at the same offsets.
+#[tokio::test]
+async fn a_topic_that_was_made_again_before_the_lake_had_it_stops_the_pruning() {
+    for mut service in services("a_topic_that_was_made_again_before").await {
+        service.change(20, 5).await;
+        let broker = Arc::new(FaultyBroker::new([]));
+        let lake = Arc::new(ToldLake::default());
+        let running = Running::start(&service, &broker, &lake).await;
+        running.confirmed(20).await;
+        lake.is_asked_again().await;
+        broker.forget();
+        service.change(20, 5).await;
+        running.confirmed(40).await;
+        lake.catch_up(&broker);
+        lake.is_asked_again().await;
+        assert_eq!(service.numbers(LEFT).await.len(), 40);
+        running.stop().await;
+    }
+}
+
 /// The documented `DELETE`, or a position of before offsets were kept: what the partitions held then
 /// is below their ends.
 #[tokio::test]
