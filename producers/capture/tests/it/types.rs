@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::owner::Owner;
 use crate::road::Road;
 
 const SQL: &str = r#"
@@ -151,7 +152,14 @@ fn samples() -> Vec<(&'static str, &'static str, Value)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_type_is_exact_when_copied_and_when_streamed() {
-    let samples = samples();
+    let Some(owner) = Owner::create().await else {
+        return;
+    };
+    let mut samples = samples();
+    let is_recent = "SELECT current_setting('server_version_num')::int >= 150000";
+    if owner.text(is_recent).await != "t" {
+        samples.retain(|(name, ..)| *name != "numeric(3, -2)");
+    }
     let columns: Vec<String> = samples
         .iter()
         .enumerate()
@@ -164,7 +172,7 @@ async fn every_type_is_exact_when_copied_and_when_streamed() {
          ALTER TABLE sample REPLICA IDENTITY FULL;
          INSERT INTO sample VALUES (1, {values}); INSERT INTO sample (id) VALUES (2)"
     );
-    let Some(road) = Road::new(&sql, &["public.sample"]).await else {
+    let Some(road) = Road::of(owner, &sql, &["public.sample"]).await else {
         return;
     };
     // A service may speak with its database in ways of its own.

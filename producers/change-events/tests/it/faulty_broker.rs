@@ -47,7 +47,7 @@ pub(crate) struct FaultyBroker {
 pub(crate) enum Refusal {
     BeforeSending,
     ByTheBroker,
-    /// With all records that go to its partition together.
+    /// With all records that go to its partition of its topic together.
     InCompany,
 }
 
@@ -259,13 +259,15 @@ impl FaultyPublisher {
             state.logs.entry(partition).or_default().push(record);
         }
         // The broker answers for the first one first; nothing after it in its partition is stored.
-        if let Some(partition) = self
+        let company = self
             .sent
             .iter()
             .find(|(_, record)| self.refuses(record, Refusal::InCompany))
-            .map(|(partition, _)| *partition)
-        {
-            let refused = self.sent.drain(..).filter(|(other, _)| *other == partition);
+            .map(|(partition, record)| (*partition, Arc::clone(&record.topic)));
+        if let Some((partition, topic)) = company {
+            let refused = self.sent.drain(..);
+            let refused =
+                refused.filter(|(other, record)| *other == partition && record.topic == topic);
             notices.extend(refused.map(|(_, record)| Notice::Failed {
                 number: record.number,
                 why: "too large".into(),
