@@ -75,11 +75,11 @@ pub(crate) async fn run(args: CaptureArgs) -> Result<(), Failure> {
     Ok(ended.map_err(Failure::failed)??)
 }
 
-/// Says how far the capture has come, until it has come to `end`.
+/// Says how far the capture has come, until it has come to `end`: also what was to be copied first is, then.
 async fn until(progress: &CaptureProgress, end: Option<Lsn>) {
     let mut told = progress.published();
     let mut tell_at = tokio::time::Instant::now() + REPORT_INTERVAL;
-    while end.is_none_or(|end| progress.confirmed() < end) {
+    while end.is_none_or(|end| progress.confirmed() < end || !progress.is_streaming()) {
         tokio::time::sleep(LOOK_INTERVAL).await;
         if progress.published() != told && tokio::time::Instant::now() >= tell_at {
             report(progress);

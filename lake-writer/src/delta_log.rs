@@ -108,27 +108,38 @@ impl DeltaLog {
     /// The state of the newest version; `None` if there is no table yet.
     pub(crate) async fn load(&self) -> Result<Option<TableState>, DeltaLogError> {
         let mut looks = 0;
-        let mut state = loop {
-            if let Some(state) = self.beginning().await? {
-                break state;
-            }
-            let log = Path::from("_delta_log");
-            let Some(found) = self.store.list(Some(&log)).try_next().await? else {
-                return Ok(None);
+        loop {
+            looks += 1;
+            let newest = self.newest().await?;
+            let wrong = match self.beginning(newest.checkpoint).await? {
+                Some(mut state) => {
+                    self.catch_up(&mut state, |_, _| ()).await?;
+                    match newest.gap_after(state.version) {
+                        None => return Ok(Some(state)),
+                        Some(gap) => gap,
+                    }
+                }
+                None => {
+                    let log = Path::from("_delta_log");
+                    match self.store.list(Some(&log)).try_next().await? {
+                        None => return Ok(None),
+                        Some(found) => headless(found.location),
+                    }
+                }
             };
             // Somebody may have made the table just now, or cleaned its log up.
-            looks += 1;
             if looks == LOOKS_MAX {
-                return Err(headless(found.location));
+                return Err(wrong);
             }
-        };
-        self.catch_up(&mut state, |_, _| ()).await?;
-        Ok(Some(state))
+        }
     }
 
-    /// The state from which the log is read on: the newest checkpoint's, or version 0's.
-    async fn beginning(&self) -> Result<Option<TableState>, DeltaLogError> {
-        let Some(version) = self.newest_checkpoint().await? else {
+    /// The state from which the log is read on: this checkpoint's, or version 0's.
+    async fn beginning(
+        &self,
+        checkpoint: Option<u64>,
+    ) -> Result<Option<TableState>, DeltaLogError> {
+        let Some(version) = checkpoint else {
             let actions = self.entry(0).await?;
             let state = actions.map(|actions| state_of(0, &actions, &entry_path(0)));
             return state.transpose();
@@ -155,8 +166,11 @@ impl DeltaLog {
                 files.insert(add.path.clone(), add);
             }
         };
-        let checkpoint = self.newest_checkpoint().await?;
-        self.replay_files(checkpoint, u64::MAX, apply).await?;
+        let newest = self.newest().await?;
+        let reached = self.replay_files(newest.checkpoint, u64::MAX, apply);
+        if let Some(gap) = reached.await?.and_then(|reached| newest.gap_after(reached)) {
+            return Err(gap);
+        }
         Ok(files.into_values().collect())
     }
 
@@ -294,18 +308,41 @@ impl DeltaLog {
         }
     }
 
-    /// The version of the newest checkpoint. Listed from where the hint `_last_checkpoint` points,
+    /// The newest checkpoint and the newest entry. Listed from where the hint `_last_checkpoint` points,
     /// since the hint may be stale or missing after a crash.
-    async fn newest_checkpoint(&self) -> Result<Option<u64>, DeltaLogError> {
+    async fn newest(&self) -> Result<Newest, DeltaLogError> {
         let hint = self.hint().await?.map_or(0, |(version, _)| version);
         let log = Path::from("_delta_log");
         let from = Path::from(format!("_delta_log/{hint:020}"));
-        let mut newest = None;
+        let mut newest = Newest::default();
         let mut listing = self.store.list_with_offset(Some(&log), &from);
         while let Some(meta) = listing.try_next().await? {
-            newest = newest.max(meta.location.filename().and_then(checkpoint_version));
+            let file = meta.location.filename().unwrap_or_default();
+            newest.checkpoint = newest.checkpoint.max(checkpoint_version(file));
+            newest.entry = newest.entry.max(entry_version(file));
         }
         Ok(newest)
+    }
+}
+
+/// The newest versions that a log was listed to have.
+#[derive(Clone, Copy, Debug, Default)]
+struct Newest {
+    checkpoint: Option<u64>,
+    entry: Option<u64>,
+}
+
+impl Newest {
+    /// What is wrong if entries end at this version though there are later ones: whoever took it for the
+    /// end of the log would pass over rows, and fill the gap by a commit.
+    fn gap_after(self, version: u64) -> Option<DeltaLogError> {
+        let last = self.entry.filter(|last| *last > version)?;
+        Some(DeltaLogError::Corrupt {
+            path: entry_path(version + 1),
+            why: format!(
+                "it is missing, though version {last} is there; put it back from a backup"
+            ),
+        })
     }
 }
 

@@ -40,6 +40,22 @@ def test_tables_are_copied_and_followed(road: Road, owner: Owner) -> None:
     assert_equal(road, owner)
 
 
+def test_once_copies_a_table_that_is_added_while_the_log_rests(road: Road, owner: Owner) -> None:
+    owner.book(1, 200)
+    configure(road, owner)
+    file = road.folder / "lakehead.toml"
+    both = file.read_text()
+    gate = both.replace('[[capture.table]]\nname = "public.booking"\n', "")
+    assert gate != both
+    file.write_text(gate)
+    capture_once(road, owner)
+    file.write_text(both)
+    program = capture_once(road, owner, "added")
+    assert "copied_rows=200" in program.text, program.text
+    road.write_once()
+    assert_equal(road, owner)
+
+
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: point.split("=")[0])
 def test_a_kill_at_any_point_loses_and_doubles_nothing(road: Road, owner: Owner, point: str) -> None:
     # Three chunks of the copy.

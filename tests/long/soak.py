@@ -2,7 +2,7 @@
 
 Entities of one service, each with the same number of keys that are set and deleted again and again. The writer commits every two seconds and
 its care goes round every ten. Log clean-up keeps at least a day, which no soak waits for: entries of more than three minutes are made to look two
-days old. Prints a line a minute and, at the end, JSON objects; ends with 1 where a bound is not kept or the lake is not what was produced.
+days old. A compaction holds what its files have until they reach their size, so that is small. Prints a line a minute and, at the end, JSON objects; ends with 1 where a bound is not kept or the lake is not what was produced.
 """
 import contextlib
 import csv
@@ -55,6 +55,8 @@ bucket_bytes = "64 KiB"
 files_min = 4
 quiet_age = "0s"
 hot_files_max = 20
+target_bytes = "1 MiB"
+sort_bytes_max = "4 MiB"
 [maintenance.log]
 retention = "1d"
 [[topic]]

@@ -74,21 +74,23 @@ impl DeltaLog {
     pub(crate) async fn inventory(&self) -> Result<Option<Inventory>, DeltaLogError> {
         let mut attempt = 1;
         loop {
-            let checkpoint = self.newest_checkpoint().await?;
-            let found = self.inventory_from(checkpoint, u64::MAX).await?;
+            let newest = self.newest().await?;
+            let found = self.inventory_from(newest.checkpoint, u64::MAX).await?;
             let Some(found) = found else {
                 return Ok(None);
             };
             let version = found.state.version;
             // The end of the log is where entries end, unless they were deleted meanwhile.
-            if Some(version) == checkpoint || self.has_entry(version).await? {
+            let gap = newest.gap_after(version);
+            let is_end = Some(version) == newest.checkpoint || self.has_entry(version).await?;
+            if is_end && gap.is_none() {
                 return Ok(Some(found));
             }
             if attempt == ATTEMPTS_MAX {
-                return Err(DeltaLogError::Corrupt {
+                return Err(gap.unwrap_or_else(|| DeltaLogError::Corrupt {
                     path: entry_path(version),
                     why: "it is deleted again and again while the log is read".to_owned(),
-                });
+                }));
             }
             attempt += 1;
         }

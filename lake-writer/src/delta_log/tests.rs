@@ -63,6 +63,29 @@ async fn the_newest_txn_of_each_application_counts() {
     );
 }
 
+/// Whoever took it for the log's end would pass over what comes after it.
+#[tokio::test]
+async fn an_entry_that_is_missing_is_not_the_end() {
+    let log = DeltaLog::new(Arc::new(InMemory::new()));
+    put(&log, 0, &[Protocol::PLAIN.into(), metadata().into()]).await;
+    for version in 1..=4 {
+        put(&log, version, &[txn("a", 3)]).await;
+    }
+    log.store().delete(&entry_path(3)).await.unwrap();
+    for error in [
+        log.load().await.unwrap_err(),
+        log.inventory().await.unwrap_err(),
+        log.files(|_| true).await.unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("003.json"), "{error}");
+        assert!(error.contains("missing, though version 4"), "{error}");
+    }
+    // What a backup of before has is all there is.
+    log.store().delete(&entry_path(4)).await.unwrap();
+    assert_eq!(log.load().await.unwrap().unwrap().version, 2);
+}
+
 #[tokio::test]
 async fn a_version_is_created_once() {
     let log = DeltaLog::new(Arc::new(InMemory::new()));

@@ -21,7 +21,7 @@ impl DeltaLog {
         version: u64,
         mut of: impl FnMut(Add) -> Option<T>,
     ) -> Result<Option<BTreeMap<String, T>>, DeltaLogError> {
-        let checkpoint = self.newest_checkpoint().await?;
+        let checkpoint = self.newest().await?.checkpoint;
         if checkpoint > Some(version) {
             return Ok(None);
         }

@@ -169,7 +169,9 @@ impl Current {
 
     /// What there is; nothing if no table can be derived, or there is nothing new.
     async fn look(&mut self, mode: Mode) -> Result<Option<Work>, FoldError> {
-        let Some(changes) = self.changes.newest().await? else {
+        let newest = self.changes.newest().await;
+        let newest = newest.map_err(|error| FoldError::of_changes(&self.changes.path, &error))?;
+        let Some(changes) = newest else {
             return Ok(None);
         };
         let reached = self.changes.reached(changes.version);

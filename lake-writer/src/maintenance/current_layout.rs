@@ -75,9 +75,12 @@ impl CurrentLayout {
         let buckets = metadata.configuration.get(BUCKETS_PROPERTY);
         let buckets = buckets.and_then(|buckets| buckets.parse().ok());
         Self::of(contract, shape)
-            .zip(buckets.filter(|buckets| *buckets > 0))
+            .zip(buckets.filter(|buckets: &u32| buckets.is_power_of_two()))
             .ok_or_else(|| {
-                format!("it lacks a key or the table property {BUCKETS_PROPERTY}; `lakehead rebuild` computes it anew")
+                format!(
+                    "it lacks a key, or the table property {BUCKETS_PROPERTY}, a power of two; \
+                     `lakehead rebuild` computes it anew"
+                )
             })
     }
 

@@ -55,9 +55,15 @@ pub enum MaintenanceError {
 
 impl MaintenanceError {
     pub(crate) fn of_store(table: &str, error: &object_store::Error) -> Self {
+        let why = match error {
+            object_store::Error::NotFound { path, .. } => format!(
+                "{path} is not there, though the table has it (if that lasts, put it back from a backup)"
+            ),
+            other => other.to_string(),
+        };
         Self::Store {
             table: table.to_owned(),
-            why: error.to_string(),
+            why,
         }
     }
 
@@ -71,6 +77,11 @@ impl MaintenanceError {
     pub(crate) fn of_log(table: &str, error: &DeltaLogError) -> Self {
         match error {
             DeltaLogError::Store(error) => Self::of_store(table, error),
+            // Nothing is lost with what is derived.
+            DeltaLogError::Corrupt { .. } if table.ends_with("/current") => Self::of_table(
+                table,
+                format!("{error}; move its folder away, and `lakehead maintain` makes it again"),
+            ),
             DeltaLogError::Corrupt { .. } => Self::of_table(table, error.to_string()),
         }
     }
@@ -95,12 +106,21 @@ pub(crate) enum FoldError {
     Refused(Refusal),
     #[error("{0}")]
     Internal(String),
+    /// Of the changes, and not of what is made of them.
+    #[error("{0}")]
+    Changes(MaintenanceError),
 }
 
 impl FoldError {
+    /// An error of the log of changes at this path.
+    pub(crate) fn of_changes(path: &str, error: &DeltaLogError) -> Self {
+        Self::Changes(MaintenanceError::of_log(path, error))
+    }
+
     /// The error of a table at this path.
     pub(crate) fn of(self, table: &str) -> MaintenanceError {
         match self {
+            Self::Changes(error) => error,
             Self::Store(error) => MaintenanceError::of_store(table, &error),
             Self::Log(error) => MaintenanceError::of_log(table, &error),
             Self::Refused(Refusal::Fenced(_) | Refusal::Overtaken) => MaintenanceError::Overtaken {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use lake_store::LakeStore;
+use lake_store::{LakeStore, LakeStoreError};
 use schemas::TableName;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -182,11 +182,11 @@ struct Tables {
 }
 
 impl Tables {
-    /// `only` these, or all. None if the lake cannot be listed.
+    /// Those of `only` that there are, or all. None if the lake cannot be listed.
     async fn of(lake: &LakeStore, only: &[TableName], round: &mut Round) -> Self {
         let names = match only {
             [] => lake.tables().await,
-            only => Ok(only.to_vec()),
+            only => Self::named(lake, only, round).await,
         };
         let are_all = only.is_empty() && names.is_ok();
         let names = names.unwrap_or_else(|error| {
@@ -195,6 +195,25 @@ impl Tables {
             Vec::new()
         });
         Self { names, are_all }
+    }
+
+    async fn named(
+        lake: &LakeStore,
+        only: &[TableName],
+        round: &mut Round,
+    ) -> Result<Vec<TableName>, LakeStoreError> {
+        let mut names = Vec::new();
+        for name in only {
+            match lake.has_log(&name.changes_path()).await? {
+                true => names.push(name.clone()),
+                false => round.failed.push(MaintenanceError::NotDerived {
+                    table: name.clone(),
+                    why: "there are no changes by this name; `lakehead status` and `system.tables` show those \
+                          there are",
+                }),
+            }
+        }
+        Ok(names)
     }
 }
 

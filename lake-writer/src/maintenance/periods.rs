@@ -145,7 +145,9 @@ impl Periods {
 
     /// The changes, if they are of a keyed entity.
     async fn open(&mut self) -> Result<Option<Work>, FoldError> {
-        let Some(changes) = self.changes.newest().await? else {
+        let newest = self.changes.newest().await;
+        let newest = newest.map_err(|error| FoldError::of_changes(&self.changes.path, &error))?;
+        let Some(changes) = newest else {
             return Ok(None);
         };
         let (contract, shape) =

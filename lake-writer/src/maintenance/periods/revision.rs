@@ -1,6 +1,8 @@
 //! The making of one revision of a period's snapshot.
 
 use lake_store::CHANGES_SINCE_PROPERTY;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use tokio::sync::Mutex;
 use tracing::info;
 
@@ -121,7 +123,10 @@ impl Periods {
         // What follows may wait for the store.
         drop((files, turn));
         let is_same = match newest.filter(|made| made.revision != NO_ROWS) {
-            Some(made) => made.fingerprint == folded.written.fingerprint,
+            Some(made) if made.fingerprint == folded.written.fingerprint => {
+                self.is_there(period, made.revision).await?
+            }
+            Some(_) => false,
             None => folded.written.rows == 0,
         };
         if is_same {
@@ -142,6 +147,23 @@ impl Periods {
             fingerprint: folded.written.fingerprint,
         };
         self.create(work, snapshot, folded, log).await.map(Some)
+    }
+
+    /// Whether a revision's table has all its files. Nothing of ours deletes one.
+    async fn is_there(&self, period: Period, revision: i64) -> Result<bool, FoldError> {
+        let path = self.table.period_path(&period.to_string(), revision);
+        let log = DeltaLog::new(self.means.lake.table_store(&path));
+        if log.load().await?.is_none() {
+            return Ok(false);
+        }
+        for file in log.files(|_| true).await? {
+            match log.store().head(&Path::from(file.path.as_str())).await {
+                Ok(_) => {}
+                Err(object_store::Error::NotFound { .. }) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
     }
 
     /// Whose calendar a period is of: of a revision that there is, whatever the setting says by now.

@@ -10,7 +10,7 @@ use schemas::Shape;
 use super::changes::{Row, read_at};
 use super::*;
 use crate::clock::Clock;
-use crate::delta_log::DeltaLog;
+use crate::delta_log::{DeltaLog, entry_path};
 
 /// A clock that stands until it is set.
 #[derive(Debug)]
@@ -452,6 +452,22 @@ async fn a_rebuild_is_equal_or_a_revision_and_earlier_periods_can_be_asked_for()
     let error = rebuild("2026-07").await.unwrap_err();
     assert!(error.contains("2026-07 is not over"), "{error}");
     assert_eq!(office.rows("2025", 1).await, [row(1, 1)]);
+
+    // One that somebody deleted, or some of its files, is made again as the next revision.
+    let lake = office.stand.lake.clone();
+    let store = |revision| lake.table_store(&table().period_path("2025", revision));
+    let (first, second) = (store(1), store(2));
+    let files = DeltaLog::new(Arc::clone(&first)).files(|_| true).await;
+    let file = files.unwrap().remove(0).path;
+    first.delete(&file.as_str().into()).await.unwrap();
+    let mut rebuild = async || {
+        let period = "2025".parse().unwrap();
+        let made = office.maintainer.rebuild_period(&table(), period).await;
+        made.unwrap().len()
+    };
+    assert_eq!((rebuild().await, rebuild().await), (1, 0));
+    second.delete(&entry_path(0)).await.unwrap();
+    assert_eq!((rebuild().await, rebuild().await), (1, 0));
 }
 
 /// Random owners' clocks, late and disordered, in so little memory that keys are folded in parts.
