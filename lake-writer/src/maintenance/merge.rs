@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::error::FoldError;
 use super::log_order::Orders;
 use super::row_file::RowFile;
-use super::row_parts::row_parts;
+use super::row_parts::{row_bytes, row_parts};
 use super::tail::{Entry, Tail};
 use crate::data_file::{DataFile, DataFileWriter};
 
@@ -45,6 +45,7 @@ pub(crate) fn merge(
     let mut merge = Merge {
         tail,
         sources: tail.batches().iter().collect(),
+        sizes: tail.batches().iter().map(row_bytes).collect(),
         changed,
         rows: 0,
         writer: None,
@@ -64,6 +65,8 @@ pub(crate) fn merge(
 struct Merge<'a> {
     tail: &'a Tail,
     sources: Vec<&'a RecordBatch>,
+    /// What a row of each source takes.
+    sizes: Vec<u64>,
     /// What is not passed yet.
     changed: &'a [&'a Entry],
     rows: usize,
@@ -110,8 +113,13 @@ impl Merge<'_> {
         batch: Option<&RecordBatch>,
         rows: &[(usize, usize)],
     ) -> Result<(), FoldError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let sources: Vec<&RecordBatch> = self.sources.iter().copied().chain(batch).collect();
-        for part in row_parts(&sources, rows) {
+        let mut sizes = self.sizes.clone();
+        sizes.extend(batch.map(row_bytes));
+        for part in row_parts(&sizes, rows) {
             self.write(&interleave_record_batch(&sources, &rows[part])?)?;
         }
         Ok(())

@@ -7,10 +7,9 @@ use arrow::array::RecordBatch;
 
 use crate::batch_rows::{BATCH_BYTES, BATCH_ROWS_MAX};
 
-/// Which of these rows, each a place in one of the batches, are copied together: as many as have
-/// [`BATCH_BYTES`], if those of one batch are of the same size.
-pub(crate) fn row_parts(batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Vec<Range<usize>> {
-    let sizes: Vec<u64> = batches.iter().map(|batch| row_bytes(batch)).collect();
+/// Which of these rows, each a place in one of several batches, are copied together: as many as have
+/// [`BATCH_BYTES`], if those of one batch are of the same size, which `sizes` has of each batch.
+pub(crate) fn row_parts(sizes: &[u64], rows: &[(usize, usize)]) -> Vec<Range<usize>> {
     let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
     for (end, (batch, _)) in rows.iter().enumerate() {
         let more = sizes.get(*batch).copied().unwrap_or(0);
@@ -27,8 +26,8 @@ pub(crate) fn row_parts(batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Ve
     parts
 }
 
-/// What a row of the batch takes.
-fn row_bytes(batch: &RecordBatch) -> u64 {
+/// What a row of the batch takes, in bytes.
+pub(crate) fn row_bytes(batch: &RecordBatch) -> u64 {
     let bytes = batch.get_array_memory_size() as u64;
     bytes.div_ceil(batch.num_rows().max(1) as u64)
 }
@@ -55,7 +54,7 @@ mod tests {
             _ => (1, row % 1_000),
         });
         let rows: Vec<(usize, usize)> = rows.collect();
-        let parts = row_parts(&[&large, &small], &rows);
+        let parts = row_parts(&[row_bytes(&large), row_bytes(&small)], &rows);
         let mut next = 0;
         for part in parts {
             assert_eq!(part.start, next);
@@ -69,10 +68,10 @@ mod tests {
 
     #[test]
     fn a_row_that_is_too_large_has_a_part_of_its_own() {
-        let huge = batch(3, 5 << 20);
+        let huge = row_bytes(&batch(3, 5 << 20));
         let rows = [(0, 2), (0, 0), (0, 1)];
-        assert_eq!(row_parts(&[&huge], &rows), [0..1, 1..2, 2..3]);
-        assert!(row_parts(&[&huge], &[]).is_empty());
+        assert_eq!(row_parts(&[huge], &rows), [0..1, 1..2, 2..3]);
+        assert!(row_parts(&[huge], &[]).is_empty());
         assert!(row_parts(&[], &[]).is_empty());
     }
 }

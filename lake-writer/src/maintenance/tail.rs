@@ -23,7 +23,7 @@ use super::fold::BUCKETS_MAX;
 use super::key::KeyCodec;
 use super::log_order::{LogOrder, Orders};
 use super::row_file::RowFile;
-use super::row_parts::row_parts;
+use super::row_parts::{row_bytes, row_parts};
 use crate::batch_rows::BATCH_BYTES;
 
 mod horizon;
@@ -424,7 +424,8 @@ impl Tail {
         let rows: Vec<(usize, usize)> = live.iter().map(|(place, _)| place.indices()).collect();
         let mut before = VecDeque::from(std::mem::take(&mut self.batches));
         (self.batch_bytes, self.rows) = (0, 0);
-        let parts = row_parts(&before.iter().collect::<Vec<_>>(), &rows);
+        let sizes: Vec<u64> = before.iter().map(row_bytes).collect();
+        let parts = row_parts(&sizes, &rows);
         let mut gone = 0;
         for part in parts {
             let first = rows.get(part.start).map_or(gone, |(batch, _)| *batch);

@@ -10,7 +10,7 @@ use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type};
 use arrow::error::ArrowError;
 
 use crate::layout::{GENERATION, OFFSET, PARTITION};
-use crate::maintenance::row_parts::row_parts;
+use crate::maintenance::row_parts::{row_bytes, row_parts};
 
 /// Rows of a stretch, on average, from which on slices are cheaper than copies.
 const STRETCH_ROWS_MIN: usize = 256;
@@ -52,7 +52,8 @@ pub(super) fn in_order(
         let places: Vec<Places<'_>> = batches.iter().map(Places::of).collect::<Result<_, _>>()?;
         order.sort_by_key(|(batch, row)| places[*batch].at(*row));
     }
-    let parts = row_parts(&batches.iter().collect::<Vec<_>>(), &order);
+    let sizes: Vec<u64> = batches.iter().map(row_bytes).collect();
+    let parts = row_parts(&sizes, &order);
     Ok(Box::new(parts.into_iter().map(move |part| {
         let batches: Vec<&RecordBatch> = batches.iter().collect();
         interleave_record_batch(&batches, &order[part])

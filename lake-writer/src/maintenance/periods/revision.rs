@@ -153,11 +153,11 @@ impl Periods {
     async fn is_there(&self, period: Period, revision: i64) -> Result<bool, FoldError> {
         let path = self.table.period_path(&period.to_string(), revision);
         let log = DeltaLog::new(self.means.lake.table_store(&path));
-        if log.load().await?.is_none() {
+        let Some(inventory) = log.inventory().await? else {
             return Ok(false);
-        }
-        for file in log.files(|_| true).await? {
-            match log.store().head(&Path::from(file.path.as_str())).await {
+        };
+        for path in inventory.files.keys() {
+            match log.store().head(&Path::from(path.as_str())).await {
                 Ok(_) => {}
                 Err(object_store::Error::NotFound { .. }) => return Ok(false),
                 Err(error) => return Err(error.into()),
