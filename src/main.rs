@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// A one-way road from service-owned tables to a lake: change events, Kafka, Parquet, SQL.
 #[derive(Debug, Parser)]

@@ -21,7 +21,7 @@ use std::error::Error;
 
 /// The shipped binary's.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 type Failure = Box<dyn Error + Send + Sync>;
 

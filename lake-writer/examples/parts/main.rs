@@ -21,7 +21,7 @@ use crate::records::{Chunk, read};
 
 /// The shipped binary's.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Rows of a file: about what a flush of the default settings has.
 const FILE_ROWS: usize = 262_144;

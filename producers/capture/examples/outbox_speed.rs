@@ -30,7 +30,7 @@ type Anyway<T> = Result<T, Box<dyn Error>>;
 
 /// The shipped binary's.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const PARTITIONS: i32 = 8;
 

@@ -27,7 +27,7 @@ type Anyway<T> = Result<T, Box<dyn Error>>;
 
 /// The shipped binary's.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const CONTRACT: &str = r#"{"type":"record","name":"Flight","lakehead.key":["carrier","flight","day"],"fields":[
     {"name":"day","type":"int"},{"name":"carrier","type":"string"},{"name":"flight","type":"int"},
