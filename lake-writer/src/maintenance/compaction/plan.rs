@@ -7,6 +7,10 @@ use crate::action::Add;
 
 type PartitionValues = BTreeMap<String, Option<String>>;
 
+/// A file that is larger than as many times all smaller ones together waits until there are more of
+/// them, or what comes in drops would have it written again each time.
+const OUTWEIGHS: u64 = 4;
+
 /// Small files of one partition value that become one, in the order they were written.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Group {
@@ -37,7 +41,8 @@ pub(super) fn groups(
         let value = values.entry(file.partition_values.clone()).or_default();
         value.take(file, settings);
     }
-    let worth = values.into_values().filter(|value| {
+    let lighter = values.into_values().map(Value::without_outweighing);
+    let worth = lighter.filter(|value| {
         let quiet_ms = settings.quiet_age.as_millis();
         let is_hot = u128::try_from(now_ms - value.youngest_ms).unwrap_or(0) < quiet_ms;
         let few = if is_hot {
@@ -63,6 +68,22 @@ impl Value {
         if file.size.unsigned_abs() < settings.target_bytes.as_u64() / 2 {
             self.small.push(file);
         }
+    }
+
+    /// Without the files that outweigh the rest. What stays adds a good part to every file that it is
+    /// put together with: a byte is written a few times for each tier of sizes that it passes.
+    fn without_outweighing(mut self) -> Self {
+        self.small.sort_by_key(|file| file.size);
+        let mut rest: u64 = self.small.iter().map(|file| file.size.unsigned_abs()).sum();
+        while let Some(largest) = self.small.last() {
+            let size = largest.size.unsigned_abs();
+            rest -= size;
+            if size <= OUTWEIGHS * rest {
+                break;
+            }
+            self.small.pop();
+        }
+        self
     }
 
     /// Neighbours in time go together, so that a file covers one stretch of each topic partition.
@@ -164,5 +185,38 @@ mod tests {
     fn what_was_compacted_is_left_alone_until_more_has_come() {
         let files = vec![file("a", 400, 0), file("a", 10, 1)];
         assert!(planned(files, 100_000).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_outweighs_the_rest_waits_until_there_is_more() {
+        let drops = |count| (1..=count).map(|time| file("a", 10, time));
+        let with_large = |count| drops(count).chain([file("a", 400, 0)]).collect();
+        let planned_files = |count| planned(with_large(count), 100_000).concat();
+        assert!(planned_files(2).is_empty());
+        assert_eq!(planned_files(9).len(), 9);
+        assert_eq!(planned_files(10).len(), 11);
+    }
+
+    /// What comes in drops is written a few times, however many there are.
+    #[test]
+    fn bytes_that_are_written_rise_with_those_that_come() {
+        let settings = CompactionSettings {
+            target_bytes: ByteSize::mib(1),
+            ..settings()
+        };
+        let (mut files, mut written): (Vec<Add>, u64) = (Vec::new(), 0);
+        let came = 4_000;
+        for time in 0..came {
+            files.push(file("a", 100, time));
+            for group in groups(files.iter().cloned(), &settings, 100_000_000) {
+                files.retain(|file| !group.files.contains(file));
+                let bytes = i64::try_from(group.bytes()).unwrap();
+                files.push(file("a", bytes, time));
+                written += group.bytes();
+            }
+        }
+        let came_bytes = u64::try_from(came).unwrap() * 100;
+        assert!(written < 20 * came_bytes, "{written} for {came_bytes}");
+        assert!(files.len() < 12, "{}", files.len());
     }
 }
