@@ -10,8 +10,8 @@ use crate::action::{self, Action};
 
 /// Writes the checkpoint of one version of the table at `path`, and the hint to it.
 ///
-/// The kernel blocks on its own I/O, so it gets a thread of the blocking pool. Must be called on a
-/// multi-threaded tokio runtime. Old log entries are left alone.
+/// The kernel blocks on its own I/O, so it gets a thread of the blocking pool, in turn. Must be called
+/// on a multi-threaded tokio runtime. Old log entries are left alone.
 pub(crate) async fn write_checkpoint(
     lake: &LakeStore,
     path: &str,
@@ -19,7 +19,9 @@ pub(crate) async fn write_checkpoint(
 ) -> Result<(), String> {
     let log = lake.table_log(path);
     let url = lake.table_url(path);
+    let turn = lake.kernel_turn().await;
     let work = move || {
+        let _turn = turn;
         let engine = log.engine(None);
         let snapshot = Snapshot::builder_for(url)
             .at_version(version)

@@ -30,6 +30,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use schemas::TableName;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 pub use bucket::{BUCKET, BUCKETS_PROPERTY, bucket_of, key_hashes};
@@ -41,6 +42,9 @@ pub use starts::starts_schema;
 
 /// Folders that are looked at side by side for a table of changes.
 const LOOKS_AT_ONCE: usize = 16;
+
+/// Calls of the Delta kernel that block their threads, side by side.
+const KERNEL_CALLS_AT_ONCE: usize = 2;
 
 /// The path of the table of dead letters below the lake's root.
 pub const DEAD_LETTERS_PATH: &str = "_system/dead_letters";
@@ -74,12 +78,18 @@ pub const SHAPE_PROPERTY: &str = "lakehead.shape";
 /// date that is still whole.
 pub const CHANGES_SINCE_PROPERTY: &str = "lakehead.changes_since";
 
+/// The table property of a table of changes whose oldest have passed their retention: the version of it
+/// that the current table covered, at least, when changes left last. A current table that covers less
+/// may lack their rows.
+pub const CHANGES_RETIRED_AT_PROPERTY: &str = "lakehead.changes_retired_at";
+
 /// An open object store and the place of the lake in it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LakeStore {
     url: Url,
     root: Arc<dyn ObjectStore>,
     prefix: Path,
+    kernel_calls: Arc<Semaphore>,
 }
 
 impl LakeStore {
@@ -97,7 +107,12 @@ impl LakeStore {
         create: bool,
     ) -> Result<Self, LakeStoreError> {
         let (url, root, prefix) = location::open(location, options, create)?;
-        Ok(Self { url, root, prefix })
+        Ok(Self {
+            url,
+            root,
+            prefix,
+            kernel_calls: Arc::new(Semaphore::new(KERNEL_CALLS_AT_ONCE)),
+        })
     }
 
     /// Says what is wrong with a location and its options, without a network or making anything.
@@ -137,6 +152,16 @@ impl LakeStore {
             &location,
             &StorageConfig::default(),
         )
+    }
+
+    /// Waits for a turn to let the Delta kernel work on a thread of the blocking pool, which is to hold
+    /// the turn until it is done.
+    ///
+    /// The kernel waits on its thread for reads that need other threads of that pool: were all of them
+    /// taken by such calls, none would ever end. It opens a thousand log entries at once, too.
+    pub async fn kernel_turn(&self) -> Option<OwnedSemaphorePermit> {
+        // `None` is of a semaphore that was closed, which nobody does.
+        Arc::clone(&self.kernel_calls).acquire_owned().await.ok()
     }
 
     /// The address of the table at `path`, ending in a slash.
