@@ -59,6 +59,7 @@ impl LagWatch {
             loop {
                 let result = look(&kafka, &topics, &progress, clock.as_ref());
                 note(&told, result);
+                kafka.forget_told();
                 if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
                     break;
                 }

@@ -41,6 +41,11 @@ impl KafkaView {
         Ok(Self { consumer })
     }
 
+    /// Lets go of what librdkafka has told meanwhile, which is kept until somebody asks for it.
+    pub(crate) fn forget_told(&self) {
+        while self.consumer.poll(Duration::ZERO).is_some() {}
+    }
+
     /// All topics, in order.
     pub(crate) fn topics(&self) -> Result<Vec<String>, StandError> {
         let metadata = self.consumer.fetch_metadata(None, REQUEST_TIMEOUT);
