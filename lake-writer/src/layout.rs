@@ -136,6 +136,17 @@ fn check_memory(metadata: &Metadata) -> Result<(), String> {
     }
 }
 
+/// Whether a table says that it is of another format than this program's version writes, and what
+/// to do then. One that says no format passes.
+pub(crate) fn check_format(metadata: &Metadata) -> Result<(), String> {
+    match metadata.configuration.get(FORMAT_PROPERTY) {
+        Some(format) if format != FORMAT_VERSION => Err(format!(
+            "its format is {format}, this program writes {FORMAT_VERSION}; use a matching version"
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a table of our own is one that this program's version writes to; if not, why.
 pub(crate) fn check_system(ours: &Metadata, found: &Metadata) -> Result<(), String> {
     check_memory(found)?;
@@ -157,12 +168,8 @@ pub(crate) fn contract_of_table(metadata: &Metadata) -> Result<(Contract, Shape)
             format!("it lacks the table property {name}; it was not made by lakehead write")
         })
     };
-    let format = property(FORMAT_PROPERTY)?;
-    if format != FORMAT_VERSION {
-        return Err(format!(
-            "its format is {format}, this program writes {FORMAT_VERSION}; use a matching version"
-        ));
-    }
+    property(FORMAT_PROPERTY)?;
+    check_format(metadata)?;
     let contract: Contract = property(CONTRACT_PROPERTY)?
         .parse()
         .map_err(|error| format!("its contract: {error}"))?;

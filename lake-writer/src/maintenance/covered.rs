@@ -70,11 +70,16 @@ impl Covered {
         let Some(reached) = self.reached else {
             return Ok(Found::Same);
         };
-        let is_other = |table: i64| table != number_of(changes);
-        if reached.version > changes.version || self.table.is_some_and(is_other) {
+        if reached.version > changes.version || self.is_of_other(changes) {
             return Ok(Found::Other);
         }
         reached.found_in(log).await
+    }
+
+    /// Whether the changes are of another table than those covered: it was made again. Not where that
+    /// is not told.
+    pub(crate) fn is_of_other(&self, changes: &TableState) -> bool {
+        self.table.is_some_and(|table| table != number_of(changes))
     }
 
     /// Whether offsets ever began anew.

@@ -60,6 +60,8 @@ mod fold;
 mod overtaken;
 mod plan;
 
+pub(crate) use plan::by_bucket;
+
 /// Versions between two checkpoints of a derived table: every one of them replaces many files.
 const CHECKPOINT_INTERVAL: u64 = 20;
 
@@ -69,7 +71,7 @@ pub(crate) struct Means {
     pub(crate) lake: LakeStore,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<Entropy>,
-    pub(crate) settings: MaintenanceSettings,
+    pub(crate) settings: Arc<MaintenanceSettings>,
     pub(crate) room: Arc<Room>,
 }
 
@@ -184,6 +186,7 @@ impl Current {
             return Ok(None);
         };
         let current = self.open(&layout).await?;
+        CurrentLayout::check_replaceable(&current.metadata).map_err(FoldError::Layout)?;
         let covered = Covered::by(&current, &self.current.path);
         Ok(Some(Work {
             layout,

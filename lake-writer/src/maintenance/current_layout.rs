@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use columnar::ChangeSchema;
-use lake_store::BUCKETS_PROPERTY;
+use lake_store::{BUCKETS_PROPERTY, FORMAT_PROPERTY, FORMAT_VERSION};
 use schemas::{Contract, Shape};
 use uuid::Uuid;
 
@@ -84,6 +84,20 @@ impl CurrentLayout {
             })
     }
 
+    /// Refuses a table whose format is none that this program or an earlier one wrote: nobody knows
+    /// here what it says, and computed anew it would say that it is of this program's format.
+    pub(crate) fn check_replaceable(table: &Metadata) -> Result<(), String> {
+        let ours = FORMAT_VERSION.parse::<u32>().ok();
+        let is_earlier = |format: &String| {
+            let format = format.parse::<u32>().ok();
+            format.zip(ours).is_some_and(|(format, ours)| format < ours)
+        };
+        match table.configuration.get(FORMAT_PROPERTY) {
+            Some(format) if is_earlier(format) => Ok(()),
+            _ => layout::check_format(table),
+        }
+    }
+
     /// The columns of data files: lineage, then the entity's.
     pub(crate) fn rows(&self) -> &SchemaRef {
         &self.rows
@@ -112,7 +126,11 @@ impl CurrentLayout {
     }
 
     /// The metadata of a table that is there already, with these columns and buckets.
+    ///
+    /// # Errors
+    /// As [`Self::check_replaceable`] has it.
     pub(crate) fn grown(&self, table: &Metadata, buckets: u32) -> Result<Metadata, String> {
+        Self::check_replaceable(table)?;
         let fresh = self.metadata(buckets, Uuid::nil(), 0)?;
         let mut configuration = table.configuration.clone();
         configuration.extend(fresh.configuration);
@@ -205,6 +223,25 @@ mod tests {
         assert_eq!(metadata.partition_columns, ["_bucket"]);
         let (found, buckets) = CurrentLayout::of_table(&metadata).unwrap();
         assert_eq!((found.fit(&layout), buckets), (Fit::Same, 8));
+    }
+
+    #[test]
+    fn a_later_format_is_not_taken_back() {
+        let layout = layout("id", ID);
+        let mut metadata = layout.metadata(8, Uuid::nil(), 0).unwrap();
+        let mut grown = |format: &str| {
+            let properties = &mut metadata.configuration;
+            properties.insert(FORMAT_PROPERTY.to_owned(), format.to_owned());
+            layout.grown(&metadata, 8)
+        };
+        for format in ["0", FORMAT_VERSION] {
+            let metadata = grown(format).unwrap();
+            assert_eq!(metadata.configuration[FORMAT_PROPERTY], FORMAT_VERSION);
+        }
+        for format in ["2", "10", "1.1", ""] {
+            let error = grown(format).unwrap_err();
+            assert!(error.contains(&format!("format is {format},")), "{error}");
+        }
     }
 
     #[test]

@@ -8,6 +8,11 @@ use schemas::TableName;
 use crate::commit::Refusal;
 use crate::delta_log::DeltaLogError;
 
+/// What to do about a current table that is of no use. What has passed its retention is in no other one.
+pub(super) const PUT_BACK: &str = "put its folder back from a backup; or, where no changes have passed \
+     their retention (the table of changes lacks the property lakehead.changes_since), move it away, \
+     and `lakehead maintain` makes it again";
+
 /// An error of the care for one table. Nothing is half done: what was uploaded is in no table, and
 /// the next round begins with what is there.
 #[derive(Debug, thiserror::Error)]
@@ -77,11 +82,9 @@ impl MaintenanceError {
     pub(crate) fn of_log(table: &str, error: &DeltaLogError) -> Self {
         match error {
             DeltaLogError::Store(error) => Self::of_store(table, error),
-            // Nothing is lost with what is derived.
-            DeltaLogError::Corrupt { .. } if table.ends_with("/current") => Self::of_table(
-                table,
-                format!("{error}; move its folder away, and `lakehead maintain` makes it again"),
-            ),
+            DeltaLogError::Corrupt { .. } if table.ends_with("/current") => {
+                Self::of_table(table, format!("{error}; {PUT_BACK}"))
+            }
             DeltaLogError::Corrupt { .. } => Self::of_table(table, error.to_string()),
         }
     }
@@ -128,8 +131,9 @@ impl FoldError {
             },
             Self::Refused(Refusal::LayoutChanged) => MaintenanceError::of_table(
                 table,
-                "another program changed its columns or its protocol; if that stays so, move \
-                 the table's folder away, and it is made again",
+                format!(
+                    "another program changed its columns or its protocol; if that stays so, {PUT_BACK}"
+                ),
             ),
             Self::Refused(Refusal::NoAnswer(why)) => MaintenanceError::Store {
                 table: table.to_owned(),
@@ -164,6 +168,29 @@ impl From<Refusal> for FoldError {
         match refusal {
             Refusal::Unreadable(why) => Self::Layout(why),
             other => Self::Refused(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_advised_of_a_current_table_loses_no_rows() {
+        let corrupt = DeltaLogError::Corrupt {
+            path: "entry".into(),
+            why: "cut off".to_owned(),
+        };
+        for error in [
+            MaintenanceError::of_log("s/e/current", &corrupt),
+            FoldError::Refused(Refusal::LayoutChanged).of("s/e/current"),
+        ] {
+            let error = error.to_string();
+            assert!(
+                error.contains("from a backup") && error.contains("lakehead.changes_since"),
+                "{error}"
+            );
         }
     }
 }

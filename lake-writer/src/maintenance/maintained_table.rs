@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use lake_store::LakeStore;
 
-use super::error::MaintenanceError;
+use super::error::{MaintenanceError, PUT_BACK};
 use crate::action::{Add, Protocol, Remove};
 use crate::app_id;
 use crate::clock::Clock;
 use crate::commit::{Base, Draft, Refusal, Rework, Step, replace};
-use crate::delta_log::{DeltaLog, Inventory};
+use crate::delta_log::{DeltaLog, Inventory, TableState};
 use crate::entropy::Entropy;
+use crate::layout;
 
 /// The folder of an entity's period snapshots, which are never touched.
 const PERIODS: &str = "periods";
@@ -82,25 +83,32 @@ impl MaintainedTable {
     /// Everything that the newest version says; `None` if there is no table.
     ///
     /// # Errors
-    /// As [`Self::check_protocol`] has it, too.
+    /// As [`Self::check_state`] has it, too.
     pub(super) async fn inventory(&self) -> Result<Option<Inventory>, MaintenanceError> {
         let found = self.log.inventory().await;
         let found = found.map_err(|error| MaintenanceError::of_log(&self.path, &error))?;
         if let Some(found) = &found {
-            self.check_protocol(&found.state.protocol)?;
+            self.check_state(&found.state)?;
         }
         Ok(found)
     }
 
-    /// Refuses a table of which another program asks more than this one knows: its log may say of
-    /// files what is not understood here (that one is in use by a deletion vector, that no entry may
-    /// go), and what was deleted does not come back.
-    pub(super) fn check_protocol(&self, protocol: &Protocol) -> Result<(), MaintenanceError> {
+    /// Refuses a table of which another program, or another version of this one, asks more than is known
+    /// here: what was deleted does not come back.
+    pub(super) fn check_state(&self, state: &TableState) -> Result<(), MaintenanceError> {
+        self.check_protocol(&state.protocol)?;
+        layout::check_format(&state.metadata)
+            .map_err(|why| self.error(format!("{why}; nothing of it is compacted or deleted")))
+    }
+
+    /// The log of another protocol may say of files what is not understood here: that one is in use by
+    /// a deletion vector, that no entry may go.
+    fn check_protocol(&self, protocol: &Protocol) -> Result<(), MaintenanceError> {
         if *protocol == Protocol::PLAIN {
             return Ok(());
         }
         let what = match self.path.rsplit('/').next() {
-            Some("current") => "move its folder away, and `lakehead maintain` makes it again",
+            Some("current") => PUT_BACK,
             _ => {
                 "switch it off in that program (Spark: ALTER TABLE … DROP FEATURE … TRUNCATE \
                  HISTORY), or put the table back as it was before"
@@ -196,5 +204,42 @@ impl MaintainedTable {
 
     pub(super) fn store_error(&self, source: object_store::Error) -> MaintenanceError {
         MaintenanceError::of_store(&self.path, &source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::maintenance::fixture::Fixture;
+
+    #[tokio::test]
+    async fn what_is_not_known_here_is_refused_by_name() {
+        let fixture = Fixture::new(Fixture::in_memory(), 1).await;
+        let checked = |path: &str, state: &TableState| {
+            let (clock, entropy) = (Arc::new(SystemClock), Arc::clone(&fixture.entropy));
+            MaintainedTable::new(&fixture.lake, path.to_owned(), clock, entropy).check_state(state)
+        };
+        let mut state = fixture.state.clone();
+        checked("s/e/current", &state).unwrap();
+        state.protocol.min_writer_version = 7;
+        let error = checked("s/e/current", &state).unwrap_err().to_string();
+        assert!(
+            error.contains("s/e/current") && error.contains("lakehead.changes_since"),
+            "{error}"
+        );
+        let error = checked("s/e/changes", &state).unwrap_err().to_string();
+        assert!(error.contains("switch it off"), "{error}");
+        state.protocol = Protocol::PLAIN;
+        let properties = &mut state.metadata.configuration;
+        properties.insert("lakehead.format".to_owned(), "2".to_owned());
+        let error = checked("s/e/changes", &state).unwrap_err().to_string();
+        assert!(
+            error.contains("s/e/changes") && error.contains("format is 2"),
+            "{error}"
+        );
+        // Tables of others say nothing of it.
+        state.metadata.configuration.clear();
+        checked("s/e/changes", &state).unwrap();
     }
 }

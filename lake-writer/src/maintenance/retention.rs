@@ -3,10 +3,16 @@
 //! A date goes only once the entity's current table has taken in every one of its rows, so that the
 //! current state loses nothing. How far that is stands in the current table's own log: a `txn` per
 //! topic partition, under the names that the table of changes has. A row that comes late to a date
-//! that is gone stays until the current table has it, and goes then.
+//! that is gone stays until the current table has it, and goes then. What is gone is in the current
+//! table alone, so before anything goes that must be one which a refresh would go on from, with all
+//! its files in the store.
+//!
+//! Facts, and changes without a key, lead to no state. Their dates go by age alone.
 //!
 //! From the first date that left on, the table property `lakehead.changes_since` tells whoever would
-//! compute something from all changes that they are not all there.
+//! compute something from all changes that they are not all there. Beside it
+//! `lakehead.changes_retired_at` is the version of the changes that the current table covered then: one
+//! that is put back from an earlier backup is told by it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +20,16 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use chrono::{DateTime, Days, NaiveDate};
-use lake_store::{CHANGES_SINCE_PROPERTY, LakeStore};
+use futures::{StreamExt, stream};
+use lake_store::{CHANGES_RETIRED_AT_PROPERTY, CHANGES_SINCE_PROPERTY, LakeStore};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use schemas::TableName;
 use tracing::info;
 
 use super::covered::Covered;
+use super::current::by_bucket;
+use super::current_layout::{CurrentLayout, Fit};
 use super::error::{FoldError, MaintenanceError};
 use super::log_order::Orders;
 use super::maintained_table::{Landed, MaintainedTable, Operation, Swap};
@@ -32,9 +41,12 @@ use crate::action::Add;
 use crate::app_id::{AppIds, Place};
 use crate::clock::Clock;
 use crate::commit::Base;
-use crate::delta_log::{DeltaLog, TableState};
+use crate::delta_log::{Inventory, TableState};
 use crate::entropy::Entropy;
-use crate::layout::{EVENT_DATE, GENERATION, OFFSET, PARTITION};
+use crate::layout::{self, EVENT_DATE, GENERATION, OFFSET, PARTITION};
+
+/// Files of the current table that are looked for side by side.
+const LOOKS_AT_ONCE: usize = 16;
 
 /// What left the table of changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,9 +55,10 @@ pub struct RetentionReport {
     pub dates: Vec<String>,
     /// Their files.
     pub files: usize,
-    /// Event dates that are old enough and stay, since the current table lacks some of their rows, or
-    /// nobody can tell.
+    /// Event dates that are old enough and stay.
     pub waiting: Vec<String>,
+    /// Why they stay, if there are any.
+    pub why_waiting: Option<&'static str>,
     /// Why the run ended early: somebody else came first. What is left is for the next run.
     pub yielded: Option<String>,
 }
@@ -54,10 +67,24 @@ pub struct RetentionReport {
 #[derive(Debug)]
 pub struct Retention {
     table: MaintainedTable,
-    current: DeltaLog,
-    current_path: String,
+    current: MaintainedTable,
     days: u32,
     room: Arc<Room>,
+}
+
+/// What lets an event date leave.
+#[derive(Debug)]
+enum Grounds {
+    /// Its age alone: the changes lead to no state.
+    Age,
+    /// That the current table has all its rows.
+    Covered {
+        by: Arc<Covered>,
+        /// Of the changes.
+        version: u64,
+    },
+    /// Nothing does, for this reason.
+    Nothing(&'static str),
 }
 
 impl Retention {
@@ -70,11 +97,10 @@ impl Retention {
         clock: Arc<dyn Clock>,
         entropy: Arc<Entropy>,
     ) -> Self {
-        let current_path = table.current_path();
+        let (its_clock, its_entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
         Self {
             table: MaintainedTable::new(lake, table.changes_path(), clock, entropy),
-            current: DeltaLog::new(lake.table_store(&current_path)),
-            current_path,
+            current: MaintainedTable::new(lake, table.current_path(), its_clock, its_entropy),
             days,
             room: Arc::default(),
         }
@@ -89,45 +115,32 @@ impl Retention {
     /// Removes old dates, one commit each. Their files stay in the store until a vacuum.
     ///
     /// Safe to be dropped at any point, and to run beside writers and all other care.
+    ///
+    /// # Errors
+    /// What is wrong with the setting, the changes, or the current table that is to keep what they
+    /// lead to. Dates that left before stay away.
     pub async fn run(&self) -> Result<RetentionReport, MaintenanceError> {
         let mut report = RetentionReport::default();
         if self.days == 0 {
             let why = "retention must be at least one day".to_owned();
             return Err(MaintenanceError::Setting(why));
         }
-        let Some(inventory) = self.table.inventory().await? else {
+        let Some(Inventory { state, files, .. }) = self.table.inventory().await? else {
             return Ok(report);
         };
-        let oldest = self.oldest_kept()?;
-        let mut dates: BTreeMap<NaiveDate, Vec<Add>> = BTreeMap::new();
-        for file in inventory.files.into_values() {
-            let date = file.partition_values.get(EVENT_DATE).cloned().flatten();
-            let date = date.and_then(|date| date.parse().ok());
-            if let Some(date) = date.filter(|date| *date < oldest) {
-                dates.entry(date).or_default().push(file);
-            }
-        }
+        let dates = self.old_enough(files.into_values())?;
         if dates.is_empty() {
             return Ok(report);
         }
-        let covered = Arc::new(self.covered(&inventory.state).await?);
-        // A row of earlier offsets may have landed after a refresh, and be read again for that.
-        let began_anew = has_begun_anew(&inventory.state);
-        let mut base = Base::new(inventory.state);
+        let grounds = self.grounds(&state).await?;
+        let mut base = Base::new(state);
         for (date, files) in dates {
-            if began_anew || !self.are_covered(&files, &covered).await? {
+            if !self.may_leave(&files, &grounds).await? {
                 report.waiting.push(date.to_string());
                 continue;
             }
             let count = files.len();
-            let properties = with_changes_since(&base.state.metadata.configuration, date);
-            let swap = Swap {
-                operation: Operation::Delete,
-                removed: files,
-                added: Vec::new(),
-                properties: Some(properties),
-            };
-            match self.table.swap(&mut base, swap).await? {
+            match self.remove(&mut base, (date, files), &grounds).await? {
                 Landed::Yielded(why) => {
                     report.yielded = Some(why);
                     break;
@@ -145,7 +158,25 @@ impl Retention {
             report.dates.push(date.to_string());
             report.files += count;
         }
+        self.tell_waiting(&mut report, &grounds);
         Ok(report)
+    }
+
+    /// The dates that have passed their retention, with their files.
+    fn old_enough(
+        &self,
+        files: impl Iterator<Item = Add>,
+    ) -> Result<BTreeMap<NaiveDate, Vec<Add>>, MaintenanceError> {
+        let oldest = self.oldest_kept()?;
+        let mut dates: BTreeMap<NaiveDate, Vec<Add>> = BTreeMap::new();
+        for file in files {
+            let date = file.partition_values.get(EVENT_DATE).cloned().flatten();
+            let date = date.and_then(|date| date.parse().ok());
+            if let Some(date) = date.filter(|date| *date < oldest) {
+                dates.entry(date).or_default().push(file);
+            }
+        }
+        Ok(dates)
     }
 
     /// The oldest date that stays.
@@ -159,19 +190,45 @@ impl Retention {
         })
     }
 
-    /// What the current table has taken in of the changes, which are at this state.
-    async fn covered(&self, changes: &TableState) -> Result<Covered, MaintenanceError> {
-        let state = self.current.load().await;
-        let state = state.map_err(|error| MaintenanceError::of_log(&self.current_path, &error))?;
-        let state = state.ok_or_else(|| {
+    /// What lets dates of the changes leave, which are at this state.
+    async fn grounds(&self, changes: &TableState) -> Result<Grounds, MaintenanceError> {
+        let (contract, shape) =
+            layout::contract_of_table(&changes.metadata).map_err(|why| self.table.error(why))?;
+        let Some(layout) = CurrentLayout::of(contract, shape) else {
+            return Ok(Grounds::Age);
+        };
+        // A row of earlier offsets may have landed after a refresh, and be read again for that.
+        if has_begun_anew(changes) {
+            return Ok(Grounds::Nothing(
+                "offsets began anew in a partition, so nobody can tell which rows the current table has",
+            ));
+        }
+        let current = self.current.inventory().await?.ok_or_else(|| {
             self.table.error(format!(
                 "the retention of its changes is limited, but there is no table {} that would keep \
                  the state they lead to; nothing is removed. Let `lakehead maintain` make it first, \
                  or keep the changes for ever",
-                self.current_path
+                self.current.path
             ))
         })?;
-        let covered = Covered::by(&state, &self.current_path);
+        let covered = self.covered(&current.state, changes).await?;
+        let Some(version) = covered.version() else {
+            return Ok(Grounds::Nothing("the current table covers no changes yet"));
+        };
+        self.check_current(current, &layout).await?;
+        Ok(Grounds::Covered {
+            by: Arc::new(covered),
+            version,
+        })
+    }
+
+    /// What the current table has taken in of the changes, each at its state.
+    async fn covered(
+        &self,
+        current: &TableState,
+        changes: &TableState,
+    ) -> Result<Covered, MaintenanceError> {
+        let covered = Covered::by(current, &self.current.path);
         let found = covered.found_in(&self.table.log, changes).await;
         let found = found.map_err(|error| MaintenanceError::of_log(&self.table.path, &error))?;
         if found == Found::Other {
@@ -179,10 +236,94 @@ impl Retention {
                 "they were put back from a backup, or made again: {} was made of others, and does not \
                  say what of these it has; nothing is removed. The next refresh computes it from all of \
                  them",
-                self.current_path
+                self.current.path
             )));
         }
         Ok(covered)
+    }
+
+    /// Makes sure that a refresh would go on from the current table, and that it is whole: whatever
+    /// leaves the changes is nowhere else.
+    async fn check_current(
+        &self,
+        current: Inventory,
+        layout: &CurrentLayout,
+    ) -> Result<(), MaintenanceError> {
+        let broken = |why: String| {
+            let changes = &self.table.path;
+            let why = format!("{why}; as long as that is so, nothing of {changes} is removed");
+            self.current.error(why)
+        };
+        let (known, _) = CurrentLayout::of_table(&current.state.metadata).map_err(&broken)?;
+        if known.fit(layout) == Fit::Other {
+            let why = "its key or columns do not lead over to those of the changes";
+            return Err(broken(why.to_owned()));
+        }
+        let files = by_bucket(current.files.into_values().collect()).map_err(&broken)?;
+        let looks = files.into_values().map(|file| async move {
+            let (store, path) = (self.current.log.store(), Path::from(file.path));
+            let found = store.head(&path).await;
+            (path, found)
+        });
+        let mut looks = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
+        while let Some((path, found)) = looks.next().await {
+            match found {
+                Ok(_) => {}
+                Err(object_store::Error::NotFound { .. }) => {
+                    return Err(broken(format!(
+                        "{path} is not there, though the table has it: put it back from a backup"
+                    )));
+                }
+                Err(error) => return Err(self.current.store_error(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the files of a date may leave.
+    async fn may_leave(&self, files: &[Add], grounds: &Grounds) -> Result<bool, MaintenanceError> {
+        match grounds {
+            Grounds::Age => Ok(true),
+            Grounds::Covered { by, .. } => self.are_covered(files, by).await,
+            Grounds::Nothing(_) => Ok(false),
+        }
+    }
+
+    /// Commits that a date leaves.
+    async fn remove(
+        &self,
+        base: &mut Base,
+        (date, files): (NaiveDate, Vec<Add>),
+        grounds: &Grounds,
+    ) -> Result<Landed, MaintenanceError> {
+        let relied_on = match grounds {
+            Grounds::Covered { version, .. } => Some(*version),
+            Grounds::Age | Grounds::Nothing(_) => None,
+        };
+        let properties = with_gone(&base.state.metadata.configuration, date, relied_on);
+        let swap = Swap {
+            operation: Operation::Delete,
+            removed: files,
+            added: Vec::new(),
+            properties: Some(properties),
+        };
+        self.table.swap(base, swap).await
+    }
+
+    /// Says why dates stay that are old enough.
+    fn tell_waiting(&self, report: &mut RetentionReport, grounds: &Grounds) {
+        let Some(first) = report.waiting.first() else {
+            return;
+        };
+        let why = match grounds {
+            Grounds::Nothing(why) => *why,
+            _ => {
+                "the current table does not have all of their rows yet, or a file was just replaced"
+            }
+        };
+        let (table, dates) = (&self.table.path, report.waiting.len());
+        info!(table, dates, %first, why, "event dates have passed their retention and stay");
+        report.why_waiting = Some(why);
     }
 
     async fn are_covered(
@@ -240,10 +381,12 @@ fn places() -> SchemaRef {
     ]))
 }
 
-/// The properties of a table whose changes of the days up to this one are gone.
-fn with_changes_since(
+/// The properties of a table whose changes of the days up to this one are gone, as far as a current
+/// table that covers this version has them.
+fn with_gone(
     properties: &BTreeMap<String, String>,
     gone: NaiveDate,
+    relied_on: Option<u64>,
 ) -> BTreeMap<String, String> {
     let since = gone.succ_opt().unwrap_or(gone).to_string();
     let mut properties = properties.clone();
@@ -252,6 +395,12 @@ fn with_changes_since(
     let known = known.or_default();
     if *known < since {
         *known = since;
+    }
+    if let Some(version) = relied_on {
+        let known = properties.get(CHANGES_RETIRED_AT_PROPERTY);
+        let known: Option<u64> = known.and_then(|known| known.parse().ok());
+        let version = known.map_or(version, |known| known.max(version));
+        properties.insert(CHANGES_RETIRED_AT_PROPERTY.to_owned(), version.to_string());
     }
     properties
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lake_store::{BUCKET, CHANGES_SINCE_PROPERTY};
+use lake_store::{BUCKET, CHANGES_RETIRED_AT_PROPERTY, CHANGES_SINCE_PROPERTY};
 use tracing::warn;
 
 use super::{Current, Mode, Work};
 use crate::action::Add;
+use crate::commit::Refusal;
 use crate::maintenance::buckets::Buckets;
 use crate::maintenance::covered::{Covered, moves};
 use crate::maintenance::current_layout::{CurrentLayout, Fit};
@@ -14,6 +15,10 @@ use crate::maintenance::error::FoldError;
 use crate::maintenance::new_changes::{self, NewChanges};
 use crate::maintenance::reached::Found;
 use crate::maintenance::room::Turn;
+
+/// Versions of changes that a table may be behind for their files to be listed without a turn: tables
+/// that are looked at side by side would hold long lists while they wait for theirs.
+const VERSIONS_LISTED: u64 = 1_000;
 
 /// What is read and what stays.
 #[derive(Debug)]
@@ -25,7 +30,7 @@ pub(super) struct Plan {
     pub(super) dropped: Vec<Add>,
     /// From all changes.
     pub(super) from_all: bool,
-    /// The room in memory, where the plan itself needs it: all changes may be many files.
+    /// The room in memory, where the plan itself needs it: what is to be read may be many files.
     pub(super) turn: Option<Turn>,
 }
 
@@ -38,8 +43,12 @@ impl Current {
     ) -> Result<Option<Plan>, FoldError> {
         let newest = work.changes.version;
         let known = CurrentLayout::of_table(&work.current.metadata);
+        // Versions of another table do not compare.
+        let is_of_other = work.covered.is_of_other(&work.changes);
         let (known, buckets) = match (known, work.covered.version()) {
-            (known, Some(covered)) if mode == Mode::Refresh && covered <= newest => {
+            (known, Some(covered))
+                if mode == Mode::Refresh && (covered <= newest || is_of_other) =>
+            {
                 known.map_err(FoldError::Layout)?
             }
             (_, Some(covered)) if mode == Mode::Refresh => {
@@ -58,12 +67,16 @@ impl Current {
             return self.plan_from_all(work).await.map(Some);
         }
         let fit = known.fit(&work.layout);
-        let Some(changes) = self.new_changes(work).await? else {
+        let turn = self.turn_to_list(work).await;
+        let changes = match fit {
+            Fit::Other => None,
+            _ => self.new_changes(work).await?,
+        };
+        let Some(changes) = changes else {
+            // Who has the turn waits for itself when it takes another.
+            drop(turn);
             return self.plan_from_all(work).await.map(Some);
         };
-        if fit == Fit::Other {
-            return self.plan_from_all(work).await.map(Some);
-        }
         let is_moved = !moves(&work.changes, &work.current).is_empty();
         if changes.files.is_empty() && !is_moved && fit == Fit::Same {
             return Ok(None);
@@ -78,22 +91,35 @@ impl Current {
             },
             dropped: Vec::new(),
             from_all: false,
-            turn: None,
+            turn,
         }))
+    }
+
+    /// The room in memory, if the list of what is new may be long: the table is far behind, or nobody
+    /// can tell how far.
+    async fn turn_to_list(&self, work: &Work) -> Option<Turn> {
+        let covered = work.covered.version().unwrap_or(0);
+        let behind = work.changes.version.saturating_sub(covered);
+        match behind > VERSIONS_LISTED || work.found == Found::Gone {
+            true => Some(self.means.room.to_fold().await),
+            false => None,
+        }
     }
 
     /// The table computed from all changes. It is thrown away for that, unless some of the changes that
     /// it is made of have passed their retention: then its rows stay, and what they have taken in
     /// is not folded again. (A delete may be among what is gone, while an earlier change of its
     /// key is still there, for owners' clocks do not always go forward.)
+    ///
+    /// Waits for the room in memory, which nobody here may have already.
     pub(super) async fn plan_from_all(&self, work: &mut Work) -> Result<Plan, FoldError> {
         let turn = self.means.room.to_fold().await;
         let changes = new_changes::all(&self.changes.log, &mut work.changes).await?;
         let files = self.current_files(work).await?;
         let properties = &work.changes.metadata.configuration;
-        let plan = match properties.get(CHANGES_SINCE_PROPERTY).cloned() {
-            Some(since) => self.plan_beside(work, changes, files, &since).await?,
-            None => {
+        let plan = match properties.contains_key(CHANGES_SINCE_PROPERTY) {
+            true => self.plan_beside(work, changes, files).await?,
+            false => {
                 work.covered = Covered::default();
                 Plan {
                     changes,
@@ -116,7 +142,6 @@ impl Current {
         work: &Work,
         changes: NewChanges,
         files: Vec<Add>,
-        since: &str,
     ) -> Result<Plan, FoldError> {
         let known = CurrentLayout::of_table(&work.current.metadata);
         let known = known.and_then(|(known, buckets)| match known.fit(&work.layout) {
@@ -129,16 +154,16 @@ impl Current {
                  backup or made again",
                 self.changes.path
             )),
-            (Some(_), _) => Ok((by_bucket(files)?, buckets)),
+            (Some(_), _) => {
+                self.check_retired(work)?;
+                Ok((by_bucket(files)?, buckets))
+            }
             (None, _) => Err("it covers no changes".to_owned()),
         });
-        let (files, count) = base.map_err(|why| {
-            FoldError::Layout(format!(
-                "{why}; but changes before {since} have passed their retention, so it cannot be \
-                 computed from those that are left: restore an earlier version of it, and of both \
-                 tables if both were put back"
-            ))
-        })?;
+        let (files, count) = match base {
+            Ok(base) => base,
+            Err(why) => return Err(self.refused(&why, work).await),
+        };
         let log = &self.changes.log;
         let changes = changes.beside(log, &work.covered, &work.changes);
         Ok(Plan {
@@ -172,22 +197,65 @@ impl Current {
             Some(changes) => Ok(Some(changes)),
             // Entries are gone, so rows are told from those covered by their offsets.
             None if !Covered::by(&work.changes, &self.current.path).has_generations() => {
-                new_changes::not_covered(log, &mut work.changes, &work.covered)
-                    .await
-                    .map(Some)
+                let changes =
+                    new_changes::not_covered(log, &mut work.changes, &work.covered).await?;
+                match self.check_retired(work) {
+                    Ok(()) => Ok(Some(changes)),
+                    Err(why) => Err(self.refused(&why, work).await),
+                }
             }
             None => Ok(None),
         }
     }
 
+    /// Makes sure that the table has taken in what has left the changes. One that was put back from a
+    /// backup may not have: it covers less than the one that retention went by.
+    fn check_retired(&self, work: &Work) -> Result<(), String> {
+        let properties = &work.changes.metadata.configuration;
+        let Some(retired_at) = properties.get(CHANGES_RETIRED_AT_PROPERTY) else {
+            return Ok(());
+        };
+        let needed = retired_at.parse().unwrap_or(u64::MAX);
+        match work.covered.version() {
+            Some(covered) if covered < needed => Err(format!(
+                "it covers version {covered} of {}, and some of what it had taken in up to version \
+                 {retired_at} is gone there",
+                self.changes.path
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// That the table cannot be computed from the changes that are left; unless somebody else has
+    /// brought it further meanwhile, so that it is to be looked at again.
+    async fn refused(&self, why: &str, work: &Work) -> FoldError {
+        match self.current.log.entry_bytes(work.current.version + 1).await {
+            Ok(None) => {}
+            Ok(Some(_)) => return FoldError::Refused(Refusal::Overtaken),
+            Err(error) => return error.into(),
+        }
+        let properties = &work.changes.metadata.configuration;
+        let since = properties.get(CHANGES_SINCE_PROPERTY);
+        let since = since.map_or("some date", String::as_str);
+        let backup = match properties.get(CHANGES_RETIRED_AT_PROPERTY) {
+            Some(version) => format!("a backup that covers at least version {version} of them"),
+            None => "a backup".to_owned(),
+        };
+        FoldError::Layout(format!(
+            "{why}; but changes before {since} have passed their retention, so it cannot be computed \
+             from those that are left: restore its folder from {backup}, and both tables from one \
+             backup if both were put back"
+        ))
+    }
+
     pub(super) async fn current_files(&self, work: &Work) -> Result<Vec<Add>, FoldError> {
         let files = self.current.log.files_at(work.current.version).await?;
-        files.ok_or(FoldError::Refused(crate::commit::Refusal::Overtaken))
+        files.ok_or(FoldError::Refused(Refusal::Overtaken))
     }
 }
 
 /// The buckets that files are of, one each.
-pub(super) fn by_bucket(files: Vec<Add>) -> Result<BTreeMap<u32, Add>, String> {
+pub(crate) fn by_bucket(files: Vec<Add>) -> Result<BTreeMap<u32, Add>, String> {
     let mut base = BTreeMap::new();
     for file in files {
         let bucket = file.partition_values.get(BUCKET).cloned().flatten();

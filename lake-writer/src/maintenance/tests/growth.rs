@@ -5,6 +5,7 @@ use schemas::Shape;
 use super::changes::read;
 use super::refresh::{ROOMY, begun};
 use super::*;
+use crate::maintenance::fixture::{Fixture, Requests};
 
 /// Changes that each make a key.
 fn creations(ids: std::ops::Range<i64>) -> Vec<Change> {
@@ -120,4 +121,40 @@ async fn a_bucket_that_does_not_fit_has_the_table_begin_again_with_more() {
         files,
         log.files_at(state.version).await.unwrap().unwrap().len()
     );
+}
+
+/// A table that is far behind has no list of what is new while it waits for its turn. It has that turn
+/// once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_far_behind_is_listed_in_its_turn() {
+    let lake = LakeStore::open("memory:///", &[], true).unwrap();
+    let entity: TableName = "s.e".parse().unwrap();
+    let mut changes = Changes::create_of(&lake, entity.clone(), Shape::Upsert).await;
+    changes.append_some(1, 0, 20).await;
+    let mut maintainer = maintained(&lake, derived_only());
+    refresh(&mut maintainer).await.unwrap();
+    for _ in 0..=1_000 {
+        changes.append(Vec::new()).await;
+    }
+    // Enough to find the newest version, and not enough to list what is new, too.
+    let requests = Requests::new(1_600);
+    let means = Means {
+        lake: Fixture::open(lake.clone()).await.hanging(&requests),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(Entropy::from_os()),
+        settings: Arc::new(derived_only()),
+        room: Arc::default(),
+    };
+    let turn = means.room.to_fold().await;
+    let mut current = Current::new(entity, means.clone());
+    tokio::select! {
+        () = requests.hung() => panic!("it is listed beside others"),
+        done = Box::pin(current.refresh(Mode::Refresh)) => panic!("{done:?}"),
+        () = tokio::time::sleep(Duration::from_secs(2)) => {}
+    }
+    drop(turn);
+    assert_eq!(refresh(&mut maintainer).await, None);
+    changes.append_some(2, 20, 1).await;
+    let done = refresh(&mut maintainer).await.unwrap();
+    assert_eq!((done.changes, done.from_all), (1, false));
 }

@@ -1,12 +1,13 @@
 //! Changes that were put back from a backup: they come to the same versions again by other entries.
 
+use object_store::ObjectStoreExt;
 use schemas::Shape;
 
 use super::changes::read;
-use super::periods::Office;
+use super::periods::{Office, forget_all};
 use super::refresh::ROOMY;
 use super::*;
-use crate::delta_log::DeltaLog;
+use crate::delta_log::{DeltaLog, Put, entry_path};
 
 /// A current table that covers 15 versions of 100 changes each.
 async fn covering_fifteen(stand: &Stand) -> (Changes, Maintainer) {
@@ -95,10 +96,7 @@ async fn a_table_that_says_only_a_version_is_gone_on_with() {
     }));
     actions.extend(files.into_iter().map(Into::into));
     for version in 0..=state.version {
-        let entry = crate::delta_log::entry_path(version);
-        object_store::ObjectStoreExt::delete(log.store(), &entry)
-            .await
-            .unwrap();
+        log.store().delete(&entry_path(version)).await.unwrap();
     }
     let entry = crate::action::encode(&actions).unwrap();
     log.put(0, entry.into()).await;
@@ -153,6 +151,76 @@ async fn where_changes_have_passed_their_retention_it_is_refused_by_name() {
             "{error}"
         );
     }
+}
+
+/// Their versions begin anew, so that these do not tell whether the writer has caught up.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_were_made_again_are_folded_at_once() {
+    let stand = Stand::new();
+    let (_, mut maintainer) = covering_fifteen(&stand).await;
+    let store = stand.lake.table_store(&table().changes_path());
+    forget_all(store.as_ref()).await;
+    let mut changes = Changes::create(&stand.lake, Shape::Upsert).await;
+    changes.append_some(30, 0, 100).await;
+    let done = refresh(&mut maintainer).await.unwrap();
+    assert_eq!((done.changes_version, done.from_all), (1, true));
+    assert_eq!(read(&stand.lake, None).await, changes.fold());
+    changes.append_some(31, 100, 10).await;
+    assert!(!refresh(&mut maintainer).await.unwrap().from_all);
+    assert_eq!(read(&stand.lake, None).await, changes.fold());
+}
+
+/// A current table that covers 16 versions, by which all dates have passed their retention, and its log,
+/// which is at version 15 of the changes again; and the entry that it lacks.
+async fn current_put_back(stand: &Stand) -> (Changes, Maintainer, DeltaLog, bytes::Bytes) {
+    let (mut changes, mut maintainer) = covering_fifteen(stand).await;
+    changes.append_some(20, 1500, 100).await;
+    assert_eq!(refresh(&mut maintainer).await.unwrap().changes_version, 16);
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(Entropy::from_os()));
+    let retention = Retention::new(&stand.lake, &table(), 5, clock, entropy);
+    assert_eq!(retention.run().await.unwrap().dates.len(), 3);
+    let log = DeltaLog::new(stand.lake.table_store(&table().current_path()));
+    assert_eq!(log.load().await.unwrap().unwrap().version, 2);
+    let entry = log.entry_bytes(2).await.unwrap().unwrap();
+    log.store().delete(&entry_path(2)).await.unwrap();
+    (changes, maintainer, log, entry)
+}
+
+/// Rows that are in no file any more: neither in what it is made of again, nor in what it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_current_table_of_before_changes_left_is_refused_by_name() {
+    for is_log_cleaned in [false, true] {
+        let stand = Stand::new();
+        let (mut changes, mut maintainer, log, entry) = current_put_back(&stand).await;
+        match is_log_cleaned {
+            true => changes.clean_log().await,
+            false => changes.vacuum().await,
+        }
+        let failed = maintainer.round(&[]).await.failed;
+        let rebuilt = maintainer.rebuild(&table()).await.unwrap_err();
+        for error in [failed.first().unwrap(), &rebuilt] {
+            let error = error.to_string();
+            assert!(
+                error.contains("shop/stock/current: it covers version 15")
+                    && error.contains("a backup that covers at least version 16"),
+                "{error}"
+            );
+        }
+        // A backup of after that is as good as ever.
+        assert!(matches!(log.put(2, entry).await, Put::Done));
+        assert_eq!(refresh(&mut maintainer).await, None);
+        assert_eq!(read(&stand.lake, None).await, changes.fold());
+    }
+}
+
+/// The store has their files until a vacuum, and the log tells which they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_left_lately_are_read_again() {
+    let stand = Stand::new();
+    let (changes, mut maintainer, ..) = current_put_back(&stand).await;
+    let done = refresh(&mut maintainer).await.unwrap();
+    assert_eq!((done.changes, done.from_all), (100, false));
+    assert_eq!(read(&stand.lake, None).await, changes.fold());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -229,19 +229,7 @@ async fn what_others_wrote_into_it_is_named_and_a_rebuild_mends_it() {
 async fn a_table_of_another_format_is_refused_by_name_until_it_is_rebuilt() {
     let stand = Stand::new();
     let (mut changes, mut maintainer) = begun(&stand).await;
-    meddle(&stand, |draft, state| {
-        let mut metadata = state.metadata.clone();
-        metadata
-            .configuration
-            .insert("lakehead.format".to_owned(), "0".to_owned());
-        draft.rework = Some(Rework {
-            operation: "SET TBLPROPERTIES",
-            metadata,
-            removed: Vec::new(),
-            after: None,
-        });
-    })
-    .await;
+    set_format(&stand, "0").await;
     changes.append_some(2, 600, 5).await;
     let round = maintainer.round(&[]).await;
     assert!(
@@ -250,6 +238,46 @@ async fn a_table_of_another_format_is_refused_by_name_until_it_is_rebuilt() {
     );
     maintainer.rebuild(&table()).await.unwrap();
     assert_eq!(read(&stand.lake, None).await, changes.fold());
+}
+
+async fn set_format(stand: &Stand, format: &str) {
+    meddle(stand, |draft, state| {
+        let mut metadata = state.metadata.clone();
+        metadata
+            .configuration
+            .insert("lakehead.format".to_owned(), format.to_owned());
+        draft.rework = Some(Rework {
+            operation: "SET TBLPROPERTIES",
+            metadata,
+            removed: Vec::new(),
+            after: None,
+        });
+    })
+    .await;
+}
+
+/// What a later version of the program says in it is not known here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_a_later_format_is_not_rebuilt() {
+    let stand = Stand::new();
+    let (mut changes, mut maintainer) = begun(&stand).await;
+    set_format(&stand, "2").await;
+    let (_, before, _) = current(&stand).await;
+    changes.append_some(2, 600, 5).await;
+    let failed = maintainer.round(&[]).await.failed;
+    let rebuilt = maintainer.rebuild(&table()).await.unwrap_err();
+    for error in [failed.first().unwrap(), &rebuilt] {
+        let error = error.to_string();
+        assert!(
+            error.contains("shop/stock/current") && error.contains("format is 2"),
+            "{error}"
+        );
+    }
+    let (_, after, _) = current(&stand).await;
+    assert_eq!(
+        (after.version, after.metadata),
+        (before.version, before.metadata)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
