@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::TryStreamExt;
 
 use super::covered::Covered;
 use super::error::FoldError;
 use super::tail::Wanted;
-use crate::action::Add;
+use crate::action::{Action, Add};
 use crate::commit::Refusal;
 use crate::delta_log::{DeltaLog, TableState};
 
@@ -24,9 +24,6 @@ const ATTEMPTS_MAX: usize = 3;
 
 /// Microseconds of a day.
 pub(crate) const DAY_US: i64 = 86_400_000_000;
-
-/// Entries of a log that are asked for at the same time.
-const ENTRIES_AT_ONCE: usize = 8;
 
 /// Files to be read, the newest first.
 #[derive(Clone, Debug)]
@@ -120,57 +117,18 @@ pub(crate) async fn since(
     Ok(Some(NewChanges::new(files, Wanted::All, false)))
 }
 
-/// When changes were committed by their owner that came with the versions after one.
-#[derive(Debug)]
-pub(crate) struct Arrivals {
-    /// The log has no entries up to this version any more.
-    unknown: u64,
-    /// The first time of each version that has changes, at the earliest.
-    first_times: Vec<(u64, i64)>,
-}
-
-impl Arrivals {
-    /// After version `covered`, up to this state. The newest entries come first, so that of those that
-    /// are gone only the last few are asked for.
-    pub(crate) async fn since(
-        log: &DeltaLog,
-        covered: u64,
-        newest: &TableState,
-    ) -> Result<Self, FoldError> {
-        let places = Covered::by(newest, "");
-        let mut arrivals = Self {
-            unknown: covered,
-            first_times: Vec::new(),
-        };
-        let mut version = newest.version;
-        let versions = stream::iter((covered.saturating_add(1)..=version).rev());
-        let entries = versions.map(|version| log.entry(version));
-        let mut entries = Box::pin(entries.buffered(ENTRIES_AT_ONCE));
-        while let Some(actions) = entries.try_next().await? {
-            let Some(actions) = actions else {
-                arrivals.unknown = version;
-                break;
-            };
-            let adds = actions.iter().filter_map(|action| action.add.as_ref());
-            let new = adds.filter(|add| add.data_change);
-            // Among changes of the past, a later one ends the time of those after it.
-            let first_us = new.map(|add| match Facts::of(add).is_of_the_past(&places) {
-                true => i64::MIN,
-                false => first_time_us(add),
-            });
-            let first_us = first_us.min().map(|first_us| (version, first_us));
-            arrivals.first_times.extend(first_us);
-            version -= 1;
-        }
-        Ok(arrivals)
-    }
-
-    /// Whether one came after a version that may be of the time before a moment.
-    pub(crate) fn any_before(&self, until_us: i64, since: u64) -> bool {
-        let mut times = self.first_times.iter();
-        since < self.unknown
-            || times.any(|(version, first_us)| *version > since && *first_us < until_us)
-    }
+/// When the first of the changes that came with an entry was committed by its owner, at the earliest, in
+/// microseconds since 1970-01-01T00:00Z; `None` if there are none. `places` is where partitions are by
+/// now.
+pub(crate) fn first_change_us(entry: &[Action], places: &Covered) -> Option<i64> {
+    let adds = entry.iter().filter_map(|action| action.add.as_ref());
+    let new = adds.filter(|add| add.data_change);
+    // Among changes of the past, a later one ends the time of those after it.
+    let first_us = new.map(|add| match Facts::of(add).is_of_the_past(places) {
+        true => i64::MIN,
+        false => first_time_us(add),
+    });
+    first_us.min()
 }
 
 /// A file as it is held.

@@ -6,35 +6,45 @@
 //! makes the next revision ([`late`]); both stay. That a period had no rows is registered too, so that a
 //! change that comes late for it makes its first one, whoever sees it.
 //!
+//! Each is a full copy and stays, so none is made while changes of before its end are still coming, but for
+//! a first one that watermarks say to be complete. What is waited with is not noted ([`noted`]): whoever
+//! comes next finds it in the log of the changes.
+//!
 //! A snapshot is a table of its own, created with all its rows in one entry if there is none at its
 //! place; then it is registered. Who is killed in between leaves a whole snapshot, which the next round
 //! finds at that place and registers. Of two at once one creates it, and the other deletes what it
 //! had uploaded for it, which nothing refers to. What is left of one that was killed goes with the next
-//! look at that place ([`leftovers`]).
+//! look at that place ([`leftovers`]). A register that was moved away is made again of what there is
+//! ([`restored`]).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use lake_store::CHANGES_SINCE_PROPERTY;
 use schemas::TableName;
 use tokio::sync::Mutex;
+use tracing::warn;
 
 use super::current::Means;
 use super::current_layout::CurrentLayout;
 use super::error::{FoldError, MaintenanceError};
 use super::kept_table::KeptTable;
 use super::period::Period;
-use super::register::Register;
+use super::register::{Known, Register};
 use super::snapshot::Snapshot;
 use super::watermarks::Watermarks;
-use crate::delta_log::{DeltaLog, TableState};
+use crate::delta_log::{DeltaLog, DeltaLogError, TableState};
 use crate::layout;
 
+mod arrivals;
 mod due;
 mod late;
 mod leftovers;
+mod noted;
+mod restored;
 mod revision;
 
-use late::Looked;
+use late::{Due, Looks};
+use noted::Looked;
 
 /// One entity's snapshots and the changes that they are made of.
 #[derive(Debug)]
@@ -46,12 +56,24 @@ pub(crate) struct Periods {
     looked: BTreeMap<Period, Looked>,
     /// When this process last registered that.
     noted_us: Option<i64>,
+    /// Whether the register knows of no snapshot, and there is none.
+    has_none: bool,
 }
 
 /// What one round is about.
 struct Work {
     layout: CurrentLayout,
     changes: TableState,
+}
+
+/// What came of the snapshots that were due.
+#[derive(Default)]
+struct Done {
+    made: Vec<Snapshot>,
+    /// How far was looked for late changes of those periods with which nothing went wrong.
+    looked: BTreeMap<Period, Looked>,
+    /// What went wrong first.
+    error: Option<FoldError>,
 }
 
 impl Periods {
@@ -62,6 +84,7 @@ impl Periods {
             changes: KeptTable::new(path, log),
             looked: BTreeMap::new(),
             noted_us: None,
+            has_none: false,
             table,
             means,
         }
@@ -98,12 +121,12 @@ impl Periods {
         period: Period,
         register: &Mutex<Register>,
     ) -> Result<Option<Vec<Snapshot>>, FoldError> {
-        let known = register.lock().await.of(&self.table).await?;
+        let (known, _) = self.known(register).await?;
         let Some(mut work) = self.open().await? else {
             return Ok(None);
         };
         let until_us = match known.made.get(&period) {
-            Some(made) => made.until_us,
+            Some(made) => self.until_of(period, made)?,
             None => self.end_of(period)?,
         };
         if until_us > self.means.clock.now_us() {
@@ -121,26 +144,72 @@ impl Periods {
         register: &Mutex<Register>,
         watermarks: &Mutex<Watermarks>,
     ) -> Result<Vec<Snapshot>, FoldError> {
-        let known = register.lock().await.of(&self.table).await?;
+        let (known, mut made) = self.known(register).await?;
         if known.made.is_empty() && self.means.settings.periods.is_empty() {
-            return Ok(Vec::new());
+            return Ok(made);
         }
         let Some(mut work) = self.open().await? else {
-            return Ok(Vec::new());
+            return Ok(made);
         };
-        let newest = work.changes.version;
-        let mut due = self.over(&work, &known, watermarks).await?;
-        // What has passed its retention cannot be folded again: snapshots of it stay as they are.
-        let properties = &work.changes.metadata.configuration;
-        if !properties.contains_key(CHANGES_SINCE_PROPERTY) {
-            due.extend(self.late(&work.changes, &known).await?);
+        let over = self.over(&work, &known, watermarks).await?;
+        let Looks { due, mut looked } = self.look(&work.changes, &known, &over).await?;
+        let done = self.make_all(&mut work, due, &known, register).await;
+        looked.extend(done.looked);
+        let noted = self.note(looked, &known, register).await;
+        if let Some(error) = done.error {
+            return Err(error);
         }
-        let mut made = Vec::new();
-        for due in due {
-            made.extend(self.snapshot(&mut work, due, &known, register).await?);
-        }
-        self.note(newest, &known, &made, register).await?;
+        noted?;
+        made.extend(done.made);
         Ok(made)
+    }
+
+    /// Makes what is due. What is wrong with one period's folder costs no other period.
+    async fn make_all(
+        &mut self,
+        work: &mut Work,
+        due: BTreeMap<Period, Due>,
+        known: &Known,
+        register: &Mutex<Register>,
+    ) -> Done {
+        let mut done = Done::default();
+        for (period, Due { until_us, looked }) in due {
+            let made = self.snapshot(work, (period, until_us), known, register);
+            let error = match made.await {
+                Ok(made) => {
+                    let looked = made.last().map(Looked::at).or(looked);
+                    done.looked.extend(looked.map(|looked| (period, looked)));
+                    done.made.extend(made);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let goes_on = is_of_one(&error) && self.owe(period, known, register).await;
+            if done.error.is_some() {
+                warn!(table = %self.table, %period, %error, "the period's snapshot is not made");
+            } else {
+                done.error = Some(error);
+            }
+            if !goes_on {
+                break;
+            }
+        }
+        done
+    }
+
+    /// Keeps a first snapshot in mind that could not be made, before later ones are: whoever comes next
+    /// goes on from these. Whether it is kept.
+    async fn owe(&self, period: Period, known: &Known, register: &Mutex<Register>) -> bool {
+        if known.made.contains_key(&period) || known.owed.contains(&period) {
+            return true;
+        }
+        let mut register = register.lock().await;
+        let owed = register.owe(&self.table, period, &self.means).await;
+        if let Err(error) = &owed {
+            warn!(table = %self.table, %period, %error,
+                "it is not registered that the period's snapshot is owed: later ones wait for it");
+        }
+        owed.is_ok()
     }
 
     /// The changes, if they are of a keyed entity.
@@ -160,4 +229,21 @@ impl Periods {
         let end = period.end_us(zone);
         end.ok_or_else(|| FoldError::Layout(format!("{period} is beyond the calendar")))
     }
+}
+
+/// Whether it is wrong with one snapshot, so that others may be right. A store that does not answer is not
+/// asked for each of them.
+fn is_of_one(error: &FoldError) -> bool {
+    match error {
+        FoldError::Layout(_)
+        | FoldError::File { .. }
+        | FoldError::Rows(_)
+        | FoldError::Encoding(_)
+        | FoldError::Log(DeltaLogError::Corrupt { .. }) => true,
+        other => other.is_not_found(),
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

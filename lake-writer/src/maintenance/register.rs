@@ -1,7 +1,7 @@
 //! The table of period snapshots, `_system/periods`: what there is, and which changes each is right
 //! up to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -41,6 +41,9 @@ pub(crate) const NO_ROWS: i64 = 0;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) made: BTreeMap<Period, Made>,
+    /// Periods whose first snapshot could not be made, and later ones were gone on with. Some may be made
+    /// by now.
+    pub(crate) owed: BTreeSet<Period>,
 }
 
 /// The table, which is looked at once for all entities of a round.
@@ -75,7 +78,13 @@ impl Register {
         let seen = match self.seen.take() {
             Some(seen) => seen,
             // It says something of every period of every entity: that is sorted once a look.
-            None => by_table(self.table.newest().await?),
+            None => {
+                let state = self.table.newest().await?;
+                if let Some(state) = &state {
+                    check_format(state)?;
+                }
+                by_table(state)
+            }
         };
         let known = seen.get(&table.to_string()).cloned();
         self.seen = Some(seen);
@@ -89,23 +98,14 @@ impl Register {
         means: &Means,
     ) -> Result<(), FoldError> {
         let mut state = self.open(means).await?;
-        let app_id = format!("{}/{}", place(&snapshot.table), snapshot.period);
+        let app_id = app_id(&snapshot.table, snapshot.period);
         let file = data_file::encode(means.entropy.uuid(), None, &[row(snapshot)?])?;
         let file = file
             .upload(self.table.log.store(), means.clock.now_us())
             .await?;
         let draft = Draft {
             layout: state.metadata.clone(),
-            further: vec![
-                (format!("{app_id}/{FINGERPRINT}"), snapshot.fingerprint),
-                (format!("{app_id}/{UNTIL}"), snapshot.until_us),
-                (format!("{app_id}/{VERSION}"), snapshot.reached().txn()),
-                (
-                    format!("{app_id}/{COMMIT}"),
-                    snapshot.reached().commit_txn(),
-                ),
-                (format!("{app_id}/{VERSION_OF}"), snapshot.revision),
-            ],
+            further: told(snapshot).into(),
             steps: vec![Step {
                 // The first one may follow a look that found no rows.
                 from: match (snapshot.revision, state.txns.get(&app_id)) {
@@ -121,8 +121,66 @@ impl Register {
         self.commit(&mut state, &draft, means).await
     }
 
+    /// Registers all snapshots of an entity, of which nothing is registered. What is known of it then,
+    /// whoever was first.
+    pub(crate) async fn restore(
+        &mut self,
+        table: &TableName,
+        snapshots: &[Snapshot],
+        means: &Means,
+    ) -> Result<Known, FoldError> {
+        let mut state = self.open(means).await?;
+        let rows: Vec<RecordBatch> = snapshots.iter().map(row).collect::<Result<_, _>>()?;
+        let file = data_file::encode(means.entropy.uuid(), None, &rows)?;
+        let file = file
+            .upload(self.table.log.store(), means.clock.now_us())
+            .await?;
+        let mut newest: BTreeMap<Period, &Snapshot> = BTreeMap::new();
+        for snapshot in snapshots {
+            let known = newest.entry(snapshot.period).or_insert(snapshot);
+            if snapshot.revision > known.revision {
+                *known = snapshot;
+            }
+        }
+        let steps = newest.values().map(|snapshot| Step {
+            app_id: app_id(table, snapshot.period),
+            from: None,
+            to: snapshot.revision,
+        });
+        let further = newest.values().flat_map(|snapshot| told(snapshot));
+        let draft = Draft {
+            layout: state.metadata.clone(),
+            steps: steps.collect(),
+            further: further.collect(),
+            files: vec![file],
+            rework: None,
+        };
+        self.commit_unless_moved(&mut state, &draft, means).await?;
+        let mut known = by_table(self.table.newest().await?);
+        Ok(known.remove(&table.to_string()).unwrap_or_default())
+    }
+
+    /// Registers that a period's first snapshot is still to be made, whatever later ones there are.
+    pub(crate) async fn owe(
+        &mut self,
+        table: &TableName,
+        period: Period,
+        means: &Means,
+    ) -> Result<(), FoldError> {
+        let mut state = self.open(means).await?;
+        let draft = Draft {
+            layout: state.metadata.clone(),
+            steps: Vec::new(),
+            further: vec![(format!("{}/{OWED}", app_id(table, period)), 1)],
+            files: Vec::new(),
+            rework: None,
+        };
+        self.commit(&mut state, &draft, means).await
+    }
+
     /// Registers that an entity had no rows at a period's end, as far as the changes up to this version
-    /// tell. Nothing if somebody else was first.
+    /// tell; also of a period of which that is known up to another version, or another end. Nothing if
+    /// somebody else was first.
     pub(crate) async fn add_empty(
         &mut self,
         table: &TableName,
@@ -131,7 +189,8 @@ impl Register {
         means: &Means,
     ) -> Result<(), FoldError> {
         let mut state = self.open(means).await?;
-        let app_id = format!("{}/{period}", place(table));
+        let app_id = app_id(table, period);
+        let known = state.txns.get(&app_id).copied();
         let draft = Draft {
             layout: state.metadata.clone(),
             further: vec![
@@ -141,7 +200,7 @@ impl Register {
                 (format!("{app_id}/{VERSION_OF}"), NO_ROWS),
             ],
             steps: vec![Step {
-                from: None,
+                from: known.filter(|revision| *revision == NO_ROWS),
                 to: NO_ROWS,
                 app_id,
             }],
@@ -160,14 +219,13 @@ impl Register {
         means: &Means,
     ) -> Result<(), FoldError> {
         let mut state = self.open(means).await?;
-        let app_id = |period: &Period| format!("{}/{period}", place(table));
         let steps = looked.iter().map(|(period, revision, _)| Step {
-            app_id: app_id(period),
+            app_id: app_id(table, *period),
             from: Some(*revision),
             to: *revision,
         });
         let further = looked.iter().flat_map(|(period, revision, reached)| {
-            let name = |what: &str| format!("{}/{what}", app_id(period));
+            let name = |what: &str| format!("{}/{what}", app_id(table, *period));
             [
                 (name(VERSION), reached.txn()),
                 (name(COMMIT), reached.commit_txn()),
@@ -228,7 +286,11 @@ impl Register {
             // Whose entry it is does not matter; whether it landed is seen by looking.
             self.table.log.put(0, entry).await;
         }
-        match self.table.newest().await? {
+        let state = self.table.newest().await?;
+        if let Some(state) = &state {
+            check_format(state)?;
+        }
+        match state {
             Some(state) if layout::same_columns(&metadata, &state.metadata) => Ok(state),
             _ => Err(FoldError::Layout(format!(
                 "{PERIODS_PATH} is not as this program's version has it; move it away, and the \
@@ -248,6 +310,8 @@ const COMMIT: &str = "changes_commit";
 const VERSION_OF: &str = "changes_version_of";
 const UNTIL: &str = "until";
 const FINGERPRINT: &str = "fingerprint";
+/// That the first snapshot is still to be made.
+const OWED: &str = "owed";
 
 /// What the application ids of all snapshots begin with.
 const PLACE: &str = "lakehead/periods/";
@@ -255,6 +319,31 @@ const PLACE: &str = "lakehead/periods/";
 /// What the application ids of a table's snapshots begin with.
 fn place(table: &TableName) -> String {
     format!("{PLACE}{table}")
+}
+
+/// The application id whose number is the revision of a period's snapshot.
+fn app_id(table: &TableName, period: Period) -> String {
+    format!("{}/{period}", place(table))
+}
+
+/// What is told of a period's newest snapshot beside its revision.
+fn told(snapshot: &Snapshot) -> [(String, i64); 5] {
+    let app_id = app_id(&snapshot.table, snapshot.period);
+    let name = |what: &str| format!("{app_id}/{what}");
+    let reached = snapshot.reached();
+    [
+        (name(FINGERPRINT), snapshot.fingerprint),
+        (name(UNTIL), snapshot.until_us),
+        (name(VERSION), reached.txn()),
+        (name(COMMIT), reached.commit_txn()),
+        (name(VERSION_OF), snapshot.revision),
+    ]
+}
+
+/// What a table of another format says is not to be guessed.
+fn check_format(state: &TableState) -> Result<(), FoldError> {
+    let checked = layout::check_format(&state.metadata);
+    checked.map_err(|why| FoldError::Layout(format!("{PERIODS_PATH}: {why}")))
 }
 
 /// What a version of the register says, by the name of the entity.
@@ -268,9 +357,16 @@ fn by_table(state: Option<TableState>) -> HashMap<String, Known> {
         let Some((table, period)) = name.and_then(|name| name.split_once('/')) else {
             continue;
         };
-        let Ok(period) = period.parse::<Period>() else {
+        let owed = period.strip_suffix(OWED);
+        let owed = owed.and_then(|period| period.strip_suffix('/'));
+        let Ok(period) = owed.unwrap_or(period).parse::<Period>() else {
             continue;
         };
+        let known = tables.entry(table.to_owned()).or_default();
+        if owed.is_some() {
+            known.owed.insert(period);
+            continue;
+        }
         let of = |what: &str| state.txns.get(&format!("{app_id}/{what}")).copied();
         // An earlier program moves the revision and leaves the version of the one before.
         let version = of(VERSION).filter(|_| of(VERSION_OF) == Some(*number));
@@ -284,7 +380,6 @@ fn by_table(state: Option<TableState>) -> HashMap<String, Known> {
                 commit: of(COMMIT),
             }),
         };
-        let known = tables.entry(table.to_owned()).or_default();
         known.made.insert(period, made);
     }
     tables
@@ -330,6 +425,7 @@ mod tests {
             ("lakehead/periods/a.b/2026/changes_version", 5),
             ("lakehead/periods/a.b/2026/changes_version_of", 1),
             ("lakehead/periods/a.bc/2026-01", NO_ROWS),
+            ("lakehead/periods/a.bc/2026-02/owed", 1),
             ("lakehead/periods/a.b", 1),
             ("another/a.b/2026-02", 1),
         ];
@@ -355,5 +451,8 @@ mod tests {
         assert_eq!(of("a.bc", "2026-01").revision, NO_ROWS);
         let periods = known.values().map(|known| known.made.len());
         assert_eq!((known.len(), periods.sum::<usize>()), (2, 3));
+        let owed: Vec<Period> = known["a.bc"].owed.iter().copied().collect();
+        assert_eq!(owed, ["2026-02".parse::<Period>().unwrap()]);
+        assert!(known["a.b"].owed.is_empty());
     }
 }

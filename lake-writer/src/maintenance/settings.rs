@@ -43,6 +43,13 @@ pub struct MaintenanceSettings {
     /// have fallen silent to be waited for at all.
     #[serde(with = "humantime_serde")]
     pub watermark_wait_max: Duration,
+    /// How long no more changes of before a period's end must have come, for its snapshot to be made:
+    /// every revision, and the first one where no watermarks say that the period is complete.
+    #[serde(with = "humantime_serde")]
+    pub late_changes_quiet_age: Duration,
+    /// How long after the first of such changes their snapshot is made all the same.
+    #[serde(with = "humantime_serde")]
+    pub late_changes_wait_max: Duration,
     /// Least time between two looks at the files and the log of a table.
     #[serde(with = "humantime_serde")]
     pub housekeeping_interval: Duration,
@@ -67,6 +74,8 @@ impl Default for MaintenanceSettings {
             time_zone: "UTC".to_owned(),
             period_delay: Duration::from_secs(3600),
             watermark_wait_max: Duration::from_secs(24 * 3600),
+            late_changes_quiet_age: Duration::from_secs(600),
+            late_changes_wait_max: Duration::from_secs(24 * 3600),
             housekeeping_interval: Duration::from_secs(3600),
             retention_days: BTreeMap::new(),
             compaction: CompactionSettings::default(),
@@ -102,6 +111,13 @@ impl MaintenanceSettings {
                 "maintenance.bucket_bytes must be above 0 and at most {BUCKET_BYTES_MAX}"
             ));
         }
+        if self.late_changes_quiet_age > self.late_changes_wait_max {
+            problems.push(
+                "maintenance.late_changes_quiet_age must be at most \
+                 maintenance.late_changes_wait_max; with 0s no snapshot waits for late changes"
+                    .to_owned(),
+            );
+        }
         if self.retention_days.values().any(|days| *days == 0) {
             problems.push("maintenance.retention_days must be at least 1 each".to_owned());
         }
@@ -132,6 +148,7 @@ mod tests {
             memory_bytes_max: ByteSize::kib(1),
             bucket_bytes: ByteSize::gib(2),
             time_zone: "Europe/Atlantis".to_owned(),
+            late_changes_wait_max: Duration::from_secs(60),
             periods: vec![PeriodLength::Month],
             retention_days: BTreeMap::from([("a.b".parse().unwrap(), 0)]),
             compaction: CompactionSettings {
@@ -149,6 +166,6 @@ mod tests {
             ..MaintenanceSettings::default()
         };
         settings.validate(&mut problems);
-        assert_eq!(problems.len(), 9, "{problems:#?}");
+        assert_eq!(problems.len(), 10, "{problems:#?}");
     }
 }

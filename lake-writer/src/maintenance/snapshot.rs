@@ -38,6 +38,11 @@ pub struct Snapshot {
     pub(crate) fingerprint: i64,
 }
 
+/// Where all snapshots of an entity are below the lake's root.
+pub(crate) fn folder(table: &TableName) -> String {
+    format!("{}/{}/periods", table.service(), table.entity())
+}
+
 /// What a snapshot says of itself in its properties.
 #[derive(Debug, Serialize, Deserialize)]
 struct Told {
@@ -130,5 +135,17 @@ impl Snapshot {
         }));
         actions.extend(files.iter().map(|file| file.clone().into()));
         action::encode(&actions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_are_in_their_entitys_folder() {
+        let table: TableName = "shop.stock".parse().unwrap();
+        let path = table.period_path("2026-q1", 2);
+        assert_eq!(path, format!("{}/2026-q1/r2", folder(&table)));
     }
 }

@@ -3,60 +3,72 @@
 //! A period is complete when the watermarks of the entity's sources say so and the changes have passed
 //! them. Where there are no watermarks, or one of them does not come, time decides.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Periods, Work};
+use super::{Periods, Work, micros};
 use crate::maintenance::error::FoldError;
-use crate::maintenance::period::Period;
+use crate::maintenance::period::{Period, PeriodLength};
 use crate::maintenance::register::Known;
 use crate::maintenance::watermarks::{Standing, Watermarks};
 
+/// A period that is complete as far as can be told, and has no snapshot.
+#[derive(Debug)]
+pub(super) struct Over {
+    pub(super) until_us: i64,
+    /// Since when it is, in microseconds since 1970-01-01T00:00Z.
+    pub(super) from_us: i64,
+    /// Whether watermarks say so. If not, time does.
+    pub(super) is_told: bool,
+    /// What was waited for in vain.
+    lacks: Option<String>,
+    /// Sources that were taken for ones that are no more.
+    gone: Vec<String>,
+}
+
 impl Periods {
-    /// Periods that are complete and were not looked at: of each length the newest, and what came since
-    /// the last one that was. Each with its end.
+    /// Periods that are complete and were not looked at: of each length the newest, what came since the
+    /// last one that was, and what could not be made.
     pub(super) async fn over(
         &self,
         work: &Work,
         known: &Known,
         watermarks: &Mutex<Watermarks>,
-    ) -> Result<BTreeMap<Period, i64>, FoldError> {
+    ) -> Result<BTreeMap<Period, Over>, FoldError> {
         let settings = &self.means.settings;
         let zone = settings.zone().map_err(FoldError::Layout)?;
         let now_us = self.means.clock.now_us();
-        let mut due = BTreeMap::new();
+        let mut all = BTreeMap::new();
         for length in &settings.periods {
-            let Some(over) = Period::over_at(*length, now_us, zone) else {
+            let Some(last) = Period::over_at(*length, now_us, zone) else {
                 continue;
             };
-            let made = known
-                .made
-                .keys()
-                .filter(|period| period.length() == *length);
-            let mut next = made.max().map_or(over, |last| last.next());
-            while next <= over {
-                let end_us = self.end_of(next)?;
-                if !self.is_complete(work, (next, end_us), watermarks).await {
+            for period in open(known, *length, last) {
+                let end_us = self.end_of(period)?;
+                let over = self.complete(work, (period, end_us), watermarks).await;
+                let Some(over) = over else {
                     break;
-                }
-                due.insert(next, end_us);
-                next = next.next();
+                };
+                all.insert(period, over);
             }
         }
-        Ok(due)
+        Ok(all)
     }
 
-    async fn is_complete(
+    /// How a period is complete; `None` if it is not.
+    async fn complete(
         &self,
         work: &Work,
         (period, end_us): (Period, i64),
         watermarks: &Mutex<Watermarks>,
-    ) -> bool {
+    ) -> Option<Over> {
         let settings = &self.means.settings;
-        let wait_us = micros(settings.watermark_wait_max);
+        let (delay_us, wait_us) = (
+            micros(settings.period_delay),
+            micros(settings.watermark_wait_max),
+        );
         let since_us = end_us.saturating_sub(wait_us);
         // Those who come next find what is read here.
         let mut watermarks = watermarks.lock().await;
@@ -67,27 +79,44 @@ impl Periods {
             Standing::Awaited(format!("_system/watermarks, which cannot be read: {error}"))
         });
         let waited_us = self.means.clock.now_us().saturating_sub(end_us);
-        let is_complete = match stands {
-            Standing::Passed => true,
-            Standing::None => waited_us >= micros(settings.period_delay),
-            Standing::Awaited(_) if waited_us < wait_us => false,
-            Standing::Awaited(what) => {
-                warn!(table = %self.table, %period, what,
-                    "watermark_wait_max is over: the period's snapshot is made of what is there");
-                true
-            }
+        let (after_us, is_told, lacks) = match stands {
+            Standing::Passed => (0, true, None),
+            Standing::None if waited_us >= delay_us => (delay_us, false, None),
+            Standing::Awaited(what) if waited_us >= wait_us => (wait_us, false, Some(what)),
+            Standing::None | Standing::Awaited(_) => return None,
         };
-        if is_complete {
-            let gone = watermarks.gone(&self.table, since_us);
-            if !gone.is_empty() {
-                warn!(table = %self.table, %period, sources = ?gone,
-                    "sources without a watermark for so long are taken for gone and not waited for");
-            }
+        Some(Over {
+            until_us: end_us,
+            from_us: end_us.saturating_add(after_us),
+            is_told,
+            lacks,
+            gone: watermarks.gone(&self.table, since_us),
+        })
+    }
+
+    /// Says what a period's snapshot is made without.
+    pub(super) fn tell(&self, period: Period, over: &Over) {
+        if let Some(what) = over.lacks.as_deref() {
+            warn!(table = %self.table, %period, what,
+                "watermark_wait_max is over: the period's snapshot is made of what is there");
         }
-        is_complete
+        if !over.gone.is_empty() {
+            warn!(table = %self.table, %period, sources = ?over.gone,
+                "sources without a watermark for so long are taken for gone and not waited for");
+        }
     }
 }
 
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+/// The periods of a length that are to be looked at, up to the last that is over.
+fn open(known: &Known, length: PeriodLength, last: Period) -> BTreeSet<Period> {
+    let owed = known.owed.iter().copied();
+    let owed = owed.filter(|period| period.length() == length && !known.made.contains_key(period));
+    let mut open: BTreeSet<Period> = owed.collect();
+    let made = known.made.keys().filter(|period| period.length() == length);
+    let mut next = made.max().map_or(last, |newest| newest.next());
+    while next <= last {
+        open.insert(next);
+        next = next.next();
+    }
+    open
 }

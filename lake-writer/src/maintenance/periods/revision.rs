@@ -25,7 +25,7 @@ impl Periods {
     pub(super) async fn snapshot(
         &mut self,
         work: &mut Work,
-        (period, until_us): (Period, i64),
+        (period, mut until_us): (Period, i64),
         known: &Known,
         register: &Mutex<Register>,
     ) -> Result<Vec<Snapshot>, FoldError> {
@@ -46,7 +46,7 @@ impl Periods {
                 let (table, means) = (&self.table, &self.means);
                 let reached = Reached::at(&self.changes.log, work.changes.version).await?;
                 let mut register = register.lock().await;
-                match newest {
+                match newest.filter(|made| made.revision != NO_ROWS) {
                     Some(newest) => {
                         let looked = [(period, newest.revision, reached)];
                         register.note(table, &looked, means).await?;
@@ -67,6 +67,8 @@ impl Periods {
                 changes_version = snapshot.changes_version, path, "period snapshot made");
             // What another process made of later changes is not to be made of earlier ones again.
             let is_up_to_date = snapshot.changes_version >= work.changes.version;
+            // One that was found may be of another time zone than is set by now; the next one is of its.
+            until_us = snapshot.until_us;
             newest = Some(Made {
                 revision,
                 until_us,
@@ -109,7 +111,7 @@ impl Periods {
         newest: Option<Made>,
         log: &DeltaLog,
     ) -> Result<Option<Snapshot>, FoldError> {
-        let turn = self.means.room.to_fold().await;
+        let turn = self.means.room.to_rewrite().await;
         let files = new_changes::all(&self.changes.log, &mut work.changes).await?;
         // Of the version that the files are of: it may be a later one than the round began with.
         let properties = &work.changes.metadata.configuration;

@@ -61,6 +61,7 @@ impl Care {
             bucket_bytes: bucket,
             memory_bytes_max: memory,
             time_zone: TIME_ZONE.to_owned(),
+            late_changes_quiet_age: Duration::ZERO,
             ..eager()
         };
         settings.log.enabled = false;

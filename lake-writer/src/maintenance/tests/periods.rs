@@ -9,8 +9,11 @@ use schemas::Shape;
 
 use super::changes::{Row, read_at};
 use super::*;
+use crate::action;
 use crate::clock::Clock;
+use crate::commit::{Draft, Rework, commit};
 use crate::delta_log::{DeltaLog, entry_path};
+use crate::layout;
 
 /// A clock that stands until it is set.
 #[derive(Debug)]
@@ -52,8 +55,28 @@ impl Office {
         }
     }
 
+    /// One whose writer goes by its clock, and where nothing is made while changes have come for so many
+    /// minutes.
+    pub(super) async fn patient(now: &str, periods: &[PeriodLength], minutes: u64) -> Self {
+        let mut office = Self::new(now, periods).await;
+        let clock = Arc::clone(&office.clock) as Arc<dyn Clock>;
+        office.changes = office.changes.by(clock);
+        office.begin_again(patient(periods, minutes));
+        office
+    }
+
     pub(super) fn set(&self, now: &str) {
         *self.clock.0.lock().unwrap() = us(now);
+    }
+
+    /// So many minutes go by.
+    pub(super) fn pass(&self, minutes: i64) {
+        *self.clock.0.lock().unwrap() += minutes * 60_000_000;
+    }
+
+    /// Another process takes over.
+    fn begin_again(&mut self, settings: MaintenanceSettings) {
+        self.maintainer = kept_by(&self.stand, &self.clock, settings);
     }
 
     pub(super) async fn change(&mut self, id: i64, op: &'static str, n: i64, time: &str) {
@@ -76,9 +99,20 @@ impl Office {
             round.failed.is_empty() && round.overtaken.is_empty(),
             "{round:?}"
         );
-        let made = round.snapshots.iter();
-        made.map(|made| format!("{} r{}", made.period, made.revision))
-            .collect()
+        made(&round)
+    }
+
+    /// One round of which something fails; what it says.
+    async fn failure(&mut self) -> String {
+        let round = self.maintainer.round(&[]).await;
+        assert!(!round.failed.is_empty(), "{round:?}");
+        let failed = round.failed.iter().map(ToString::to_string);
+        failed.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The log of the register.
+    fn register(&self) -> DeltaLog {
+        DeltaLog::new(self.stand.lake.table_store(lake_store::PERIODS_PATH))
     }
 
     pub(super) async fn rows(&self, period: &str, revision: i64) -> Vec<Row> {
@@ -88,18 +122,42 @@ impl Office {
     }
 }
 
+/// What a round made, as `period r<n>`.
+fn made(round: &Round) -> Vec<String> {
+    let made = round.snapshots.iter();
+    made.map(|made| format!("{} r{}", made.period, made.revision))
+        .collect()
+}
+
+/// Settings by which late changes are not waited for.
+fn settings(periods: &[PeriodLength]) -> MaintenanceSettings {
+    MaintenanceSettings {
+        periods: periods.to_vec(),
+        time_zone: "Europe/Stockholm".to_owned(),
+        period_delay: Duration::from_secs(3600),
+        late_changes_quiet_age: Duration::ZERO,
+        bucket_bytes: ByteSize::kib(1),
+        ..derived_only()
+    }
+}
+
+/// Settings by which they are: for so many minutes after the last one, and for a day after the first.
+fn patient(periods: &[PeriodLength], minutes: u64) -> MaintenanceSettings {
+    MaintenanceSettings {
+        late_changes_quiet_age: Duration::from_secs(60 * minutes),
+        ..settings(periods)
+    }
+}
+
 pub(super) fn maintainer(
     stand: &Stand,
     clock: &Arc<Hands>,
     periods: &[PeriodLength],
 ) -> Maintainer {
-    let settings = MaintenanceSettings {
-        periods: periods.to_vec(),
-        time_zone: "Europe/Stockholm".to_owned(),
-        period_delay: std::time::Duration::from_secs(3600),
-        bucket_bytes: ByteSize::kib(1),
-        ..derived_only()
-    };
+    kept_by(stand, clock, settings(periods))
+}
+
+fn kept_by(stand: &Stand, clock: &Arc<Hands>, settings: MaintenanceSettings) -> Maintainer {
     let (clock, entropy): (Arc<dyn Clock>, _) =
         (Arc::clone(clock) as _, Arc::new(Entropy::from_os()));
     Maintainer::new(stand.lake.clone(), clock, entropy, settings)
@@ -470,6 +528,255 @@ async fn a_rebuild_is_equal_or_a_revision_and_earlier_periods_can_be_asked_for()
     assert_eq!((rebuild().await, rebuild().await), (1, 0));
 }
 
+/// A topic of months of history takes its time to be copied.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_made_while_changes_of_before_the_end_are_coming() {
+    let lengths = [PeriodLength::Month, PeriodLength::Quarter];
+    let mut office = Office::patient("2026-07-01T12:00:00Z", &lengths, 10).await;
+    for id in 1..=5 {
+        office.change(id, "c", id, "2026-06-10T12:00:00Z").await;
+        for _ in 0..3 {
+            assert_eq!(office.round().await, [""; 0], "the last one came just now");
+            office.pass(3);
+        }
+        if id == 3 {
+            office.begin_again(patient(&lengths, 10));
+        }
+    }
+    assert_eq!(office.round().await, [""; 0], "nine minutes ago");
+    office.pass(1);
+    assert_eq!(office.round().await, ["2026-06 r1", "2026-q2 r1"]);
+    assert_eq!(office.rows("2026-06", 1).await.len(), 5);
+    // What comes late is waited with, whoever looks next; what is of July has nothing to do with it.
+    office.change(6, "c", 6, "2026-06-11T12:00:00Z").await;
+    assert_eq!(office.round().await, [""; 0]);
+    office.pass(9);
+    office.change(7, "c", 7, "2026-07-01T11:00:00Z").await;
+    for _ in 0..2 {
+        office.begin_again(patient(&lengths, 10));
+        assert_eq!(office.round().await, [""; 0]);
+    }
+    office.pass(1);
+    office.begin_again(patient(&lengths, 10));
+    assert_eq!(office.round().await, ["2026-06 r2", "2026-q2 r2"]);
+    assert_eq!(office.rows("2026-06", 2).await.len(), 6);
+    assert_eq!(office.round().await, [""; 0], "once");
+}
+
+/// Late changes that never cease, 50 minutes apart, where it is waited for an hour. One process looks at
+/// them, or each look is another one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trickle_of_late_changes_makes_a_revision_a_day() {
+    let months = [PeriodLength::Month];
+    for is_other_process in [false, true] {
+        let mut office = Office::patient("2026-07-01T12:00:00Z", &months, 60).await;
+        let mut all = Vec::new();
+        for number in 0..=70 {
+            office
+                .change(number, "c", number, "2026-06-10T12:00:00Z")
+                .await;
+            if is_other_process {
+                office.begin_again(patient(&months, 60));
+            }
+            let made = office.round().await.into_iter();
+            all.extend(made.map(|made| (number, made)));
+            office.pass(50);
+        }
+        // 29 times 50 minutes are a little more than a day. The next day begins with the change after it.
+        let expected = [(29, "2026-06 r1"), (59, "2026-06 r2")];
+        let expected = expected.map(|(number, made)| (number, made.to_owned()));
+        assert_eq!(all, expected, "other process: {is_other_process}");
+        assert_eq!(office.rows("2026-06", 2).await.len(), 60);
+    }
+}
+
+/// Its changes begin with version 0 again.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_were_made_again_are_looked_at_before_they_have_caught_up() {
+    let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
+    for id in 1..=3 {
+        office.change(id, "c", id, "2026-06-10T12:00:00Z").await;
+    }
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    let store = office.stand.lake.table_store(&table().changes_path());
+    forget_all(store.as_ref()).await;
+    office.changes = Changes::create(&office.stand.lake, Shape::Upsert).await;
+    office.change(4, "c", 4, "2026-06-11T12:00:00Z").await;
+    // The current table is refused until it is computed anew.
+    let round = office.maintainer.round(&[]).await;
+    assert_eq!(made(&round), ["2026-06 r2"]);
+    assert_eq!(office.rows("2026-06", 2).await, [row(4, 4)]);
+    let round = office.maintainer.round(&[]).await;
+    assert_eq!(made(&round), [""; 0]);
+    office.change(5, "c", 5, "2026-06-11T12:00:00Z").await;
+    let round = office.maintainer.round(&[]).await;
+    assert_eq!(made(&round), ["2026-06 r3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_period_without_rows_ends_by_the_time_zone_of_its_first_snapshot() {
+    let months = [PeriodLength::Month];
+    let mut office = Office::new("2026-07-01T12:00:00Z", &months).await;
+    // It is July in Stockholm, and June by UTC.
+    office.change(1, "c", 1, "2026-06-30T22:30:00Z").await;
+    assert_eq!(office.round().await, [""; 0], "June has no rows");
+    let zone = |name: &str| MaintenanceSettings {
+        time_zone: name.to_owned(),
+        ..settings(&months)
+    };
+    office.begin_again(zone("Asia/Tokyo"));
+    assert_eq!(office.round().await, [""; 0]);
+    let state = office.register().load().await.unwrap().unwrap();
+    let until = format!("lakehead/periods/{TABLE}/2026-06/until");
+    assert_eq!(state.txns[&until], us("2026-06-30T15:00:00Z"));
+    office.begin_again(zone("UTC"));
+    let round = office.maintainer.round(&[]).await;
+    let [snapshot] = &round.snapshots[..] else {
+        panic!("{round:?}");
+    };
+    assert_eq!(snapshot.time_zone, "UTC");
+    assert_eq!(snapshot.until_us, us("2026-07-01T00:00:00Z"));
+    assert_eq!(office.rows("2026-06", 1).await, [row(1, 1)]);
+    assert_eq!(office.round().await, [""; 0]);
+}
+
+/// Who made it was killed before it was registered, and then the time zone was changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_snapshot_that_is_found_ends_when_that_does() {
+    let months = [PeriodLength::Month];
+    let mut office = Office::new("2026-06-15T12:00:00Z", &months).await;
+    office.change(1, "c", 1, "2026-05-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-05 r1"]);
+    let register = office.register();
+    let before = register.load().await.unwrap().unwrap().version;
+    office.set("2026-07-01T12:00:00Z");
+    office.change(2, "c", 2, "2026-06-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    let newest = register.load().await.unwrap().unwrap().version;
+    for version in before + 1..=newest {
+        let entry = entry_path(version);
+        register.store().delete(&entry).await.unwrap();
+    }
+    office.change(3, "c", 3, "2026-06-20T12:00:00Z").await;
+    // It is July in Stockholm, and June in New York.
+    office.change(4, "c", 4, "2026-07-01T01:00:00Z").await;
+    office.begin_again(MaintenanceSettings {
+        time_zone: "America/New_York".to_owned(),
+        ..settings(&months)
+    });
+    assert_eq!(office.round().await, ["2026-06 r1", "2026-06 r2"]);
+    assert_eq!(
+        office.rows("2026-06", 2).await,
+        [row(1, 1), row(2, 2), row(3, 3)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_register_that_was_moved_away_is_made_again_of_all_snapshots() {
+    let months = [PeriodLength::Month];
+    let mut office = Office::new("2026-07-01T12:00:00Z", &months).await;
+    office.change(1, "c", 1, "2026-05-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    let may = "2026-05".parse().unwrap();
+    let rebuilt = office.maintainer.rebuild_period(&table(), may).await;
+    assert_eq!(rebuilt.unwrap().len(), 1);
+    office.change(2, "c", 2, "2026-05-11T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-05 r2", "2026-06 r2"]);
+    office.set("2026-08-01T12:00:00Z");
+    assert_eq!(office.round().await, ["2026-07 r1"]);
+    let all = [
+        "2026-05 r1",
+        "2026-05 r2",
+        "2026-06 r1",
+        "2026-06 r2",
+        "2026-07 r1",
+    ];
+    for is_other_process in [true, false] {
+        forget_all(office.register().store().as_ref()).await;
+        if is_other_process {
+            office.begin_again(settings(&months));
+        }
+        assert_eq!(office.round().await, all);
+        assert_eq!(office.round().await, [""; 0]);
+        let path = lake_store::PERIODS_PATH;
+        let listed = super::changes::scanned(&office.stand.lake, path, None).await;
+        let rows: usize = listed.iter().map(|batch| batch.num_rows()).sum();
+        assert_eq!(rows, all.len());
+    }
+    office.change(3, "c", 3, "2026-05-12T12:00:00Z").await;
+    assert_eq!(
+        office.round().await,
+        ["2026-05 r3", "2026-06 r3", "2026-07 r2"]
+    );
+}
+
+/// It is told in every round, and not forgotten when later ones have been made, whoever comes next.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_one_period_costs_no_other_one() {
+    let lengths = [PeriodLength::Month, PeriodLength::Quarter];
+    let mut office = Office::new("2026-07-01T12:00:00Z", &lengths).await;
+    let path = table().period_path("2026-06", 1);
+    let odd = DeltaLog::new(office.stand.lake.table_store(&path));
+    let schema = lake_store::periods_schema();
+    let metadata = layout::system_metadata(&schema, uuid::Uuid::nil(), 0).unwrap();
+    odd.put(0, action::creation(metadata, 0).unwrap()).await;
+    let told = "2026-06/r1 is there and is no period snapshot";
+    office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+    let error = office.failure().await;
+    assert!(error.contains(told), "{error}");
+    assert_eq!(office.rows("2026-q2", 1).await, [row(1, 1)]);
+    office.change(2, "c", 2, "2026-06-11T12:00:00Z").await;
+    let error = office.failure().await;
+    assert!(error.contains(told), "{error}");
+    assert_eq!(office.rows("2026-q2", 2).await, [row(1, 1), row(2, 2)]);
+    office.set("2026-08-01T12:00:00Z");
+    office.begin_again(settings(&lengths));
+    let error = office.failure().await;
+    assert!(error.contains(told), "{error}");
+    assert_eq!(office.rows("2026-07", 1).await, [row(1, 1), row(2, 2)]);
+    forget_all(odd.store().as_ref()).await;
+    office.begin_again(settings(&lengths));
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    assert_eq!(office.rows("2026-06", 1).await, [row(1, 1), row(2, 2)]);
+    assert_eq!(office.round().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_register_of_another_format_is_refused_by_name() {
+    let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
+    office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    let log = office.register();
+    let mut state = log.load().await.unwrap().unwrap();
+    let mut metadata = state.metadata.clone();
+    let format = lake_store::FORMAT_PROPERTY.to_owned();
+    metadata.configuration.insert(format, "9".to_owned());
+    let rework = Rework {
+        operation: "SET TBLPROPERTIES",
+        metadata,
+        removed: Vec::new(),
+        after: None,
+    };
+    let draft = Draft {
+        layout: state.metadata.clone(),
+        steps: Vec::new(),
+        further: Vec::new(),
+        files: Vec::new(),
+        rework: Some(rework),
+    };
+    let entropy = Entropy::from_os();
+    let done = commit(&log, &mut state, &draft, &SystemClock, &entropy);
+    done.await.unwrap();
+    office.change(2, "c", 2, "2026-06-11T12:00:00Z").await;
+    let error = office.failure().await;
+    assert!(
+        error.contains("_system/periods: its format is 9"),
+        "{error}"
+    );
+    let second = table().period_path("2026-06", 2);
+    assert!(!office.stand.lake.has_log(&second).await.unwrap());
+}
+
 /// Random owners' clocks, late and disordered, in so little memory that keys are folded in parts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_the_fold_up_to_its_moment() {
@@ -481,6 +788,7 @@ async fn a_snapshot_is_the_fold_up_to_its_moment() {
                 periods: vec![PeriodLength::Month],
                 memory_bytes_max: ByteSize::kib([16, 64][rng.random_range(0..2)]),
                 bucket_bytes: ByteSize::b(600),
+                late_changes_quiet_age: Duration::ZERO,
                 ..MaintenanceSettings::default()
             };
             let (clock, entropy): (Arc<dyn Clock>, _) =

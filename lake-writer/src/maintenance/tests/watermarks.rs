@@ -159,6 +159,21 @@ async fn an_outbox_that_was_handed_over_is_waited_for_by_its_newest_source() {
     assert_eq!(office.round().await, ["2026-07 r1"]);
 }
 
+/// All is there that its owner had committed, whatever comes now. What comes late is waited with.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_watermark_says_to_be_complete_waits_for_no_late_changes() {
+    let months = [PeriodLength::Month];
+    let mut office = Office::patient("2026-06-30T22:05:00Z", &months, 10).await;
+    office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+    let mut marks = Marks::create(&office.stand.lake).await;
+    marks.tell("/a", END, 1).await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    office.change(2, "c", 2, "2026-06-11T12:00:00Z").await;
+    assert_eq!(office.round().await, [""; 0]);
+    office.pass(10);
+    assert_eq!(office.round().await, ["2026-06 r2"]);
+}
+
 /// Late changes of other periods do not wait for them, and the period does so for a day at most.
 #[tokio::test(flavor = "multi_thread")]
 async fn watermarks_that_cannot_be_read_are_awaited() {
