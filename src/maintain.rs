@@ -11,6 +11,8 @@ use lake_writer::{
 };
 use schemas::TableName;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::error;
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -180,17 +182,14 @@ impl Beside {
         Self(of(lake.clone(), settings.clone()))
     }
 
-    /// Rounds while a writer runs.
+    /// Rounds while a writer runs. Care that ends before costs it nothing, but is a failure in the end.
     pub(crate) async fn during(
         mut self,
         write: impl Future<Output = Result<(), Failure>>,
     ) -> Result<(), Failure> {
         let (enough, following) = watch::channel(false);
         let care = tokio::spawn(async move { self.0.run(&[], following).await });
-        let written = write.await;
-        enough.send_replace(true);
-        care.await.map_err(Failure::failed)?;
-        written
+        beside(care, enough, write).await
     }
 
     /// One round when a writer has copied everything.
@@ -208,6 +207,38 @@ impl Beside {
     }
 }
 
+/// Lets care and a writer go on beside each other until the writer ends, and the care with it.
+async fn beside(
+    care: JoinHandle<()>,
+    enough: watch::Sender<bool>,
+    write: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    // On a task of its own, so that it is told at once: a writer runs for months.
+    let care = tokio::spawn(told(care, enough.subscribe()));
+    let written = write.await;
+    enough.send_replace(true);
+    let cared = care.await.map_err(|error| error.to_string()).flatten();
+    let failed =
+        |why: String| Failure::failed(anyhow::anyhow!("the care of the lake has ended: {why}"));
+    written.and(cared.map_err(failed))
+}
+
+/// Waits for the care's end. Tells at once why it ended, if that is not because somebody had enough of it.
+async fn told(care: JoinHandle<()>, enough: watch::Receiver<bool>) -> Result<(), String> {
+    let why = match care.await {
+        Ok(()) if *enough.borrow() => return Ok(()),
+        Ok(()) => "it returned".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    error!(
+        why,
+        "the care of the lake has ended by a bug; the writer goes on without it until it is stopped: changes \
+         are copied, but no current table is refreshed, and nothing is compacted or deleted; restart this \
+         process, or run `lakehead maintain` beside it, and report what is said above"
+    );
+    Err(why)
+}
+
 async fn open(file: &Path) -> Result<Maintainer, Failure> {
     let (place, settings) = Config::read(file)?.maintenance(file)?;
     let lake = place.open(false)?;
@@ -218,4 +249,73 @@ async fn open(file: &Path) -> Result<Maintainer, Failure> {
 fn of(lake: LakeStore, settings: MaintenanceSettings) -> Maintainer {
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(Entropy::from_os()));
     Maintainer::new(lake, clock, entropy, settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// What is logged on this thread.
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl Said {
+        fn text(&self) -> String {
+            String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+        }
+    }
+
+    impl Write for Said {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Copies until the log says that the care has ended.
+    async fn copying(said: &Said) -> Result<(), Failure> {
+        let told = async {
+            while !said.text().contains("the care of the lake has ended") {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), told).await.unwrap();
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn care_that_dies_is_told_at_once_while_the_writer_goes_on() {
+        let said = Said::default();
+        let writer = said.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let (enough, _) = watch::channel(false);
+        let care: JoinHandle<()> = tokio::spawn(async { panic!("a bug in the care") });
+        let failure = beside(care, enough, copying(&said)).await.unwrap_err();
+        let why = "a bug in the care";
+        assert!(failure.text().contains(why), "{}", failure.text());
+        let said = said.text();
+        assert!(said.contains("ERROR") && said.contains(why), "{said}");
+    }
+
+    #[tokio::test]
+    async fn care_ends_with_the_writer() {
+        let (enough, mut following) = watch::channel(false);
+        let care = tokio::spawn(async move {
+            following.wait_for(|enough| *enough).await.ok();
+        });
+        beside(care, enough, async { Ok(()) }).await.unwrap();
+    }
 }

@@ -287,7 +287,7 @@ def test_period_snapshots(road: Road) -> None:
     """Three lengths at once; what comes late makes a revision, and both stay. Killed before it is registered, one is not made twice."""
     topic, owner = json_road(road), Shop(8)
     with open(road.folder / "lakehead.toml", "a") as file:
-        file.write('[maintenance]\nperiods = ["month", "quarter", "year"]\ntime_zone = "Europe/Stockholm"\n')
+        file.write('[maintenance]\nperiods = ["month", "quarter", "year"]\ntime_zone = "Europe/Stockholm"\nlate_changes_quiet_age = "0s"\n')
     produce(topic, owner.changes(200))
     road.write_once()
     killed = road.start("killed", "maintain", "--config", "lakehead.toml", "--once", faults=True, FAILPOINTS="period_made=return")

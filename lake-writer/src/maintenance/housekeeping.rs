@@ -8,18 +8,24 @@
 use std::sync::Arc;
 
 use lake_store::{DEAD_LETTERS_PATH, GAPS_PATH, PERIODS_PATH, STARTS_PATH};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::TableName;
+use serde_json::json;
 use tokio::time::Instant;
 use tracing::info;
 
 use super::compaction::{Compaction, CompactionReport};
 use super::current::Means;
-use super::error::MaintenanceError;
+use super::error::{FoldError, MaintenanceError};
 use super::log_cleanup::{LogCleanup, LogCleanupReport};
 use super::retention::{Retention, RetentionReport};
 use super::vacuum::{Vacuum, VacuumReport};
 use crate::clock::Clock;
-use crate::delta_log::{DeltaLog, DeltaLogError, checkpoint_is_due, write_checkpoint};
+use crate::delta_log::{
+    DeltaLog, DeltaLogError, checkpoint_is_due, checkpoint_path, write_checkpoint,
+};
 use crate::entropy::Entropy;
 
 /// Tables whose writers make no checkpoints: they commit seldom, and have other things to do then.
@@ -134,8 +140,8 @@ impl Housekeeping {
         vacuum.run().await
     }
 
-    /// Makes a checkpoint that nobody else makes, if one is due. Must run on a multi-threaded tokio
-    /// runtime.
+    /// Makes a checkpoint that nobody else makes, if one is due, or the hint to the one that there is. Must
+    /// run on a multi-threaded tokio runtime.
     async fn checkpointed(&self, means: &Means) -> Result<(), MaintenanceError> {
         let path = self.path.as_str();
         if !WITHOUT_CHECKPOINTS.contains(&path) {
@@ -150,6 +156,11 @@ impl Housekeeping {
         // What no writer would commit to is left alone: a checkpoint might forget its progress.
         let is_ours = state.same_layout(&state.metadata);
         if !is_ours || !checkpoint_is_due(version, CHECKPOINT_INTERVAL, last) {
+            return Ok(());
+        }
+        let hinted = hinted(&log, version).await;
+        if hinted.map_err(|error| error.of(path))? {
+            info!(path, version, "hint to a checkpoint written");
             return Ok(());
         }
         let made = write_checkpoint(&means.lake, path, version).await;
@@ -167,6 +178,25 @@ impl Housekeeping {
         let cleanup = LogCleanup::new(&means.lake, &self.path, settings, clock, entropy);
         cleanup.run().await
     }
+}
+
+/// Writes the hint to the checkpoint of this version; false if there is no such checkpoint. Whoever wrote it
+/// was killed before its hint, and the kernel passes over a checkpoint that is there.
+async fn hinted(log: &DeltaLog, version: u64) -> Result<bool, FoldError> {
+    let path = checkpoint_path(version);
+    let checkpoint = match log.store().get(&path).await {
+        Ok(found) => found.bytes().await?,
+        Err(object_store::Error::NotFound { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let bytes = checkpoint.len();
+    let rows = ParquetRecordBatchReaderBuilder::try_new(checkpoint);
+    let rows = rows.map_err(|error| FoldError::from(error).in_file(path.as_ref()))?;
+    let actions = rows.metadata().file_metadata().num_rows();
+    let hint = json!({ "version": version, "size": actions, "sizeInBytes": bytes });
+    let place = Path::from("_delta_log/_last_checkpoint");
+    log.store().put(&place, hint.to_string().into()).await?;
+    Ok(true)
 }
 
 async fn compacted(means: &Means, table: &TableName) -> Result<CompactionReport, MaintenanceError> {
@@ -219,7 +249,7 @@ mod tests {
             lake: LakeStore::open("memory:///", &[], true).unwrap(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(Entropy::seeded(1)),
-            settings,
+            settings: Arc::new(settings),
             room: Arc::default(),
         };
         let mut failed = Vec::new();

@@ -7,6 +7,9 @@
 //! Progress lives in `txn`s, so losing one would land records twice. (Where a clean-up was killed
 //! there is nothing left to compare with; it had compared.)
 //!
+//! A table's own properties may ask for a longer retention than the setting does, or that nothing goes at
+//! all: that counts.
+//!
 //! Older checkpoints go first: one that is followed by a hole would be read as the end of the log.
 //! Then entries go one by one, the oldest first, so that an entry's successors are there while it is
 //! there itself. A writer that was asleep relies on that: it looks whether the entry of the version
@@ -25,12 +28,19 @@ use tracing::info;
 
 use super::error::MaintenanceError;
 use super::maintained_table::MaintainedTable;
+use super::vacuum::asked;
 use crate::clock::Clock;
 use crate::delta_log::{Inventory, checkpoint_path, checkpoint_version, entry_path, entry_version};
 use crate::entropy::Entropy;
 use crate::faults::{self, Point};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Delta's property of how long versions are kept.
+const VERSIONS_KEPT: &str = "delta.logRetentionDuration";
+
+/// Delta's property of whether a log may be cleaned up at all.
+const CLEANUP_ENABLED: &str = "delta.enableExpiredLogCleanup";
 
 /// `[maintenance.log]`: how long versions stay readable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +49,7 @@ pub struct LogCleanupSettings {
     /// Whether entries are deleted at all.
     pub enabled: bool,
     /// How long a version can be read after it was followed by another. At least a day. No process
-    /// may be held up for longer in the middle of a commit.
+    /// may be held up for longer in the middle of a commit. A table that asks for longer gets that.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
 }
@@ -107,16 +117,18 @@ impl LogCleanup {
     /// Deletes what no retained version needs.
     ///
     /// Safe to be dropped at any point, and to run beside writers, readers and other clean-ups.
+    ///
+    /// # Errors
+    /// The log cannot be read, listed or deleted from, its checkpoint says something else than its entries,
+    /// or the table asks for what is not known here. Nothing is deleted then, but for what went before the
+    /// store failed.
     pub async fn run(&self) -> Result<LogCleanupReport, MaintenanceError> {
         self.table
             .check(|problems| self.settings.validate(problems))?;
         let listed = self.list().await?;
-        let retention_us = i64::try_from(self.settings.retention.as_micros()).unwrap_or(i64::MAX);
-        let cutoff_us = self.table.clock.now_us().saturating_sub(retention_us);
-        let Some(oldest) = listed.oldest_kept(cutoff_us) else {
+        let Some(oldest) = self.oldest_kept(&listed).await? else {
             return Ok(LogCleanupReport::default());
         };
-        self.check_protocol().await?;
         if !self.verify(&listed, oldest).await? {
             return Ok(LogCleanupReport::default());
         }
@@ -148,11 +160,32 @@ impl LogCleanup {
         Ok(listed)
     }
 
-    /// Of the newest version: what it asks for may be about what is older.
-    async fn check_protocol(&self) -> Result<(), MaintenanceError> {
+    /// The checkpoint behind which everything may go, if there is something.
+    async fn oldest_kept(&self, listed: &Listed) -> Result<Option<u64>, MaintenanceError> {
+        let now_us = self.table.clock.now_us();
+        let oldest = |retention: Duration| {
+            let retention_us = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+            listed.oldest_kept(now_us.saturating_sub(retention_us))
+        };
+        // Whatever the table asks for, it can only be less that goes: mostly its newest version need not be
+        // read for it.
+        if oldest(self.settings.retention).is_none() {
+            return Ok(None);
+        }
+        Ok(self.retention().await?.and_then(oldest))
+    }
+
+    /// How long versions are kept; `None` if they are kept for ever. Told by the newest version: what it
+    /// asks for may be about what is older.
+    async fn retention(&self) -> Result<Option<Duration>, MaintenanceError> {
         let newest = self.table.log.load().await;
         let newest = newest.map_err(|error| MaintenanceError::of_log(&self.table.path, &error))?;
-        newest.map_or(Ok(()), |state| self.table.check_protocol(&state.protocol))
+        let Some(state) = newest else {
+            return Ok(None);
+        };
+        self.table.check_state(&state)?;
+        let kept = kept_by(&state.metadata.configuration, self.settings.retention);
+        kept.map_err(|why| self.table.error(why))
     }
 
     /// Makes sure that the checkpoint says what the entries up to it say, and that readers are not
@@ -261,6 +294,18 @@ impl Listed {
         let is_of_use = self.entries.range(..oldest).next().is_some();
         (is_of_use || checkpoints.next().is_some()).then_some(*oldest)
     }
+}
+
+/// How long versions of a table with these properties are kept; `None` if they are kept for ever.
+fn kept_by(
+    properties: &BTreeMap<String, String>,
+    setting: Duration,
+) -> Result<Option<Duration>, String> {
+    if asked::yes_or_no(properties, CLEANUP_ENABLED)? == Some(false) {
+        return Ok(None);
+    }
+    let asked = asked::interval(properties, VERSIONS_KEPT)?;
+    Ok(Some(setting.max(asked.unwrap_or_default())))
 }
 
 /// What two accounts of a version differ in.

@@ -1,14 +1,16 @@
 //! All tables of a lake, again and again.
 //!
-//! Two things go on beside each other: derived tables are brought up to date, and files and logs are
-//! kept few. The latter takes long where there is much to delete; nobody who waits for fresh rows waits for
-//! that. Of either, several tables are at it at once: most of the time goes by while the store answers.
-//! What takes memory is done one at a time (see [`super::room`]).
+//! Three things go on beside each other: current tables are brought up to date, period snapshots are made,
+//! and files and logs are kept few. The second takes long at a year's end, the third where there is much to
+//! delete; nobody who waits for fresh rows waits for either. Of each, several tables are at it at once: most
+//! of the time goes by while the store answers. What takes memory is done one at a time (see
+//! [`super::room`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use lake_store::{LakeStore, LakeStoreError};
+use lake_store::LakeStore;
 use schemas::TableName;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -24,17 +26,27 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::faults;
 
-mod derived_tables;
+mod current_tables;
 mod houses;
+mod period_snapshots;
+mod tables;
 
-use derived_tables::DerivedTables;
+use current_tables::CurrentTables;
 use houses::Houses;
+use period_snapshots::PeriodSnapshots;
+use tables::{Listing, Tables};
+
+/// Entities that are looked at side by side to derive something of them.
+const TABLES_AT_ONCE: usize = 16;
 
 /// Takes care of a lake's tables.
 #[derive(Debug)]
 pub struct Maintainer {
-    means: Means,
-    derived: DerivedTables,
+    /// Time between the beginnings of two rounds.
+    interval: Duration,
+    listing: Listing,
+    current: CurrentTables,
+    periods: PeriodSnapshots,
     houses: Houses,
 }
 
@@ -59,7 +71,12 @@ impl Round {
         self.refreshed.extend(other.refreshed);
         self.snapshots.extend(other.snapshots);
         self.housekept.extend(other.housekept);
-        self.overtaken.extend(other.overtaken);
+        // Of one table both may be, its current table and its snapshots.
+        for table in other.overtaken {
+            if !self.overtaken.contains(&table) {
+                self.overtaken.push(table);
+            }
+        }
         self.failed.extend(other.failed);
     }
 
@@ -67,11 +84,7 @@ impl Round {
     fn settle<T>(&mut self, table: &TableName, done: Result<T, MaintenanceError>) -> Option<T> {
         match done {
             Ok(done) => return Some(done),
-            Err(MaintenanceError::Overtaken { .. }) => {
-                if self.overtaken.last() != Some(table) {
-                    self.overtaken.push(table.clone());
-                }
-            }
+            Err(MaintenanceError::Overtaken { .. }) => self.overtaken.push(table.clone()),
             Err(error) => {
                 warn!(%table, %error, "the table's derived tables are not up to date");
                 self.failed.push(error);
@@ -93,55 +106,65 @@ impl Maintainer {
             lake: lake.map_store(faults::wrap),
             clock,
             entropy,
-            settings,
+            settings: Arc::new(settings),
             room: Arc::default(),
         };
         Self {
-            derived: DerivedTables::new(means.clone()),
-            houses: Houses::new(means.clone()),
-            means,
+            interval: means.settings.interval,
+            listing: Listing::new(&means),
+            current: CurrentTables::new(means.clone()),
+            periods: PeriodSnapshots::new(means.clone()),
+            houses: Houses::new(means),
         }
     }
 
     /// Rounds over all tables, or over `only` these, until `stop` becomes true. A stop ends what is
     /// being done at once: nothing of it is in a table then, or all of it.
     pub async fn run(&mut self, only: &[TableName], mut stop: watch::Receiver<bool>) {
-        let (lake, interval) = (&self.means.lake, self.means.settings.interval);
-        let (derived, houses) = (&mut self.derived, &mut self.houses);
-        let derive = async {
+        let pace = Pace {
+            listing: &self.listing,
+            only,
+            interval: self.interval,
+        };
+        let (current, periods, houses) = (&mut self.current, &mut self.periods, &mut self.houses);
+        // What failed is logged, and tried again in the next round.
+        let refresh = async {
             loop {
-                let begun = Instant::now();
-                // What failed is logged, and tried again in the next round.
-                let tables = Tables::of(lake, only, &mut Round::default()).await;
-                derived.round(&tables).await;
-                let seconds = seconds_since(begun);
-                debug!(tables = tables.names.len(), seconds, "round over");
-                sleep_until(begun + interval).await;
+                let (begun, tables) = pace.begin().await;
+                current.round(&tables).await;
+                pace.end("round over", begun, &tables).await;
+            }
+        };
+        let keep_periods = async {
+            loop {
+                let (begun, tables) = pace.begin().await;
+                periods.round(&tables).await;
+                pace.end("periods round over", begun, &tables).await;
             }
         };
         let keep_house = async {
             loop {
-                let begun = Instant::now();
-                let tables = Tables::of(lake, only, &mut Round::default()).await;
+                let (begun, tables) = pace.begin().await;
                 houses.round(&tables).await;
-                let seconds = seconds_since(begun);
-                debug!(tables = tables.names.len(), seconds, "houses round over");
-                sleep_until(begun + interval).await;
+                pace.end("houses round over", begun, &tables).await;
             }
         };
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => {}
-            () = derive => {}
+            () = refresh => {}
+            () = keep_periods => {}
             () = keep_house => {}
         }
     }
 
-    /// Brings all tables up to date, or `only` these, and keeps their files and logs few.
+    /// Brings all current tables up to date, or `only` these, then makes the snapshots of periods that are
+    /// over, then keeps files and logs few.
     pub async fn round(&mut self, only: &[TableName]) -> Round {
         let mut round = Round::default();
-        let tables = Tables::of(&self.means.lake, only, &mut round).await;
-        round.extend(self.derived.round(&tables).await);
+        let tables = self.listing.look(only, Duration::ZERO, &mut round).await;
+        round.extend(self.current.round(&tables).await);
+        round.extend(self.periods.round(&tables).await);
         round.extend(self.houses.round(&tables).await);
         round
     }
@@ -152,7 +175,7 @@ impl Maintainer {
     /// # Errors
     /// There is no such table, or none that is derived; or it cannot be read or written.
     pub async fn rebuild(&mut self, table: &TableName) -> Result<Refreshed, MaintenanceError> {
-        let rebuilt = self.derived.rebuild(table).await?;
+        let rebuilt = self.current.rebuild(table).await?;
         rebuilt.ok_or_else(|| MaintenanceError::NotDerived {
             table: table.clone(),
             why: "there are no changes of a keyed entity by this name; `lakehead status` and \
@@ -170,50 +193,31 @@ impl Maintainer {
         table: &TableName,
         period: Period,
     ) -> Result<Vec<Snapshot>, MaintenanceError> {
-        self.derived.rebuild_period(table, period).await
+        self.periods.rebuild(table, period).await
     }
 }
 
-/// The tables that a round is over.
-struct Tables {
-    names: Vec<TableName>,
-    /// All there are.
-    are_all: bool,
+/// When the rounds of a loop begin, and over which tables.
+struct Pace<'a> {
+    listing: &'a Listing,
+    only: &'a [TableName],
+    interval: Duration,
 }
 
-impl Tables {
-    /// Those of `only` that there are, or all. None if the lake cannot be listed.
-    async fn of(lake: &LakeStore, only: &[TableName], round: &mut Round) -> Self {
-        let names = match only {
-            [] => lake.tables().await,
-            only => Self::named(lake, only, round).await,
-        };
-        let are_all = only.is_empty() && names.is_ok();
-        let names = names.unwrap_or_else(|error| {
-            warn!(%error, "the lake cannot be listed");
-            round.failed.push(error.into());
-            Vec::new()
-        });
-        Self { names, are_all }
+impl Pace<'_> {
+    async fn begin(&self) -> (Instant, Tables) {
+        let begun = Instant::now();
+        let (only, age_max) = (self.only, self.interval / 2);
+        let mut round = Round::default();
+        let tables = self.listing.look(only, age_max, &mut round).await;
+        (begun, tables)
     }
 
-    async fn named(
-        lake: &LakeStore,
-        only: &[TableName],
-        round: &mut Round,
-    ) -> Result<Vec<TableName>, LakeStoreError> {
-        let mut names = Vec::new();
-        for name in only {
-            match lake.has_log(&name.changes_path()).await? {
-                true => names.push(name.clone()),
-                false => round.failed.push(MaintenanceError::NotDerived {
-                    table: name.clone(),
-                    why: "there are no changes by this name; `lakehead status` and `system.tables` show those \
-                          there are",
-                }),
-            }
-        }
-        Ok(names)
+    /// Says that a round is over and waits for the next one.
+    async fn end(&self, what: &str, begun: Instant, tables: &Tables) {
+        let seconds = seconds_since(begun);
+        debug!(tables = tables.names.len(), seconds, "{what}");
+        sleep_until(begun + self.interval).await;
     }
 }
 
@@ -223,8 +227,8 @@ fn seconds_since(begun: Instant) -> f64 {
 
 /// Lets so many turns go on side by side. One that takes long holds up no other; what came of them is in
 /// their order.
-async fn side_by_side(turns: Vec<impl Future<Output = Round>>, at_once: usize) -> Round {
-    let turns = turns.into_iter().enumerate();
+async fn side_by_side(turns: impl Iterator<Item: Future<Output = Round>>, at_once: usize) -> Round {
+    let turns = turns.enumerate();
     let turns = turns.map(|(number, turn)| async move { (number, turn.await) });
     let done = stream::iter(turns).buffer_unordered(at_once);
     let mut done: Vec<(usize, Round)> = done.collect().await;

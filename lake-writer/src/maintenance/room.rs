@@ -2,8 +2,9 @@
 //!
 //! Tables are looked at side by side, as most of that is waiting for the store. But what a fold or a
 //! rewrite holds is bounded for one of them: so there is one at a time in a process, and the rest
-//! waits in line. Rewrites stand in a line of their own, and only the first of them in that of the folds: a
-//! table that is to be brought up to date does not wait until all others are compacted.
+//! waits in line. Rewrites and period snapshots stand in a line of their own, and only the first of them in
+//! that of the folds: a table that is to be brought up to date does not wait until all others are compacted,
+//! or until all have their snapshots at a year's end.
 
 use std::sync::Arc;
 
@@ -20,12 +21,13 @@ pub(crate) struct Room {
 pub(crate) type Turn = OwnedMutexGuard<()>;
 
 impl Room {
-    /// For the latest changes of a table, or its list of files.
+    /// For the latest changes of a table that is brought up to date, or its list of files.
     pub(crate) async fn to_fold(&self) -> Turn {
         Arc::clone(&self.work).lock_owned().await
     }
 
-    /// For data files that are read to be written anew, or to be looked through.
+    /// For what nobody waits for: data files that are read to be written anew, or to be looked through,
+    /// and the changes that a period's snapshot is made of.
     pub(crate) async fn to_rewrite(&self) -> (MutexGuard<'_, ()>, Turn) {
         let first = self.rewrites.lock().await;
         (first, self.to_fold().await)

@@ -10,9 +10,12 @@
 //! left the table within the retention. Nothing is known by its age there until tombstones have been
 //! kept for long enough ([`tombstones`]).
 //!
+//! A table's own property may ask for a longer retention than the setting does: Spark set it, or another
+//! process whose setting is longer. The longer one counts ([`asked`]). Ours only ever raise it.
+//!
 //! Only names that our writers give are touched, only below the table's own folder, never the log.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +36,10 @@ use crate::delta_log::Inventory;
 use crate::entropy::Entropy;
 use crate::faults::{self, Point};
 
+pub(super) mod asked;
 mod tombstones;
 
-use tombstones::Tombstones;
+use tombstones::{TOMBSTONES_KEPT, Tombstones};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -57,7 +61,7 @@ pub struct VacuumSettings {
     /// Whether files are deleted at all.
     pub enabled: bool,
     /// How long files that left the table are kept for readers of older versions. At least a day;
-    /// no reader may take longer for one statement.
+    /// no reader may take longer for one statement. A table that asks for longer gets that.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
     /// Says what would be deleted and deletes nothing.
@@ -129,21 +133,27 @@ impl Vacuum {
     /// Deletes what no retained version refers to.
     ///
     /// Safe to be dropped at any point, and to run beside writers, compactions, other vacuums and
-    /// readers of versions that are not older than the retention.
+    /// readers of versions that are not older than the retention: that of the settings, or what the table
+    /// asks for if that is longer.
+    ///
+    /// # Errors
+    /// The table cannot be read, listed or deleted from, or asks for what is not known here. Nothing is
+    /// deleted then, but for what went before the store failed.
     pub async fn run(&self) -> Result<VacuumReport, MaintenanceError> {
         self.table
             .check(|problems| self.settings.validate(problems))?;
         let Some(inventory) = self.table.inventory().await? else {
             return Ok(VacuumReport::default());
         };
-        let (now_us, retention) = (self.table.clock.now_us(), self.settings.retention);
+        let now_us = self.table.clock.now_us();
         let properties = &inventory.state.metadata.configuration;
+        let retention = self.retention(properties)?;
         let known = Tombstones::of(properties, now_us);
         let known = known.map_err(|why| self.table.error(why))?;
         let kept = known.kept_for(retention, now_us);
         if kept != known
             && !self.settings.dry_run
-            && let Some(why) = self.keep_tombstones(&inventory, kept).await?
+            && let Some(why) = self.keep_tombstones(&inventory, kept, retention).await?
         {
             return Ok(VacuumReport {
                 yielded: Some(why),
@@ -163,6 +173,16 @@ impl Vacuum {
             );
         }
         Ok(report)
+    }
+
+    /// How long files are kept that left a table with these properties.
+    fn retention(
+        &self,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<Duration, MaintenanceError> {
+        let asked = asked::interval(properties, TOMBSTONES_KEPT);
+        let asked = asked.map_err(|why| self.table.error(why))?;
+        Ok(self.settings.retention.max(asked.unwrap_or_default()))
     }
 
     /// Lists the table's folder and deletes as it goes.
@@ -224,6 +244,7 @@ impl Vacuum {
         &self,
         inventory: &Inventory,
         kept: Tombstones,
+        retention: Duration,
     ) -> Result<Option<String>, MaintenanceError> {
         let swap = Swap {
             operation: Operation::SetProperties,
@@ -235,7 +256,7 @@ impl Vacuum {
         match self.table.swap(&mut base, swap).await? {
             Landed::Yielded(why) => Ok(Some(why)),
             Landed::Version(version) => {
-                let days = self.settings.retention.as_secs() / DAY.as_secs();
+                let days = retention.as_secs() / DAY.as_secs();
                 info!(
                     table = self.table.path,
                     version, days, "the table's log keeps tombstones for longer"

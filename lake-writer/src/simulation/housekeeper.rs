@@ -158,10 +158,10 @@ impl Housekeeper {
             lake: self.lake.clone(),
             clock: Arc::new(SimulatedClock(self.begun)),
             entropy: Arc::clone(&self.entropy),
-            settings: MaintenanceSettings {
+            settings: Arc::new(MaintenanceSettings {
                 bucket_bytes: bytesize::ByteSize::b(600),
                 ..MaintenanceSettings::default()
-            },
+            }),
             room: Arc::default(),
         };
         let mut current = Current::new(TABLE.parse().unwrap(), means);

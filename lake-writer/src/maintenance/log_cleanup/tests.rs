@@ -94,6 +94,52 @@ async fn young_logs_are_left_alone() {
     assert_eq!(entries(&table).await.len(), 25);
 }
 
+/// Another program sets a property of the table.
+async fn set(table: &Fixture, property: &str, value: &str) {
+    let mut metadata = table.state.metadata.clone();
+    metadata
+        .configuration
+        .insert(property.to_owned(), value.to_owned());
+    let entry = serde_json::json!({ "metaData": metadata }).to_string();
+    table.log.put(VERSIONS + 1, entry.into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_asks_for_longer_than_the_setting_gets_it() {
+    for (property, value, deleted) in [
+        (VERSIONS_KEPT, "interval 1 day", 20),
+        (VERSIONS_KEPT, "interval 10 days", 10),
+        (VERSIONS_KEPT, "interval 30 days", 0),
+        (CLEANUP_ENABLED, "false", 0),
+        (CLEANUP_ENABLED, "true", 20),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let table = table(directory.path()).await;
+        set(&table, property, value).await;
+        let cleanup = table.log_cleanup(&table.lake, days(3));
+        let report = cleanup.run().await.unwrap();
+        assert_eq!(report.entries, deleted, "{property} {value}");
+        let left = entries(&table).await;
+        assert_eq!(left, (deleted..=VERSIONS + 1).collect::<Vec<u64>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_it_is_not_known_what_the_table_asks_for_nothing_goes() {
+    for property in [VERSIONS_KEPT, CLEANUP_ENABLED] {
+        let directory = tempfile::tempdir().unwrap();
+        let table = table(directory.path()).await;
+        set(&table, property, "1 month").await;
+        let cleanup = table.log_cleanup(&table.lake, days(3));
+        let error = cleanup.run().await.unwrap_err().to_string();
+        assert!(
+            error.contains(PATH) && error.contains(property) && error.contains("1 month"),
+            "{error}"
+        );
+        assert_eq!(entries(&table).await.len(), 26);
+    }
+}
+
 /// What another one has deleted since the log was listed is no damage; what is missing in the log is.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clean_ups_at_once_do_not_take_each_other_for_damage() {

@@ -46,10 +46,8 @@ impl Houses {
                 .retain(|table, _| tables.names.contains(table));
             houses.extend(self.own.iter().cloned());
         }
-        let turns: Vec<_> = houses
-            .into_iter()
-            .map(|house| turn(house, self.means.clone()))
-            .collect();
+        let turns = houses.into_iter();
+        let turns = turns.map(|house| turn(house, self.means.clone()));
         side_by_side(turns, HOUSES_AT_ONCE).await
     }
 

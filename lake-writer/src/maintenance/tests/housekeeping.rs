@@ -1,11 +1,15 @@
 //! A maintainer's rounds: files and logs are kept few, and the current table stays what it is.
 
-use schemas::Shape;
+use lake_store::STARTS_PATH;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use schemas::{Shape, TopicPartition};
 
 use super::changes::{read, read_at};
 use super::*;
 use crate::clock::Clock;
 use crate::delta_log::DeltaLog;
+use crate::starts::{Begun, Starts};
 
 /// The machine's time, so many days on.
 #[derive(Debug)]
@@ -206,5 +210,42 @@ async fn a_current_table_whose_changes_are_gone_is_not_made_anew() {
     assert!(
         error.contains("2022-01-10") && error.contains("restore"),
         "{error}"
+    );
+}
+
+/// Whoever made it was killed before the hint. One round writes that, and the next finds nothing to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_without_its_hint_gets_it() {
+    let stand = Stand::new();
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(Entropy::from_os()));
+    let mut starts = Starts::new(&stand.lake, "p", clock, entropy);
+    for number in 0..100 {
+        let begun = Begun {
+            table: table(),
+            partition: TopicPartition::new("t", number),
+            first_offset: 0,
+        };
+        starts.keep(&[begun]).await.unwrap();
+    }
+    let store = stand.lake.table_store(STARTS_PATH);
+    let place = Path::from("_delta_log/_last_checkpoint");
+    let mut maintainer = stand.maintained(eager());
+    round(&mut maintainer).await;
+    let told = async || {
+        let hint = store.get(&place).await.unwrap().bytes().await.unwrap();
+        let hint: serde_json::Value = serde_json::from_slice(&hint).unwrap();
+        ["version", "size", "sizeInBytes"].map(|name| hint[name].as_u64())
+    };
+    let before = told().await;
+    assert_eq!(before[0], Some(100));
+    store.delete(&place).await.unwrap();
+    round(&mut maintainer).await;
+    assert_eq!(told().await, before);
+    let written = store.head(&place).await.unwrap().last_modified;
+    round(&mut maintainer).await;
+    assert_eq!(
+        store.head(&place).await.unwrap().last_modified,
+        written,
+        "written once"
     );
 }

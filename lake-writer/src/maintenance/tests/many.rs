@@ -6,10 +6,11 @@ use futures::TryStreamExt;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt};
 use schemas::Shape;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::housekeeping::Later;
 use super::*;
+use crate::clock::Clock;
 use crate::delta_log::{DeltaLog, write_checkpoint};
 use crate::fault_store::{Fault, FaultStore};
 
@@ -151,4 +152,68 @@ fn no_table_waits_for_what_is_deleted_of_another() {
             assert!(changes.entry(400).await.unwrap().is_some(), "{table}");
         }
     });
+}
+
+/// The version of an entity's current table.
+async fn current_version(lake: &LakeStore, table: &TableName) -> Option<u64> {
+    let log = DeltaLog::new(lake.table_store(&table.current_path()));
+    let state = log.load().await.unwrap();
+    state.map(|state| state.version)
+}
+
+/// A snapshot whose entry takes the store seven seconds keeps no current table from being refreshed: not
+/// that of its own entity, nor that of another one.
+#[tokio::test(start_paused = true)]
+async fn no_refresh_waits_for_a_period_snapshot() {
+    let lake = LakeStore::open("memory:///", &[], true).unwrap();
+    let names = ["shop.order", "shop.stock"].map(named);
+    let mut all = Vec::new();
+    for name in &names {
+        let mut changes = Changes::create_of(&lake, name.clone(), Shape::Upsert).await;
+        changes.append_some(1, 0, 20).await;
+        all.push(changes);
+    }
+    // No change has come for long.
+    let clock = Arc::new(Later(400));
+    let month = Period::over_at(PeriodLength::Month, clock.now_us(), chrono_tz::UTC);
+    let month = month.unwrap().to_string();
+    let snapshots = names.each_ref().map(|name| name.period_path(&month, 1));
+    let log = format!("{}/_delta_log/", snapshots[0]);
+    let slow = lake.clone().map_store(|store| {
+        let decide = move |path: &object_store::path::Path| match path.as_ref().contains(&log) {
+            true => Fault::Slow,
+            false => Fault::None,
+        };
+        Arc::new(FaultStore::new(store, decide))
+    });
+    let settings = MaintenanceSettings {
+        interval: Duration::from_secs(1),
+        periods: vec![PeriodLength::Month],
+        period_delay: Duration::ZERO,
+        ..derived_only()
+    };
+    let entropy = Arc::new(Entropy::seeded(1));
+    let mut maintainer = Maintainer::new(slow, clock, entropy, settings);
+    let looks = async {
+        sleep(Duration::from_millis(500)).await;
+        for (version, from) in [(2, 20), (3, 40)] {
+            for changes in &mut all {
+                changes.append_some(version, from, 20).await;
+            }
+            sleep(Duration::from_secs(2)).await;
+            for name in &names {
+                let found = current_version(&lake, name).await;
+                assert_eq!(found, Some(version), "{name}");
+            }
+        }
+        let is_made = async |number: usize| lake.has_log(&snapshots[number]).await.unwrap();
+        assert!(!is_made(0).await && is_made(1).await);
+        sleep(Duration::from_secs(10)).await;
+        assert!(is_made(0).await);
+    };
+    let (_stop, following) = tokio::sync::watch::channel(false);
+    tokio::select! {
+        () = maintainer.run(&[], following) => panic!("nobody stopped it"),
+        () = looks => {}
+    }
 }

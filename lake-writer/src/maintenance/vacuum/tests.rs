@@ -119,6 +119,66 @@ async fn a_longer_retention_has_the_log_keep_tombstones_as_long() {
     assert_eq!(vacuum.run().await.unwrap().files, 6);
 }
 
+/// Another program sets a property of the table.
+async fn set(table: &Fixture, property: &str, value: &str) {
+    let state = table.log.load().await.unwrap().unwrap();
+    let mut metadata = state.metadata;
+    metadata
+        .configuration
+        .insert(property.to_owned(), value.to_owned());
+    let entry = serde_json::json!({ "metaData": metadata }).to_string();
+    table.log.put(state.version + 1, entry.into()).await;
+}
+
+#[tokio::test]
+async fn a_table_that_asks_for_longer_than_the_setting_gets_it() {
+    let table = compacted().await;
+    set(&table, TOMBSTONES_KEPT, "interval 30 days").await;
+    let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
+    for kept_days in [8, 21] {
+        table.clock.advance(days(kept_days));
+        assert_eq!(vacuum.run().await.unwrap(), VacuumReport::default());
+        assert_eq!(table.stored().await.len(), 8, "after {kept_days} more");
+    }
+    table.clock.advance(days(2));
+    assert_eq!(vacuum.run().await.unwrap().files, 6);
+    assert_eq!(table.read_rows().await, table.rows);
+}
+
+/// Two processes whose settings differ: the one that keeps less goes by what the other has set.
+#[tokio::test]
+async fn of_two_retentions_the_longer_one_counts_and_a_shorter_property_does_not() {
+    let table = compacted().await;
+    let longer = VacuumSettings {
+        retention: days(30),
+        ..VacuumSettings::default()
+    };
+    let longer = table.vacuum(&table.lake, longer);
+    longer.run().await.unwrap();
+    let shorter = table.vacuum(&table.lake, VacuumSettings::default());
+    table.clock.advance(days(29));
+    assert_eq!(shorter.run().await.unwrap(), VacuumReport::default());
+    let table = compacted().await;
+    set(&table, TOMBSTONES_KEPT, "interval 1 day").await;
+    let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
+    table.clock.advance(days(6));
+    assert_eq!(vacuum.run().await.unwrap().files, 0);
+}
+
+#[tokio::test]
+async fn where_it_is_not_known_what_the_table_asks_for_nothing_goes() {
+    let table = compacted().await;
+    set(&table, TOMBSTONES_KEPT, "interval 1 month").await;
+    table.clock.advance(days(8));
+    let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
+    let error = vacuum.run().await.unwrap_err().to_string();
+    assert!(
+        error.contains(PATH) && error.contains(TOMBSTONES_KEPT) && error.contains("1 month"),
+        "{error}"
+    );
+    assert_eq!(table.stored().await.len(), 8);
+}
+
 /// A checkpoint has forgotten when the file left the table: it is not taken for one that never was in
 /// it.
 #[tokio::test(flavor = "multi_thread")]

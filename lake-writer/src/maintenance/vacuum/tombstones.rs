@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
 
+use super::asked;
+
 /// Delta's property.
 pub(super) const TOMBSTONES_KEPT: &str = "delta.deletedFileRetentionDuration";
 
@@ -33,17 +35,13 @@ impl Tombstones {
     /// What a table's properties say. If they do not say since when, it is as long as every table's
     /// log has kept them from its begin.
     pub(super) fn of(properties: &BTreeMap<String, String>, now_us: i64) -> Result<Self, String> {
-        let kept = match properties.get(TOMBSTONES_KEPT) {
-            None => DEFAULT,
-            Some(text) => {
-                parse(text).ok_or_else(|| odd(TOMBSTONES_KEPT, text, "interval 7 days"))?
-            }
-        };
+        let kept = asked::interval(properties, TOMBSTONES_KEPT)?.unwrap_or(DEFAULT);
         let told_us = match properties.get(TOMBSTONES_SINCE) {
             None => None,
             Some(text) => {
                 let told = DateTime::parse_from_rfc3339(text);
-                let told = told.map_err(|_| odd(TOMBSTONES_SINCE, text, "2026-11-29T12:00:00Z"))?;
+                let told =
+                    told.map_err(|_| asked::odd(TOMBSTONES_SINCE, text, "2026-11-29T12:00:00Z"))?;
                 Some(told.timestamp_micros())
             }
         };
@@ -90,27 +88,6 @@ impl Tombstones {
 
 fn before(now_us: i64, age: Duration) -> i64 {
     now_us.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX))
-}
-
-fn odd(property: &str, text: &str, example: &str) -> String {
-    format!("its table property {property} is {text:?}; write it like {example:?}")
-}
-
-/// Reads `interval 2 weeks` and the like.
-fn parse(text: &str) -> Option<Duration> {
-    let text = text.trim().to_ascii_lowercase();
-    let mut words = text.strip_prefix("interval")?.split_ascii_whitespace();
-    let (count, unit) = (words.next()?.parse::<u64>().ok()?, words.next()?);
-    let seconds = match unit.strip_suffix('s').unwrap_or(unit) {
-        "week" => 7 * 24 * 3600,
-        "day" => 24 * 3600,
-        "hour" => 3600,
-        "minute" => 60,
-        "second" => 1,
-        _ => return None,
-    };
-    let is_whole = words.next().is_none();
-    is_whole.then(|| count.checked_mul(seconds).map(Duration::from_secs))?
 }
 
 #[cfg(test)]
