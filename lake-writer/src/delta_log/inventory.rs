@@ -1,14 +1,23 @@
 //! All that one version of a table says, its list of data files too: for maintenance and rewrites.
+//!
+//! What has left the table is told to who asks for it, and not held: a table with a commit every few
+//! seconds has few files, and hundreds of thousands that left it within a week.
 
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
 
 use super::{DeltaLog, DeltaLogError, TableState, checkpoint_path, entry_path, state_of};
-use crate::action::{Action, Add};
+use crate::action::{Action, Add, Remove};
 
 /// Times a log is read again because it was cleaned up under the reader.
 const ATTEMPTS_MAX: usize = 3;
+
+/// Kinds of a checkpoint's actions that say what a version has.
+const THERE: [&str; 4] = ["protocol", "metaData", "txn", "add"];
+
+/// The same, and what has left.
+const THERE_AND_LEFT: [&str; 5] = ["protocol", "metaData", "txn", "add", "remove"];
 
 /// One version of a table. Grows with the number of its files, by some hundred bytes each.
 #[derive(Clone, Debug)]
@@ -16,55 +25,32 @@ pub(crate) struct Inventory {
     pub(crate) state: TableState,
     /// The data files, by path, without their statistics.
     pub(crate) files: BTreeMap<String, Add>,
-    /// When the files that left the table did so, in milliseconds since 1970-01-01T00:00Z, by path,
-    /// as far back as the log tells.
-    pub(crate) tombstones: BTreeMap<String, Option<i64>>,
 }
 
-/// The data files of a version, and those that have left.
+/// The data files of a version, by path.
 #[derive(Default)]
-struct Files {
-    there: BTreeMap<String, Add>,
-    tombstones: BTreeMap<String, Option<i64>>,
-}
+struct Files(BTreeMap<String, Add>);
 
 impl Files {
-    /// Takes in an action of a checkpoint, in which actions come in any order.
-    fn take(&mut self, action: Action) {
-        if let Some(remove) = action.remove {
-            self.tombstones
-                .insert(remove.path, remove.deletion_timestamp);
-        }
-        if let Some(add) = action.add {
-            let add = Add { stats: None, ..add };
-            self.there.insert(add.path.clone(), add);
-        }
+    fn add(&mut self, add: Add) {
+        let add = Add { stats: None, ..add };
+        self.0.insert(add.path.clone(), add);
     }
 
-    /// What a checkpoint has both of is there. A path comes and leaves at once when another program
-    /// gives its file another deletion vector: the file itself is in use.
-    fn settle(&mut self) {
-        let Self { there, tombstones } = self;
-        tombstones.retain(|path, _| !there.contains_key(path));
-    }
-
-    /// Takes in the next version. Of a path that it has both of, the file is there, as above.
-    fn pass(&mut self, actions: Vec<Action>) {
-        let (mut added, mut others) = (Vec::new(), Vec::new());
+    /// Takes in the next version; `left` is told of what it removes. Of a path that it has both of, the
+    /// file is there: a path comes and leaves at once when another program gives its file another
+    /// deletion vector.
+    fn pass(&mut self, actions: Vec<Action>, left: &mut impl FnMut(Remove)) {
+        let mut added = Vec::new();
         for action in actions {
-            match action.add.is_some() {
-                true => added.push(action),
-                false => others.push(action),
+            if let Some(remove) = action.remove {
+                self.0.remove(&remove.path);
+                left(remove);
             }
+            added.extend(action.add);
         }
-        for action in others.into_iter().chain(added) {
-            if let Some(remove) = &action.remove {
-                self.there.remove(&remove.path);
-            }
-            if let Some(add) = &action.add {
-                self.tombstones.remove(&add.path);
-            }
-            self.take(action);
+        for add in added {
+            self.add(add);
         }
     }
 }
@@ -72,11 +58,40 @@ impl Files {
 impl DeltaLog {
     /// The newest version; `None` if there is no table.
     pub(crate) async fn inventory(&self) -> Result<Option<Inventory>, DeltaLogError> {
+        self.newest_inventory(&THERE, |_| ()).await
+    }
+
+    /// The same; `left` is told of every removal of a data file, as far back as the log tells. It may
+    /// be told of one twice, and is also told of files that are there again, or still: those are in the
+    /// inventory.
+    pub(crate) async fn inventory_and_removals(
+        &self,
+        left: impl FnMut(Remove),
+    ) -> Result<Option<Inventory>, DeltaLogError> {
+        self.newest_inventory(&THERE_AND_LEFT, left).await
+    }
+
+    /// The table from a checkpoint, or version 0, on, up to version `to` or the end of the log;
+    /// `None` if the log does not begin there.
+    pub(crate) async fn inventory_from(
+        &self,
+        checkpoint: Option<u64>,
+        to: u64,
+    ) -> Result<Option<Inventory>, DeltaLogError> {
+        self.replayed(checkpoint, to, &THERE, |_| ()).await
+    }
+
+    /// The newest version, for which actions of these kinds are read in its checkpoint.
+    async fn newest_inventory(
+        &self,
+        kinds: &[&str],
+        mut left: impl FnMut(Remove),
+    ) -> Result<Option<Inventory>, DeltaLogError> {
         let mut attempt = 1;
         loop {
             let newest = self.newest().await?;
-            let found = self.inventory_from(newest.checkpoint, u64::MAX).await?;
-            let Some(found) = found else {
+            let found = self.replayed(newest.checkpoint, u64::MAX, kinds, &mut left);
+            let Some(found) = found.await? else {
                 return Ok(None);
             };
             let version = found.state.version;
@@ -96,24 +111,28 @@ impl DeltaLog {
         }
     }
 
-    /// The table from a checkpoint, or version 0, on, up to version `to` or the end of the log;
-    /// `None` if the log does not begin there.
-    pub(crate) async fn inventory_from(
+    /// As [`Self::inventory_from`], for which actions of these kinds are read in the checkpoint.
+    async fn replayed(
         &self,
         checkpoint: Option<u64>,
         to: u64,
+        kinds: &[&str],
+        mut left: impl FnMut(Remove),
     ) -> Result<Option<Inventory>, DeltaLogError> {
         let mut files = Files::default();
         let mut state = match checkpoint {
             Some(version) => {
-                let (kinds, mut others) =
-                    (["protocol", "metaData", "txn", "add", "remove"], Vec::new());
-                let sort = |action: Action| match action.add.is_some() || action.remove.is_some() {
-                    true => files.take(action),
-                    false => others.push(action),
+                let mut others = Vec::new();
+                // In a checkpoint actions come in any order. A path that it has both of is there.
+                let sort = |action: Action| match action {
+                    Action { add: Some(add), .. } => files.add(add),
+                    Action {
+                        remove: Some(remove),
+                        ..
+                    } => left(remove),
+                    other => others.push(other),
                 };
-                self.checkpoint_in_short(version, &kinds, sort).await?;
-                files.settle();
+                self.checkpoint_in_short(version, kinds, sort).await?;
                 state_of(version, &others, &checkpoint_path(version))?
             }
             None => {
@@ -121,19 +140,18 @@ impl DeltaLog {
                     return Ok(None);
                 };
                 let state = state_of(0, &actions, &entry_path(0))?;
-                files.pass(actions);
+                files.pass(actions, &mut left);
                 state
             }
         };
         let mut entries = self.entries(state.version + 1..=to);
         while let Some((version, actions)) = entries.try_next().await? {
             state.apply(version, &actions);
-            files.pass(actions);
+            files.pass(actions, &mut left);
         }
         Ok(Some(Inventory {
             state,
-            files: files.there,
-            tombstones: files.tombstones,
+            files: files.0,
         }))
     }
 }

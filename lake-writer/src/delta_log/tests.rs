@@ -1,5 +1,6 @@
 //! The log against stores that behave like the real ones, and delta-rs as a second reader.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -8,7 +9,7 @@ use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tokio::time::Instant;
 
 use super::*;
-use crate::action::{CommitInfo, Txn};
+use crate::action::{CommitInfo, Remove, Txn};
 use crate::fault_store::FaultStore;
 
 fn metadata() -> Metadata {
@@ -31,6 +32,35 @@ fn txn(app_id: &str, version: i64) -> Action {
         last_updated: None,
     }
     .into()
+}
+
+fn file(path: &str) -> Add {
+    Add {
+        path: path.to_owned(),
+        partition_values: BTreeMap::new(),
+        size: 1,
+        modification_time: 0,
+        data_change: true,
+        stats: None,
+    }
+}
+
+/// The removal of a file just now: a checkpoint forgets those of long ago.
+fn removal(path: &str) -> Action {
+    Remove::of(file(path), chrono::Utc::now().timestamp_millis(), true).into()
+}
+
+impl DeltaLog {
+    /// Where the files were that left the table, as far back as its log tells.
+    pub(crate) async fn left(&self) -> BTreeSet<String> {
+        let mut left = BTreeSet::new();
+        let each = |remove: Remove| {
+            left.insert(remove.path);
+        };
+        let found = self.inventory_and_removals(each).await.unwrap().unwrap();
+        left.retain(|path| !found.files.contains_key(path));
+        left
+    }
 }
 
 async fn put(log: &DeltaLog, version: u64, actions: &[Action]) {
@@ -180,6 +210,49 @@ async fn a_checkpoint_says_what_the_entries_said() {
         .await
         .unwrap();
     assert_eq!(seen, Some(40));
+}
+
+/// Told by the entries, and by a checkpoint alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inventory_does_not_hold_what_left_and_tells_of_it_who_asks() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake_store::LakeStore::open(directory.path().to_str().unwrap(), &[], true).unwrap();
+    let path = "s/e/changes";
+    let log = DeltaLog::new(lake.table_store(path));
+    let made = [Protocol::PLAIN.into(), metadata().into(), txn("a", 1)];
+    put(&log, 0, &made).await;
+    let added = ["gone", "back", "there"].map(|path| Action::from(file(path)));
+    put(&log, 1, &added).await;
+    put(&log, 2, &[removal("gone"), removal("back")]).await;
+    put(&log, 3, &[file("back").into(), txn("a", 2)]).await;
+    for by_checkpoint in [false, true] {
+        if by_checkpoint {
+            write_checkpoint(&lake, path, 3).await.unwrap();
+            for version in 0..3 {
+                log.store().delete(&entry_path(version)).await.unwrap();
+            }
+        }
+        let found = log.inventory().await.unwrap().unwrap();
+        let files: Vec<&str> = found.files.keys().map(String::as_str).collect();
+        assert_eq!((found.state.version, found.state.txns["a"]), (3, 2));
+        assert_eq!(files, ["back", "there"], "by checkpoint: {by_checkpoint}");
+        assert!(!format!("{found:?}").contains("gone"));
+        let left = log.left().await;
+        assert_eq!(left, BTreeSet::from(["gone".to_owned()]));
+    }
+}
+
+/// Another program gave a file another deletion vector: its path leaves and comes in one version.
+#[tokio::test]
+async fn what_leaves_and_comes_in_one_version_is_there() {
+    let log = DeltaLog::new(Arc::new(InMemory::new()));
+    put(&log, 0, &[Protocol::PLAIN.into(), metadata().into()]).await;
+    put(&log, 1, &[file("a").into(), file("b").into()]).await;
+    let both = [file("a").into(), removal("a"), removal("b")];
+    put(&log, 2, &both).await;
+    let found = log.inventory().await.unwrap().unwrap();
+    assert_eq!(found.files.into_keys().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(log.left().await, BTreeSet::from(["b".to_owned()]));
 }
 
 /// The versions that are found in a log of so many up to a version, and how often one waits for the

@@ -6,11 +6,15 @@
 //! replaces one of the files first, the compaction yields. Progress (`txn`) is not touched, the old
 //! files stay in the store until a vacuum.
 //!
-//! Rows are in the order `_partition`, `_generation`, `_offset`. That is how the readers of changes
+//! Rows of changes are in the order `_partition`, `_generation`, `_offset`. That is how the readers of changes
 //! look for them: what lies beyond a progress, one record, one stretch of a topic. It is
 //! the order they came in, so it costs no memory to restore, and times and offsets rise with
 //! it, which makes their columns small and their bounds tight. Who looks for a key has the current
 //! table, which is sorted by it.
+//!
+//! The lake's own tables are compacted, too: each flush with a dead letter leaves a file there. Their rows
+//! stay in the order in which their files came. A table whose columns are not those that this program's
+//! version writes is refused by name, as by its writer.
 
 use std::sync::Arc;
 
@@ -37,11 +41,13 @@ use crate::entropy::Entropy;
 use crate::faults::{self, Point};
 use crate::layout::{self, EVENT_DATE};
 
+mod kind;
 mod plan;
 mod rewriter;
 mod row_order;
 mod row_sum;
 
+use kind::Kind;
 use plan::Group;
 use rewriter::Rewriter;
 
@@ -120,10 +126,11 @@ pub struct CompactionReport {
     pub yielded: Option<String>,
 }
 
-/// The compaction of one entity's table of changes.
+/// The compaction of one table: an entity's changes, or one of the lake's own.
 #[derive(Debug)]
 pub struct Compaction {
     table: MaintainedTable,
+    kind: Kind,
     settings: CompactionSettings,
     room: Arc<Room>,
 }
@@ -137,8 +144,26 @@ impl Compaction {
         clock: Arc<dyn Clock>,
         entropy: Arc<Entropy>,
     ) -> Self {
+        let table = MaintainedTable::new(lake, table.changes_path(), clock, entropy);
+        Self::of_kind(Kind::Changes, table, settings)
+    }
+
+    /// The compaction of the lake's own table at this path, which must have these columns.
+    pub(crate) fn of_own(
+        lake: &LakeStore,
+        (path, columns): (&str, &SchemaRef),
+        settings: CompactionSettings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<Entropy>,
+    ) -> Self {
+        let table = MaintainedTable::new(lake, path.to_owned(), clock, entropy);
+        Self::of_kind(Kind::Own(Arc::clone(columns)), table, settings)
+    }
+
+    fn of_kind(kind: Kind, table: MaintainedTable, settings: CompactionSettings) -> Self {
         Self {
-            table: MaintainedTable::new(lake, table.changes_path(), clock, entropy),
+            table,
+            kind,
             settings,
             room: Arc::default(),
         }
@@ -159,7 +184,8 @@ impl Compaction {
         let Some(inventory) = self.table.inventory().await? else {
             return Ok(report);
         };
-        let columns = columns(&inventory.state.metadata).map_err(|why| self.table.error(why))?;
+        let columns = self.kind.columns(&inventory.state.metadata);
+        let columns = columns.map_err(|why| self.table.error(why))?;
         let now_ms = self.table.clock.now_us() / 1000;
         let groups = plan::groups(inventory.files.into_values(), &self.settings, now_ms);
         let mut base = Base::new(inventory.state);
@@ -232,7 +258,8 @@ impl Compaction {
     ) -> Result<Option<(Vec<DataFile>, u64)>, MaintenanceError> {
         let entropy = Arc::clone(&self.table.entropy);
         let values = group.partition_values().clone();
-        let mut rewriter = Rewriter::new(Arc::clone(columns), values, &self.settings, entropy);
+        let rows = (Arc::clone(columns), self.kind.order());
+        let mut rewriter = Rewriter::new(rows, values, &self.settings, entropy);
         for file in &group.files {
             let path = Path::from(file.path.as_str());
             let Some(bytes) = self.read(&path).await? else {

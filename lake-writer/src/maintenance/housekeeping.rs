@@ -1,13 +1,17 @@
 //! The files and the log of one table, kept few.
 //!
 //! In this order: small files become large ones, what has passed its retention leaves, files that
-//! no retained version needs are deleted, a table whose writers make no checkpoints gets one, and the
+//! no retained version needs are deleted, a table whose writers made no checkpoint gets one, and the
 //! log is deleted behind the versions that are retained. Whatever one of them ends by, the next is
 //! tried.
 
 use std::sync::Arc;
 
-use lake_store::{DEAD_LETTERS_PATH, GAPS_PATH, PERIODS_PATH, STARTS_PATH};
+use arrow::datatypes::SchemaRef;
+use lake_store::{
+    DEAD_LETTERS_PATH, GAPS_PATH, PERIODS_PATH, STARTS_PATH, dead_letters_schema, gaps_schema,
+    periods_schema,
+};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -28,20 +32,27 @@ use crate::delta_log::{
 };
 use crate::entropy::Entropy;
 
-/// Tables whose writers make no checkpoints: they commit seldom, and have other things to do then.
-const WITHOUT_CHECKPOINTS: [&str; 2] = [GAPS_PATH, STARTS_PATH];
+/// Tables that get checkpoints here. Who writes to the first two commits seldom, and has other things to do
+/// then. Who writes to the last makes one at every multiple of the interval, but a compaction may have taken
+/// that version.
+const CHECKPOINTED: [&str; 3] = [GAPS_PATH, STARTS_PATH, PERIODS_PATH];
 
 /// Versions between two of those that are made here.
 const CHECKPOINT_INTERVAL: u64 = 100;
 
-/// The turns of the lake's own tables. Watermarks come by commits as small as those of changes.
+/// The turns of the lake's own tables.
+///
+/// Files of starts are left as they are: there are no more than partitions whose copies were begun, and
+/// their reader takes the name under which a compaction is counted for that of a topic.
 pub(crate) fn own() -> Vec<Housekeeping> {
-    let paths = [DEAD_LETTERS_PATH, GAPS_PATH, STARTS_PATH, PERIODS_PATH];
-    let mut own: Vec<Housekeeping> = paths
-        .map(|path| Housekeeping::of_table(path.to_owned()))
-        .into();
-    own.push(Housekeeping::of_changes(&TableName::watermarks()));
-    own
+    vec![
+        Housekeeping::of_own(DEAD_LETTERS_PATH, dead_letters_schema()),
+        Housekeeping::of_own(GAPS_PATH, gaps_schema()),
+        Housekeeping::of_table(STARTS_PATH.to_owned()),
+        Housekeeping::of_own(PERIODS_PATH, periods_schema()),
+        // They come by commits as small as those of changes.
+        Housekeeping::of_changes(&TableName::watermarks()),
+    ]
 }
 
 /// What was done for one table.
@@ -70,12 +81,22 @@ impl Housekept {
     }
 }
 
+/// What a table's rows are, by which their files are compacted or not.
+#[derive(Clone, Debug)]
+enum Rows {
+    /// An entity's changes, which may pass their retention, too.
+    Changes(TableName),
+    /// Those of one of the lake's own tables, in these columns.
+    Own(SchemaRef),
+    /// In files that stay as they are.
+    Settled,
+}
+
 /// One table's turn, again and again.
 #[derive(Debug)]
 pub(crate) struct Housekeeping {
     path: String,
-    /// The entity whose changes they are, if they are an entity's.
-    changes_of: Option<TableName>,
+    rows: Rows,
     /// `None`: it is met for the first time.
     next: Option<Instant>,
 }
@@ -85,7 +106,16 @@ impl Housekeeping {
     pub(crate) fn of_changes(table: &TableName) -> Self {
         Self {
             path: table.changes_path(),
-            changes_of: Some(table.clone()),
+            rows: Rows::Changes(table.clone()),
+            next: None,
+        }
+    }
+
+    /// Of the lake's own table at this path, which its writers make in these columns.
+    fn of_own(path: &str, columns: SchemaRef) -> Self {
+        Self {
+            path: path.to_owned(),
+            rows: Rows::Own(columns),
             next: None,
         }
     }
@@ -94,7 +124,7 @@ impl Housekeeping {
     pub(crate) fn of_table(path: String) -> Self {
         Self {
             path,
-            changes_of: None,
+            rows: Rows::Settled,
             next: None,
         }
     }
@@ -120,14 +150,41 @@ impl Housekeeping {
             path: self.path.clone(),
             ..Housekept::default()
         };
-        if let Some(table) = &self.changes_of {
-            take(compacted(means, table).await, &mut done.compaction, failed);
-            take(retired(means, table).await, &mut done.retention, failed);
-        }
+        take(self.compacted(means).await, &mut done.compaction, failed);
+        take(self.retired(means).await, &mut done.retention, failed);
         take(self.vacuumed(means).await, &mut done.vacuum, failed);
         failed.extend(self.checkpointed(means).await.err());
         take(self.log_cleaned(means).await, &mut done.log_cleanup, failed);
         done.is_change().then_some(done)
+    }
+
+    async fn compacted(&self, means: &Means) -> Result<CompactionReport, MaintenanceError> {
+        let settings = means.settings.compaction.clone();
+        if !settings.enabled {
+            return Ok(CompactionReport::default());
+        }
+        let (clock, entropy) = parts(means);
+        let compaction = match &self.rows {
+            Rows::Changes(table) => Compaction::new(&means.lake, table, settings, clock, entropy),
+            Rows::Own(columns) => {
+                let table = (self.path.as_str(), columns);
+                Compaction::of_own(&means.lake, table, settings, clock, entropy)
+            }
+            Rows::Settled => return Ok(CompactionReport::default()),
+        };
+        compaction.in_room(&means.room).run().await
+    }
+
+    async fn retired(&self, means: &Means) -> Result<RetentionReport, MaintenanceError> {
+        let Rows::Changes(table) = &self.rows else {
+            return Ok(RetentionReport::default());
+        };
+        let Some(days) = means.settings.retention_days.get(table) else {
+            return Ok(RetentionReport::default());
+        };
+        let (clock, entropy) = parts(means);
+        let retention = Retention::new(&means.lake, table, *days, clock, entropy);
+        retention.in_room(&means.room).run().await
     }
 
     async fn vacuumed(&self, means: &Means) -> Result<VacuumReport, MaintenanceError> {
@@ -140,11 +197,11 @@ impl Housekeeping {
         vacuum.run().await
     }
 
-    /// Makes a checkpoint that nobody else makes, if one is due, or the hint to the one that there is. Must
+    /// Makes a checkpoint that nobody else made, if one is due, or the hint to the one that there is. Must
     /// run on a multi-threaded tokio runtime.
     async fn checkpointed(&self, means: &Means) -> Result<(), MaintenanceError> {
         let path = self.path.as_str();
-        if !WITHOUT_CHECKPOINTS.contains(&path) {
+        if !CHECKPOINTED.contains(&path) {
             return Ok(());
         }
         let log = DeltaLog::new(means.lake.table_store(path));
@@ -197,25 +254,6 @@ async fn hinted(log: &DeltaLog, version: u64) -> Result<bool, FoldError> {
     let place = Path::from("_delta_log/_last_checkpoint");
     log.store().put(&place, hint.to_string().into()).await?;
     Ok(true)
-}
-
-async fn compacted(means: &Means, table: &TableName) -> Result<CompactionReport, MaintenanceError> {
-    let settings = means.settings.compaction.clone();
-    if !settings.enabled {
-        return Ok(CompactionReport::default());
-    }
-    let (clock, entropy) = parts(means);
-    let compaction = Compaction::new(&means.lake, table, settings, clock, entropy);
-    compaction.in_room(&means.room).run().await
-}
-
-async fn retired(means: &Means, table: &TableName) -> Result<RetentionReport, MaintenanceError> {
-    let Some(days) = means.settings.retention_days.get(table) else {
-        return Ok(RetentionReport::default());
-    };
-    let (clock, entropy) = parts(means);
-    let retention = Retention::new(&means.lake, table, *days, clock, entropy);
-    retention.in_room(&means.room).run().await
 }
 
 fn take<T>(done: Result<T, MaintenanceError>, into: &mut T, failed: &mut Vec<MaintenanceError>) {

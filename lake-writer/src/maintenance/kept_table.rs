@@ -40,10 +40,10 @@ impl KeptTable {
                 (Some(state), Some(reached))
             }
         };
-        if let Some(state) = &state {
-            self.see(state, reached).await?;
+        match state {
+            Some(state) => self.see(state, reached).await.map(Some),
+            None => Ok(None),
         }
-        Ok(state)
     }
 
     /// The entry of this version, if it is what was seen last.
@@ -61,21 +61,23 @@ impl KeptTable {
         Ok((found == Found::Same).then_some((state, reached)))
     }
 
-    /// Keeps a state; `before`: what was known of its entry or an earlier one. A state whose entry is
-    /// gone is not kept: nobody could tell whether the next look finds what follows it.
+    /// Keeps a state and gives it back; `before`: what was known of its entry or an earlier one. A state
+    /// whose entry is gone is not kept: nobody could tell whether the next look finds what follows it.
     async fn see(
         &mut self,
-        state: &TableState,
+        state: TableState,
         before: Option<Reached>,
-    ) -> Result<(), DeltaLogError> {
+    ) -> Result<TableState, DeltaLogError> {
         let reached = match before.filter(|before| before.version == state.version) {
             Some(reached) => reached,
             None => Reached::at(&self.log, state.version).await?,
         };
-        if reached.commit_txn() != NO_ENTRY {
-            self.seen = Some((state.clone(), reached));
+        if reached.commit_txn() == NO_ENTRY {
+            return Ok(state);
         }
-        Ok(())
+        // The copy is for who asked: what is kept stays where it is in memory, look after look.
+        let (kept, _) = self.seen.insert((state, reached));
+        Ok(kept.clone())
     }
 
     /// Writes a checkpoint if the version is a multiple of the interval. One that fails is no loss: the

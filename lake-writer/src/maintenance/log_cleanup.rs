@@ -30,7 +30,9 @@ use super::error::MaintenanceError;
 use super::maintained_table::MaintainedTable;
 use super::vacuum::asked;
 use crate::clock::Clock;
-use crate::delta_log::{Inventory, checkpoint_path, checkpoint_version, entry_path, entry_version};
+use crate::delta_log::{
+    Inventory, TableState, checkpoint_path, checkpoint_version, entry_path, entry_version,
+};
 use crate::entropy::Entropy;
 use crate::faults::{self, Point};
 
@@ -89,6 +91,22 @@ pub struct LogCleanupReport {
 pub struct LogCleanup {
     table: MaintainedTable,
     settings: LogCleanupSettings,
+}
+
+/// What is compared of a version. Of two, only one is held with all that is said of its files.
+struct Account {
+    state: TableState,
+    /// Where its data files are, in order.
+    files: Vec<String>,
+}
+
+impl Account {
+    fn of(inventory: Inventory) -> Self {
+        Self {
+            state: inventory.state,
+            files: inventory.files.into_keys().collect(),
+        }
+    }
 }
 
 /// What lies in a log, with the time at which it was written in microseconds since
@@ -211,8 +229,8 @@ impl LogCleanup {
     /// Makes sure that a checkpoint says what the entries between the one before it and it say.
     async fn compare(&self, before: Option<u64>, oldest: u64) -> Result<(), MaintenanceError> {
         let (said, replayed) = (
-            self.inventory(Some(oldest), oldest).await?,
-            self.inventory(before, oldest).await?,
+            self.account(Some(oldest), oldest).await?,
+            self.account(before, oldest).await?,
         );
         if replayed.is_none() && said.is_some() {
             // A clean-up was killed: what is left behind its checkpoint has no beginning any more,
@@ -228,13 +246,14 @@ impl LogCleanup {
         }
     }
 
-    async fn inventory(
+    async fn account(
         &self,
         checkpoint: Option<u64>,
         to: u64,
-    ) -> Result<Option<Inventory>, MaintenanceError> {
+    ) -> Result<Option<Account>, MaintenanceError> {
         let found = self.table.log.inventory_from(checkpoint, to).await;
-        found.map_err(|error| MaintenanceError::of_log(&self.table.path, &error))
+        let found = found.map_err(|error| MaintenanceError::of_log(&self.table.path, &error))?;
+        Ok(found.map(Account::of))
     }
 
     async fn delete(
@@ -310,8 +329,8 @@ fn kept_by(
 
 /// What two accounts of a version differ in.
 fn difference(
-    said: &Option<Inventory>,
-    replayed: &Option<Inventory>,
+    said: &Option<Account>,
+    replayed: &Option<Account>,
     version: u64,
 ) -> Option<&'static str> {
     let (Some(said), Some(replayed)) = (said, replayed) else {
@@ -322,10 +341,7 @@ fn difference(
         (said.state.protocol != replayed.state.protocol, "protocol"),
         (said.state.metadata != replayed.state.metadata, "metadata"),
         (said.state.txns != replayed.state.txns, "progress (txn)"),
-        (
-            !said.files.keys().eq(replayed.files.keys()),
-            "list of data files",
-        ),
+        (said.files != replayed.files, "list of data files"),
     ];
     let differs = differences.into_iter().find(|(differs, _)| *differs);
     differs.map(|(_, what)| what)

@@ -10,7 +10,7 @@ use crate::action::{Add, Protocol, Remove};
 use crate::app_id;
 use crate::clock::Clock;
 use crate::commit::{Base, Draft, Refusal, Rework, Step, replace};
-use crate::delta_log::{DeltaLog, Inventory, TableState};
+use crate::delta_log::{DeltaLog, DeltaLogError, Inventory, TableState};
 use crate::entropy::Entropy;
 use crate::layout;
 
@@ -85,7 +85,25 @@ impl MaintainedTable {
     /// # Errors
     /// As [`Self::check_state`] has it, too.
     pub(super) async fn inventory(&self) -> Result<Option<Inventory>, MaintenanceError> {
-        let found = self.log.inventory().await;
+        self.checked(self.log.inventory().await)
+    }
+
+    /// The same; `left` is told of files that left the table, as [`DeltaLog::inventory_and_removals`]
+    /// does.
+    ///
+    /// # Errors
+    /// As [`Self::inventory`].
+    pub(super) async fn inventory_and_removals(
+        &self,
+        left: impl FnMut(Remove),
+    ) -> Result<Option<Inventory>, MaintenanceError> {
+        self.checked(self.log.inventory_and_removals(left).await)
+    }
+
+    fn checked(
+        &self,
+        found: Result<Option<Inventory>, DeltaLogError>,
+    ) -> Result<Option<Inventory>, MaintenanceError> {
         let found = found.map_err(|error| MaintenanceError::of_log(&self.path, &error))?;
         if let Some(found) = &found {
             self.check_state(&found.state)?;

@@ -125,7 +125,7 @@ impl Retention {
             let why = "retention must be at least one day".to_owned();
             return Err(MaintenanceError::Setting(why));
         }
-        let Some(Inventory { state, files, .. }) = self.table.inventory().await? else {
+        let Some(Inventory { state, files }) = self.table.inventory().await? else {
             return Ok(report);
         };
         let dates = self.old_enough(files.into_values())?;

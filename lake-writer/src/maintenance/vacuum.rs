@@ -16,7 +16,6 @@
 //! Only names that our writers give are touched, only below the table's own folder, never the log.
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +28,7 @@ use tracing::info;
 
 use super::error::MaintenanceError;
 use super::maintained_table::{Landed, MaintainedTable, Operation, Swap};
+use crate::action::Remove;
 use crate::clock::Clock;
 use crate::commit::{Base, UPLOAD_AGE_MAX};
 use crate::data_file;
@@ -37,9 +37,11 @@ use crate::entropy::Entropy;
 use crate::faults::{self, Point};
 
 pub(super) mod asked;
+mod departed;
 mod tombstones;
 
-use tombstones::{TOMBSTONES_KEPT, Tombstones};
+use departed::{Departed, hash};
+use tombstones::{TOMBSTONES_KEPT, Tombstones, before};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -142,7 +144,7 @@ impl Vacuum {
     pub async fn run(&self) -> Result<VacuumReport, MaintenanceError> {
         self.table
             .check(|problems| self.settings.validate(problems))?;
-        let Some(inventory) = self.table.inventory().await? else {
+        let Some((inventory, departed)) = self.inventory().await? else {
             return Ok(VacuumReport::default());
         };
         let now_us = self.table.clock.now_us();
@@ -160,7 +162,8 @@ impl Vacuum {
                 ..VacuumReport::default()
             });
         }
-        let sieve = Sieve::new(inventory, kept, retention, now_us);
+        let files = inventory.files.into_keys();
+        let sieve = Sieve::new(files, departed, kept, retention, now_us);
         let report = self.sweep(&sieve).await?;
         if report.files > 0 {
             info!(
@@ -173,6 +176,16 @@ impl Vacuum {
             );
         }
         Ok(report)
+    }
+
+    /// The newest version, and what has left the table; `None` if there is no table.
+    async fn inventory(&self) -> Result<Option<(Inventory, Departed)>, MaintenanceError> {
+        // The table may ask for longer, never for less.
+        let recent_from_us = before(self.table.clock.now_us(), self.settings.retention);
+        let mut departed = Departed::recent_from(recent_from_us.div_euclid(1000));
+        let left = |remove: Remove| departed.take(&remove);
+        let found = self.table.inventory_and_removals(left).await?;
+        Ok(found.map(|inventory| (inventory, departed)))
     }
 
     /// How long files are kept that left a table with these properties.
@@ -279,37 +292,32 @@ enum Fate {
 
 /// Tells garbage from what is needed.
 struct Sieve {
-    /// Hashes of the paths that retained versions refer to. Two paths with one hash keep a file
-    /// that could go, and never the other way round.
-    needed: HashSet<u64>,
-    /// Paths that left the table before the retention began.
-    expired: HashSet<String>,
+    /// Hashes of the paths of the newest version's files. Two paths with one hash keep a file that
+    /// could go, and never the other way round.
+    files: HashSet<u64>,
+    departed: Departed,
+    /// What left the table before this time, in milliseconds since 1970-01-01T00:00Z, is garbage.
+    oldest_ms: i64,
     /// What is older and never referred to is garbage; `None`: that cannot be told.
     oldest_upload_us: Option<i64>,
 }
 
 impl Sieve {
-    fn new(inventory: Inventory, known: Tombstones, retention: Duration, now_us: i64) -> Self {
-        let before = |age: Duration| {
-            let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-            now_us.saturating_sub(age)
-        };
-        let oldest_ms = before(retention).div_euclid(1000);
-        let mut needed: HashSet<u64> = inventory.files.keys().map(|path| hash(path)).collect();
-        let mut expired = HashSet::new();
-        for (path, removed_ms) in inventory.tombstones {
-            if removed_ms.is_some_and(|removed_ms| removed_ms < oldest_ms) {
-                expired.insert(path);
-            } else {
-                needed.insert(hash(&path));
-            }
-        }
+    fn new(
+        files: impl Iterator<Item = String>,
+        departed: Departed,
+        known: Tombstones,
+        retention: Duration,
+        now_us: i64,
+    ) -> Self {
+        let oldest_us = before(now_us, retention);
         Self {
-            needed,
-            expired,
+            files: files.map(|path| hash(&path)).collect(),
+            departed,
+            oldest_ms: oldest_us.div_euclid(1000),
             oldest_upload_us: known
-                .are_whole_since(before(retention))
-                .then(|| before(UNREFERENCED_AGE.max(retention))),
+                .are_whole_since(oldest_us)
+                .then(|| before(now_us, UNREFERENCED_AGE.max(retention))),
         }
     }
 
@@ -318,24 +326,24 @@ impl Sieve {
         if path.starts_with("_delta_log") || data_file::name_of(&object.location).is_none() {
             return Fate::Kept;
         }
-        if self.needed.contains(&hash(path)) {
+        // First of all: what left the table may have come back.
+        if self.files.contains(&hash(path)) {
             return Fate::Kept;
+        }
+        match self.departed.is_needed(path, self.oldest_ms) {
+            Some(true) => return Fate::Kept,
+            Some(false) => return Fate::Garbage,
+            None => {}
         }
         let uploaded_us = object.last_modified.timestamp_micros();
         let is_old = self
             .oldest_upload_us
             .is_some_and(|oldest_us| uploaded_us < oldest_us);
-        match is_old || self.expired.contains(path) {
+        match is_old {
             true => Fate::Garbage,
             false => Fate::Young,
         }
     }
-}
-
-fn hash(path: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use columnar::adapt;
 
 use super::CompactionSettings;
+use super::kind::Order;
 use super::row_order::in_order;
 use super::row_sum::RowSum;
 use crate::data_file::{DataFile, DataFileWriter};
@@ -17,11 +18,12 @@ use crate::maintenance::row_file::RowFile;
 
 pub(super) struct Rewriter {
     columns: SchemaRef,
+    order: Order,
     partition_values: BTreeMap<String, Option<String>>,
     target_bytes: usize,
     sort_bytes_max: usize,
     entropy: Arc<Entropy>,
-    /// Rows that are not in a file yet.
+    /// Rows that are yet to be put in order.
     held: Vec<RecordBatch>,
     held_bytes: usize,
     open: Option<DataFileWriter>,
@@ -31,7 +33,7 @@ pub(super) struct Rewriter {
 
 impl Rewriter {
     pub(super) fn new(
-        columns: SchemaRef,
+        (columns, order): (SchemaRef, Order),
         partition_values: BTreeMap<String, Option<String>>,
         settings: &CompactionSettings,
         entropy: Arc<Entropy>,
@@ -39,6 +41,7 @@ impl Rewriter {
         let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
         Self {
             columns,
+            order,
             partition_values,
             target_bytes: bytes(settings.target_bytes),
             sort_bytes_max: bytes(settings.sort_bytes_max),
@@ -57,10 +60,9 @@ impl Rewriter {
             let batch = batch.map_err(text)?;
             let batch = adapt(&batch, &self.columns).map_err(text)?;
             self.read.add(&batch).map_err(text)?;
-            self.held_bytes += batch.get_array_memory_size();
-            self.held.push(batch);
-            if self.held_bytes >= self.sort_bytes_max {
-                self.write_held()?;
+            match self.order {
+                Order::Places => self.hold(batch)?,
+                Order::Arrival => self.write(&batch)?,
             }
         }
         Ok(())
@@ -88,25 +90,38 @@ impl Rewriter {
         Ok((self.done, written.rows()))
     }
 
+    fn hold(&mut self, batch: RecordBatch) -> Result<(), String> {
+        self.held_bytes += batch.get_array_memory_size();
+        self.held.push(batch);
+        match self.held_bytes >= self.sort_bytes_max {
+            true => self.write_held(),
+            false => Ok(()),
+        }
+    }
+
     fn write_held(&mut self) -> Result<(), String> {
         let held = std::mem::take(&mut self.held);
         self.held_bytes = 0;
         for batch in in_order(held).map_err(text)? {
-            let batch = batch.map_err(text)?;
-            let mut writer = match self.open.take() {
-                Some(writer) => writer,
-                None => DataFileWriter::in_partition(
-                    self.entropy.uuid(),
-                    self.partition_values.clone(),
-                    Arc::clone(&self.columns),
-                )
-                .map_err(text)?,
-            };
-            writer.write(&batch).map_err(text)?;
-            match writer.encoded_bytes() >= self.target_bytes {
-                true => self.done.push(writer.finish().map_err(text)?),
-                false => self.open = Some(writer),
-            }
+            self.write(&batch.map_err(text)?)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        let mut writer = match self.open.take() {
+            Some(writer) => writer,
+            None => DataFileWriter::in_partition(
+                self.entropy.uuid(),
+                self.partition_values.clone(),
+                Arc::clone(&self.columns),
+            )
+            .map_err(text)?,
+        };
+        writer.write(batch).map_err(text)?;
+        match writer.encoded_bytes() >= self.target_bytes {
+            true => self.done.push(writer.finish().map_err(text)?),
+            false => self.open = Some(writer),
         }
         Ok(())
     }

@@ -276,8 +276,7 @@ impl Changes {
 
     /// Files that left the table are deleted.
     pub(super) async fn vacuum(&mut self) {
-        let found = self.log.inventory().await.unwrap().unwrap();
-        for path in found.tombstones.into_keys() {
+        for path in self.log.left().await {
             let path = Path::from(path);
             self.log.store().delete(&path).await.ok();
         }

@@ -1,20 +1,23 @@
 //! Generated histories: changes, evolution, compaction, new generations, days that go by and periods
 //! that end with them; readers that stay with their version; maintainers that make snapshots, compact
-//! and vacuum too, run two at once and beside the writer, and are killed.
+//! and vacuum too, run two at once and beside the writer, and are killed. In some of them changes pass
+//! their retention, in some the maintainers clean logs up.
 //!
 //! `SIMULATION_SEEDS` runs more seeds, `SIMULATION_SEED` one.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::NaiveDate;
 
 use super::changes::{Placed, read, read_at};
 use super::periods::us;
 use super::*;
 use crate::clock::Clock;
-use crate::delta_log::DeltaLog;
+use crate::delta_log::{DeltaLog, write_checkpoint};
+use crate::layout::EVENT_DATE;
 use crate::maintenance::fixture::{Ages, MovedClock, days, stored_in};
 use schemas::Shape;
 
@@ -39,6 +42,9 @@ const HALF_DAY: Duration = Duration::from_secs(12 * 3600);
 
 const HOUR_US: i64 = 3_600_000_000;
 
+/// How long logs are kept where they are cleaned up: a day longer than what readers are kept files for.
+const LOGS_KEPT: Duration = Duration::from_secs(8 * 24 * 3600);
+
 /// How long versions are kept for readers: a vacuum's default.
 fn kept_us() -> i64 {
     i64::try_from(VacuumSettings::default().retention.as_micros()).unwrap()
@@ -49,13 +55,16 @@ struct Care {
     stand: Stand,
     clock: Arc<MovedClock>,
     entropy: Arc<Entropy>,
-    /// Whether changes pass their retention. Snapshots of periods are computed from all changes, so
-    /// there are none then.
-    retires: bool,
+    /// For how many days changes are kept, if not for ever. Snapshots of periods are computed from all
+    /// changes, so there are none then.
+    retention_days: Option<u32>,
+    /// Whether every round cleans logs up, behind checkpoints that the writer makes. If not, nothing but
+    /// the newest version stays of the changes now and then.
+    cleans_logs: bool,
 }
 
 impl Care {
-    /// Buckets of so many bytes, and so much memory to fold in. Logs are left alone.
+    /// Buckets of so many bytes, and so much memory to fold in.
     fn maintainer(&self, bucket: ByteSize, memory: ByteSize) -> Maintainer {
         let mut settings = MaintenanceSettings {
             bucket_bytes: bucket,
@@ -64,9 +73,11 @@ impl Care {
             late_changes_quiet_age: Duration::ZERO,
             ..eager()
         };
-        settings.log.enabled = false;
-        if !self.retires {
-            settings.periods = vec![PeriodLength::Month, PeriodLength::Quarter];
+        settings.log.enabled = self.cleans_logs;
+        settings.log.retention = LOGS_KEPT;
+        match self.retention_days {
+            Some(days) => settings.retention_days = [(table(), days)].into(),
+            None => settings.periods = vec![PeriodLength::Month, PeriodLength::Quarter],
         }
         let (clock, entropy) = self.parts();
         Maintainer::new(self.stand.lake.clone(), clock, entropy, settings)
@@ -87,10 +98,22 @@ impl Care {
     fn log_cleanup(&self, path: &str) -> LogCleanup {
         let (clock, entropy) = self.parts();
         let settings = LogCleanupSettings {
-            retention: days(8),
+            retention: LOGS_KEPT,
             ..LogCleanupSettings::default()
         };
         LogCleanup::new(&self.stand.lake, path, settings, clock, entropy)
+    }
+
+    fn retention(&self, days: u32) -> Retention {
+        let (clock, entropy) = self.parts();
+        Retention::new(&self.stand.lake, &table(), days, clock, entropy)
+    }
+
+    /// The oldest day whose changes stay, in days since 1970-01-01; `None`: they are kept for ever.
+    fn oldest_kept(&self) -> Option<i64> {
+        let days = self.retention_days?;
+        let today = self.clock.now_us().div_euclid(24 * HOUR_US);
+        Some(today - i64::from(days))
     }
 
     fn parts(&self) -> (Arc<dyn Clock>, Arc<Entropy>) {
@@ -111,8 +134,10 @@ struct World {
     /// The fold after each flush.
     folds: Vec<Vec<Placed>>,
     closings: Vec<Closing>,
-    /// Changes that passed their retention.
-    retired: Vec<(i32, i32, i64)>,
+    /// Changes that were seen to have left.
+    retired: BTreeSet<(i32, i32, i64)>,
+    /// Log entries that rounds deleted.
+    cleaned: u64,
     readers: Readers,
     trail: Vec<String>,
 }
@@ -126,6 +151,10 @@ struct Done {
     outlived: usize,
     /// Revisions of period snapshots.
     revisions: usize,
+    /// Changes that passed their retention.
+    retired: usize,
+    /// Log entries that rounds deleted.
+    cleaned: u64,
 }
 
 /// Goes so far with something that it is asked so many times, and drops it; what came of it if it had
@@ -153,7 +182,8 @@ impl World {
             stand,
             clock,
             entropy: Arc::new(Entropy::seeded(seed)),
-            retires: rng.random_bool(0.3),
+            retention_days: rng.random_bool(0.3).then(|| rng.random_range(1..4)),
+            cleans_logs: rng.random(),
         };
         let changes = Changes::create(&care.stand.lake, Shape::Upsert).await;
         let buckets = [ByteSize::kib(1), ByteSize::kib(4), ByteSize::mib(1)];
@@ -166,12 +196,13 @@ impl World {
             maintainers: [maintainer(&mut rng), maintainer(&mut rng)],
             partitions: vec![(0, 0); rng.random_range(1..4)],
             folds: vec![Vec::new()],
-            closings: match care.retires {
-                true => Vec::new(),
-                false => Closing::all(),
+            closings: match care.retention_days {
+                Some(_) => Vec::new(),
+                None => Closing::all(),
             },
             changes: changes.by(care.parts().0),
-            retired: Vec::new(),
+            retired: BTreeSet::new(),
+            cleaned: 0,
             readers: Readers::default(),
             trail: Vec::new(),
             rng,
@@ -182,14 +213,14 @@ impl World {
 
     /// Periods are kept from the first look on.
     async fn begin(&mut self) {
-        if !self.care.retires {
+        if self.care.retention_days.is_none() {
             self.refresh().await;
         }
     }
 
     async fn step(&mut self) {
         match self.rng.random_range(0..100) {
-            0..3 if self.care.retires => self.retire().await,
+            0..6 if self.care.retention_days.is_some() => self.retire().await,
             0..36 => self.append(&[]).await,
             36..52 => self.refresh().await,
             52..58 => self.refresh_twice().await,
@@ -313,6 +344,7 @@ impl World {
         assert!(round.overtaken.is_empty(), "{round:?}: {:?}", self.trail);
         self.ended(&round);
         self.agrees().await;
+        self.has_retired().await;
         self.look().await;
         let now_us = self.care.clock.now_us();
         for closing in &self.closings {
@@ -330,6 +362,7 @@ impl World {
         );
         for kept in &round.housekept {
             self.readers.lose(&kept.path, kept.vacuum.files);
+            self.cleaned += kept.log_cleanup.entries;
         }
     }
 
@@ -418,6 +451,9 @@ impl World {
         if now_us > us(END) {
             return;
         }
+        if self.care.cleans_logs && self.rng.random() {
+            self.checkpoint().await;
+        }
         self.told(format!("{} hours go by", by.as_secs() / 3600));
         self.readers_end(|_, until_us| until_us < now_us).await;
         self.care.clock.advance(by);
@@ -442,15 +478,31 @@ impl World {
     }
 
     /// Of the changes nothing stays but the newest version; of the current table what readers are kept
-    /// files for.
+    /// files for. Where rounds clean logs up, there is only a checkpoint more: a log whose entries end
+    /// between two checkpoints is damaged to them.
     async fn clean_logs(&mut self) {
         self.before_forgetting().await;
+        if self.care.cleans_logs {
+            return self.checkpoint().await;
+        }
         self.told("clean logs");
         let changes = table().changes_path();
         self.readers_end(|path, _| path == changes).await;
         self.changes.clean_log().await;
         let cleanup = self.care.log_cleanup(&table().current_path());
         cleanup.run().await.unwrap();
+    }
+
+    /// The writer makes a checkpoint of the newest version, unless there is one.
+    async fn checkpoint(&mut self) {
+        let (lake, path) = (self.care.stand.lake.clone(), table().changes_path());
+        let log = DeltaLog::new(lake.table_store(&path));
+        let newest = log.load().await.unwrap().unwrap().version;
+        let last = log.hint().await.unwrap();
+        if last.is_none_or(|(version, _)| version < newest) {
+            self.told("checkpoint");
+            write_checkpoint(&lake, &path, newest).await.unwrap();
+        }
     }
 
     async fn evolve(&mut self) {
@@ -504,6 +556,14 @@ impl World {
         if generation == 0 {
             return;
         }
+        if self.care.retention_days.is_some() {
+            // That its rows come late is told by the entries since the current table was refreshed, where
+            // changes have passed their retention: the log must have them.
+            self.append(&[]).await;
+            self.refresh().await;
+        }
+        // Markers and other records may have come meanwhile.
+        let (offset, generation) = self.partitions[number];
         self.told("zombie");
         let late_days = self.late_days();
         let mut changes = some_changes(&mut self.rng, 1_000_000, 6);
@@ -542,33 +602,64 @@ impl World {
             .unwrap()
     }
 
-    /// Changes of earlier days pass their retention, as long as no offsets have begun anew.
+    /// Days go by, and more changes come or not. Event dates pass their retention as far as the current
+    /// table has their rows; whoever lets them go may be killed.
     async fn retire(&mut self) {
-        if self
-            .partitions
-            .iter()
-            .any(|(_, generation)| *generation > 0)
-        {
+        let Some(days) = self.care.retention_days else {
             return;
-        }
+        };
+        // There is a current table then.
         self.refresh().await;
-        self.told("retire");
-        let today = self.care.clock.now_us().div_euclid(24 * HOUR_US);
-        let since = today - self.rng.random_range(0..3);
-        let old = self.changes.all.iter();
-        let old = old.filter(|change| i64::from(change.day) < since);
-        self.retired = old
-            .map(|change| (change.partition, change.generation, change.offset))
-            .chain(std::mem::take(&mut self.retired))
-            .collect();
-        let since = NaiveDate::default() + TimeDelta::days(since);
-        self.changes.retire(&since.to_string()).await;
+        let half_days: u32 = self.rng.random_range(0..8);
+        self.time_goes_by(HALF_DAY * half_days).await;
+        if self.rng.random() {
+            self.append(&[]).await;
+        }
+        let polls = self.rng.random_range(1..200);
+        self.told(format!("retire, killed after {polls}"));
+        let retention = self.care.retention(days);
+        if let Some(report) = killed(polls, Box::pin(retention.run())).await {
+            report.unwrap();
+        }
+        self.ages.settled().await;
+        self.is_whole().await;
+        self.read_changes().await;
+    }
+
+    /// After a round that nothing came in between of: all dates have left that have passed their
+    /// retention. Where offsets have begun anew none leaves.
+    async fn has_retired(&self) {
+        let begun_anew = self.partitions.iter();
+        let mut begun_anew = begun_anew.filter(|(_, generation)| *generation > 0);
+        let (Some(oldest), None) = (self.care.oldest_kept(), begun_anew.next()) else {
+            return;
+        };
+        let log = DeltaLog::new(self.care.stand.lake.table_store(&table().changes_path()));
+        for file in log.files(|_| true).await.unwrap() {
+            let date = file.partition_values[EVENT_DATE].clone().unwrap();
+            let date: NaiveDate = date.parse().unwrap();
+            let day = (date - NaiveDate::default()).num_days();
+            assert!(day >= oldest, "{date} is there: {:?}", self.trail);
+        }
+    }
+
+    /// Notes which changes are not among these places. Whether they may have left is told by their day.
+    fn note_retired(&mut self, places: &[(i32, i32, i64)]) {
+        let Some(oldest) = self.care.oldest_kept() else {
+            return;
+        };
+        for change in &self.changes.all {
+            let place = (change.partition, change.generation, change.offset);
+            if i64::from(change.day) < oldest && places.binary_search(&place).is_err() {
+                self.retired.insert(place);
+            }
+        }
     }
 
     /// A change that comes late is known by its file, for as long as the log and the store know that.
-    /// Where changes have passed their retention, a table is refreshed more often than these forget.
+    /// Where changes pass their retention, a table is refreshed more often than these forget.
     async fn before_forgetting(&mut self) {
-        if !self.retired.is_empty() {
+        if self.care.retention_days.is_some() {
             self.refresh().await;
         }
     }
@@ -586,13 +677,14 @@ impl World {
         self.goes_on_reading(&table().current_path(), found).await;
     }
 
-    /// All changes are there that have not passed their retention, each once; a reader keeps them in
-    /// mind.
+    /// All changes are there that have not passed their retention, each once, and what has left stays
+    /// away; a reader keeps them in mind.
     async fn read_changes(&mut self) {
         let path = table().changes_path();
         let found = read_at(&self.care.stand.lake, &path, None).await;
         let mut places: Vec<_> = found.iter().map(|(_, place)| *place).collect();
         places.sort_unstable();
+        self.note_retired(&places);
         let mut expected = self.changes.places();
         expected.retain(|place| !self.retired.contains(place));
         assert_eq!(places, expected, "{:?}", self.trail);
@@ -616,12 +708,15 @@ impl World {
     async fn end(mut self) -> Done {
         self.refresh().await;
         self.read_changes().await;
+        self.periods_are_refused().await;
         self.readers_end(|_, _| true).await;
         let paths = [table().changes_path(), table().current_path()];
         let mut done = Done {
             deleted: paths.iter().map(|path| self.readers.deleted(path)).sum(),
             outlived: self.readers.outlived,
             revisions: 0,
+            retired: self.retired.len(),
+            cleaned: self.cleaned,
         };
         for closing in &self.closings {
             done.revisions += closing.stay(&self.care.stand.lake).await;
@@ -631,6 +726,20 @@ impl World {
             self.only_the_newest_is_left(&path).await;
         }
         done
+    }
+
+    /// Once changes have passed their retention, what is computed from all of them cannot be.
+    async fn periods_are_refused(&mut self) {
+        let property = lake_store::CHANGES_SINCE_PROPERTY;
+        let Some(since) = self.changes.property(property).await else {
+            assert!(self.retired.is_empty(), "nobody is told: {:?}", self.trail);
+            return;
+        };
+        let period = "2050-02".parse().unwrap();
+        let refused = self.maintainers[0].rebuild_period(&table(), period).await;
+        let error = refused.unwrap_err().to_string();
+        let told = format!("changes before {since} have passed their retention");
+        assert!(error.contains(&told), "{error}");
     }
 
     /// After all that was kept for readers: files have been deleted, and none too few.
@@ -669,8 +778,11 @@ async fn derived_tables_are_folds_of_their_changes_and_stay_for_their_readers() 
         all.deleted += done.deleted;
         all.outlived += done.outlived;
         all.revisions += done.revisions;
+        all.retired += done.retired;
+        all.cleaned += done.cleaned;
     }
     println!("{all:?}");
-    let counts = [all.deleted > 0, all.outlived > 0, all.revisions > 0];
-    assert!(are_few || counts == [true; 3], "{all:?}");
+    let readers = all.deleted > 0 && all.outlived > 0;
+    let kept = all.revisions > 0 && all.retired > 0 && all.cleaned > 0;
+    assert!(are_few || (readers && kept), "{all:?}");
 }

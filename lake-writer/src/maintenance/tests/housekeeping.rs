@@ -1,14 +1,16 @@
 //! A maintainer's rounds: files and logs are kept few, and the current table stays what it is.
 
-use lake_store::STARTS_PATH;
+use arrow::util::pretty::pretty_format_batches;
+use lake_store::{PERIODS_PATH, STARTS_PATH};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use schemas::{Shape, TopicPartition};
 
-use super::changes::{read, read_at};
+use super::changes::{read, read_at, scanned};
 use super::*;
 use crate::clock::Clock;
 use crate::delta_log::DeltaLog;
+use crate::maintenance::register::Register;
 use crate::starts::{Begun, Starts};
 
 /// The machine's time, so many days on.
@@ -248,4 +250,74 @@ async fn a_checkpoint_without_its_hint_gets_it() {
         written,
         "written once"
     );
+}
+
+/// A revision of one period's snapshot.
+fn revision(revision: i64) -> Snapshot {
+    Snapshot {
+        table: table(),
+        period: "2026-06".parse().unwrap(),
+        revision,
+        until_us: 7,
+        time_zone: "UTC".to_owned(),
+        changes_version: revision.unsigned_abs(),
+        changes_commit: Some(revision),
+        rows: 3,
+        made_at_us: revision,
+        fingerprint: revision,
+    }
+}
+
+/// The rows of the register as delta-rs reads them, in no order.
+async fn registered(stand: &Stand) -> Vec<String> {
+    let rows = scanned(&stand.lake, PERIODS_PATH, None).await;
+    let shown = pretty_format_batches(&rows).unwrap().to_string();
+    let mut rows: Vec<String> = shown.lines().map(str::to_owned).collect();
+    rows.sort();
+    rows
+}
+
+/// A registration leaves a file of one row. The compaction of these is the version at which the register
+/// would have made a checkpoint, so the table's turn makes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn registrations_become_few_files_and_the_register_goes_on() {
+    let stand = Stand::new();
+    let means = Means {
+        lake: stand.lake.clone(),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(Entropy::from_os()),
+        settings: Arc::new(eager()),
+        room: Arc::default(),
+    };
+    let mut register = Register::new(&stand.lake);
+    for number in 1..100 {
+        register.add(&revision(number), &means).await.unwrap();
+    }
+    let (before, known) = (
+        registered(&stand).await,
+        register.of(&table()).await.unwrap(),
+    );
+    let mut maintainer = stand.maintained(eager());
+    let done = round(&mut maintainer).await.housekept;
+    let [done] = &done[..] else {
+        panic!("{done:?}");
+    };
+    assert_eq!(done.path, PERIODS_PATH);
+    let files = (done.compaction.files_removed, done.compaction.files_added);
+    assert_eq!((files, done.compaction.rows), ((99, 1), 99));
+    assert_eq!(registered(&stand).await, before);
+    let log = DeltaLog::new(stand.lake.table_store(PERIODS_PATH));
+    let checkpoint = log.hint().await.unwrap().map(|(version, _)| version);
+    assert_eq!(checkpoint, Some(100));
+    assert!(round(&mut maintainer).await.housekept.is_empty());
+    register.forget();
+    let found = register.of(&table()).await.unwrap();
+    assert_eq!(found.made, known.made);
+    register.add(&revision(100), &means).await.unwrap();
+    let mut anew = Register::new(&stand.lake);
+    let found = anew.of(&table()).await.unwrap();
+    let revisions: Vec<i64> = found.made.values().map(|made| made.revision).collect();
+    assert_eq!(revisions, [100]);
+    assert_eq!(log.files(|_| true).await.unwrap().len(), 2);
+    assert_eq!(registered(&stand).await.len(), before.len() + 1);
 }

@@ -120,9 +120,10 @@ async fn a_rebuild_that_is_overtaken_goes_on_from_what_it_has_written() {
 async fn garbage(lake: &LakeStore) -> Vec<String> {
     let log = DeltaLog::new(lake.table_store(&table().current_path()));
     let known = log.inventory().await.unwrap().unwrap();
+    let left = log.left().await;
     let stored = stored_in(&log).await.into_iter();
     stored
-        .filter(|path| !known.files.contains_key(path) && !known.tombstones.contains_key(path))
+        .filter(|path| !known.files.contains_key(path) && !left.contains(path))
         .collect()
 }
 

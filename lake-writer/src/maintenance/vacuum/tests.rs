@@ -3,6 +3,7 @@
 use object_store::ObjectStoreExt;
 
 use super::*;
+use crate::delta_log::{entry_path, write_checkpoint};
 use crate::layout;
 use crate::maintenance::fixture::{DAY, Fixture, PATH, Requests, days};
 
@@ -194,9 +195,7 @@ async fn a_longer_retention_does_not_take_what_the_log_has_forgotten() {
     table.compaction(&table.lake).run().await.unwrap();
     table.clock.advance(days(10));
     let newest = table.log.load().await.unwrap().unwrap().version;
-    crate::delta_log::write_checkpoint(&table.lake, PATH, newest)
-        .await
-        .unwrap();
+    write_checkpoint(&table.lake, PATH, newest).await.unwrap();
     // To the store, all files are old.
     let then = std::time::SystemTime::now() - days(200);
     for path in table.stored().await {
@@ -218,6 +217,122 @@ async fn a_longer_retention_does_not_take_what_the_log_has_forgotten() {
     table.clock.advance(days(2));
     assert_eq!(vacuum.run().await.unwrap().files, 3);
     assert_eq!(table.read_rows().await, table.rows);
+}
+
+/// A retention of two days ends between those that left, be it told by the log's entries or by a
+/// checkpoint alone. To the store, all of them are young.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_left_before_the_retention_goes_and_what_left_within_it_stays() {
+    for by_checkpoint in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let lake = LakeStore::open(directory.path().to_str().unwrap(), &[], true).unwrap();
+        let mut table = Fixture::new(lake, 1).await;
+        table.clock.set_back(days(3));
+        let mut left = Vec::new();
+        for (day, days_later) in [(DAY, 2), (DAY + 1, 1)] {
+            for _ in 0..3 {
+                table.append(&[(0, 10)], day).await;
+            }
+            let before = table.files().await;
+            table.compaction(&table.lake).run().await.unwrap();
+            let after = table.files().await;
+            let gone = before.into_iter().filter(|file| !after.contains(file));
+            left.push(gone.map(|file| file.path).collect::<Vec<String>>());
+            table.clock.advance(days(days_later));
+        }
+        assert_eq!((left[0].len(), left[1].len()), (3, 3));
+        if by_checkpoint {
+            let newest = table.log.load().await.unwrap().unwrap().version;
+            write_checkpoint(&table.lake, PATH, newest).await.unwrap();
+            for version in 0..newest {
+                let entry = entry_path(version);
+                table.log.store().delete(&entry).await.unwrap();
+            }
+        }
+        let settings = VacuumSettings {
+            retention: days(2),
+            ..VacuumSettings::default()
+        };
+        let vacuum = table.vacuum(&table.lake, settings);
+        for (expected, stored) in left.into_iter().zip([5, 2]) {
+            let mut report = vacuum.run().await.unwrap();
+            report.paths.sort();
+            assert_eq!((report.paths, report.young_files), (expected, 0));
+            assert_eq!(table.stored().await.len(), stored);
+            assert_eq!(vacuum.run().await.unwrap(), VacuumReport::default());
+            table.clock.advance(days(2));
+        }
+        assert_eq!(table.read_rows().await, table.rows);
+    }
+}
+
+const NOW_US: i64 = 1_800_000_000_000_000;
+
+/// What becomes of a file that was just written, in a table that has these files and that these left, so
+/// many days ago. The setting is a week.
+fn fate_of(path: &str, files: &[&str], left: &[(&str, Option<u64>)], retention: Duration) -> Fate {
+    let mut departed = Departed::recent_from(before(NOW_US, days(7)) / 1000);
+    for (path, days_ago) in left {
+        departed.take(&Remove {
+            path: (*path).to_owned(),
+            deletion_timestamp: days_ago.map(|days_ago| before(NOW_US, days(days_ago)) / 1000),
+            ..Remove::default()
+        });
+    }
+    let files = files.iter().map(|path| (*path).to_owned());
+    let known = Tombstones::of(&BTreeMap::new(), NOW_US).unwrap();
+    Sieve::new(files, departed, known, retention, NOW_US).fate(&ObjectMeta {
+        location: Path::from(path),
+        last_modified: chrono::DateTime::from_timestamp_micros(NOW_US).unwrap(),
+        size: 1,
+        e_tag: None,
+        version: None,
+    })
+}
+
+#[test]
+fn what_left_is_told_by_its_latest_time_and_by_what_the_table_has() {
+    let path = "_event_date=2013-01-01/part-20e451dc-1dd0-4a1b-8674-6d867a0f4e7e.zstd.parquet";
+    let fate = |files: &[&str], left_days_ago: &[Option<u64>], retention_days| {
+        let left = left_days_ago.iter().map(|days_ago| (path, *days_ago));
+        let left: Vec<(&str, Option<u64>)> = left.collect();
+        fate_of(path, files, &left, days(retention_days))
+    };
+    assert_eq!(fate(&[], &[], 7), Fate::Young);
+    assert_eq!(fate(&[], &[Some(8)], 7), Fate::Garbage);
+    assert_eq!(fate(&[], &[Some(7)], 7), Fate::Kept);
+    assert_eq!(fate(&[], &[None], 7), Fate::Kept);
+    assert_eq!(fate(&[], &[Some(8), Some(6)], 7), Fate::Kept);
+    assert_eq!(fate(&[], &[Some(6), Some(8)], 7), Fate::Kept);
+    assert_eq!(fate(&[path], &[Some(8)], 7), Fate::Kept);
+    // The table asks for longer.
+    assert_eq!(fate(&[], &[Some(8)], 30), Fate::Kept);
+    assert_eq!(fate(&[], &[Some(31), Some(29)], 30), Fate::Kept);
+    assert_eq!(fate(&[], &[Some(29), Some(31)], 30), Fate::Kept);
+    assert_eq!(fate(&[], &[Some(31), Some(32)], 30), Fate::Garbage);
+}
+
+/// Whatever is like it in folder or name stays.
+#[test]
+fn nothing_goes_for_another_ones_sake() {
+    let gone = "_event_date=2013-01-01/part-20e451dc-1dd0-4a1b-8674-6d867a0f4e7e.zstd.parquet";
+    let left = [(gone, Some(8))];
+    let fate = |path: &str| fate_of(path, &[], &left, days(7));
+    assert_eq!(fate(gone), Fate::Garbage);
+    for other in [
+        "_event_date=2013-01-02/part-20e451dc-1dd0-4a1b-8674-6d867a0f4e7e.zstd.parquet",
+        "_event_date=2013-01-01/part-20E451DC-1DD0-4A1B-8674-6D867A0F4E7E.zstd.parquet",
+        "_event_date=2013-01-01/part-20e451dc-1dd0-4a1b-8674-6d867a0f4e7f.zstd.parquet",
+        "part-20e451dc-1dd0-4a1b-8674-6d867a0f4e7e.zstd.parquet",
+    ] {
+        assert_eq!(fate(other), Fate::Young, "{other}");
+        // Nor does it go for being told of in a way that is not ours.
+        let told = fate_of(gone, &[], &[(other, Some(8))], days(7));
+        assert_eq!(told, Fate::Young, "{other}");
+    }
+    let rooted = format!("/{gone}");
+    let told = fate_of(gone, &[], &[(rooted.as_str(), Some(8))], days(7));
+    assert_eq!(told, Fate::Young);
 }
 
 #[tokio::test]
@@ -300,7 +415,7 @@ async fn a_table_of_another_protocol_is_refused_by_name() {
     let newest = table.log.load().await.unwrap().unwrap().version;
     table.log.put(newest + 1, entry.into()).await;
     let found = table.log.inventory().await.unwrap().unwrap();
-    assert!(found.files.contains_key(path) && !found.tombstones.contains_key(path));
+    assert!(found.files.contains_key(path) && !table.log.left().await.contains(path));
     table.clock.advance(days(8));
     let vacuum = table.vacuum(&table.lake, VacuumSettings::default());
     let error = vacuum.run().await.unwrap_err().to_string();

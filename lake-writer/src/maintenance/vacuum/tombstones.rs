@@ -86,7 +86,8 @@ impl Tombstones {
     }
 }
 
-fn before(now_us: i64, age: Duration) -> i64 {
+/// The time so long ago, in microseconds as the time now is.
+pub(super) fn before(now_us: i64, age: Duration) -> i64 {
     now_us.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX))
 }
 
