@@ -150,6 +150,7 @@ pub(crate) fn check_format(metadata: &Metadata) -> Result<(), String> {
 /// Whether a table of our own is one that this program's version writes to; if not, why.
 pub(crate) fn check_system(ours: &Metadata, found: &Metadata) -> Result<(), String> {
     check_memory(found)?;
+    check_format(found)?;
     match same_columns(ours, found) {
         true => Ok(()),
         false => Err(
@@ -281,6 +282,17 @@ mod tests {
             .collect();
         assert_eq!(names.first(), Some(&"_op"));
         assert_eq!(names.last(), Some(&EVENT_DATE));
+    }
+
+    #[test]
+    fn a_table_of_our_own_of_another_format_is_refused_by_name() {
+        let ours = system_metadata(&lake_store::gaps_schema(), Uuid::nil(), 0).unwrap();
+        check_system(&ours, &ours).unwrap();
+        let mut found = ours.clone();
+        let properties = &mut found.configuration;
+        properties.insert(FORMAT_PROPERTY.to_owned(), "2".to_owned());
+        let why = check_system(&ours, &found).unwrap_err();
+        assert!(why.contains("format is 2"), "{why}");
     }
 
     #[test]

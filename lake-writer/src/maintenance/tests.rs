@@ -14,6 +14,7 @@ use crate::{Entropy, SystemClock};
 
 mod changes;
 mod checkpoints;
+mod golden;
 mod growth;
 mod history;
 mod housekeeping;

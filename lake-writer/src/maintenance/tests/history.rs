@@ -552,17 +552,15 @@ impl World {
     /// A writer that was held up since before the generation was raised lands what it had read.
     async fn zombie(&mut self) {
         let number = self.rng.random_range(0..self.partitions.len());
-        let (offset, generation) = self.partitions[number];
-        if generation == 0 {
+        if self.partitions[number].1 == 0 {
             return;
         }
         if self.care.retention_days.is_some() {
-            // That its rows come late is told by the entries since the current table was refreshed, where
-            // changes have passed their retention: the log must have them.
+            // Where changes have passed their retention, that rows come late is told by the entries since
+            // the current table was refreshed: the log must have them all.
             self.append(&[]).await;
             self.refresh().await;
         }
-        // Markers and other records may have come meanwhile.
         let (offset, generation) = self.partitions[number];
         self.told("zombie");
         let late_days = self.late_days();
@@ -629,9 +627,9 @@ impl World {
     /// After a round that nothing came in between of: all dates have left that have passed their
     /// retention. Where offsets have begun anew none leaves.
     async fn has_retired(&self) {
-        let begun_anew = self.partitions.iter();
-        let mut begun_anew = begun_anew.filter(|(_, generation)| *generation > 0);
-        let (Some(oldest), None) = (self.care.oldest_kept(), begun_anew.next()) else {
+        let mut partitions = self.partitions.iter();
+        let have_begun_anew = partitions.any(|(_, generation)| *generation > 0);
+        let Some(oldest) = self.care.oldest_kept().filter(|_| !have_begun_anew) else {
             return;
         };
         let log = DeltaLog::new(self.care.stand.lake.table_store(&table().changes_path()));
