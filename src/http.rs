@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lake_store::LakeStore;
-use lake_writer::{LagWatch, Meter, WriterProgress};
+use lake_writer::{CareProgress, LagWatch, Meter, WriterProgress};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -17,6 +17,7 @@ use crate::config::Http;
 use crate::failure::Failure;
 
 pub(crate) mod captured;
+mod cared;
 mod exposition;
 mod metrics;
 mod readiness;
@@ -38,6 +39,8 @@ pub(crate) struct Watched {
     pub(crate) buffer_bytes_max: u64,
     pub(crate) store: Arc<Meter>,
     pub(crate) registry: Arc<Meter>,
+    /// How the care inside goes on, if there is any.
+    pub(crate) care: Option<Arc<CareProgress>>,
 }
 
 /// Serves requests from now on until the program ends. Fails only if it cannot listen.

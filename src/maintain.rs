@@ -7,7 +7,8 @@ use bytesize::ByteSize;
 use clap::Args;
 use lake_store::LakeStore;
 use lake_writer::{
-    Entropy, Housekept, Maintainer, MaintenanceSettings, Period, Round, Snapshot, SystemClock,
+    CareProgress, Entropy, Housekept, Maintainer, MaintenanceSettings, Period, Round, Snapshot,
+    SystemClock,
 };
 use schemas::TableName;
 use tokio::sync::watch;
@@ -62,7 +63,7 @@ the other, and who reads an older version keeps it. It is equal in content to wh
 another program had changed that. Writers and `lakehead maintain` may run meanwhile.
 
 A period's snapshot is never changed: if it is equal to what is computed, nothing happens; if not, or
-if there is none, the next revision is made.
+if there is none, or another program wrote to it, the next revision is made.
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 the lake cannot be reached.")]
 pub(crate) struct RebuildArgs {
@@ -156,14 +157,13 @@ fn complete(round: &Round) -> Result<(), Failure> {
 
 /// Computes one table anew.
 pub(crate) async fn rebuild(args: RebuildArgs) -> Result<(), Failure> {
-    let mut maintainer = open(&args.config).await?;
+    let (lake, settings) = reached(&args.config).await?;
+    let mut maintainer = of(lake.clone(), settings);
     if let Some(period) = args.period {
         let made = maintainer.rebuild_period(&args.table, period).await?;
         if made.is_empty() {
-            return write(&format!(
-                "{}: {period} is equal to what is there\n",
-                args.table
-            ));
+            let is_there = Snapshot::is_any_there(&lake, &args.table, period).await?;
+            return write(&unmade(&args.table, period, is_there));
         }
         return made.iter().try_for_each(tell_snapshot);
     }
@@ -174,12 +174,27 @@ pub(crate) async fn rebuild(args: RebuildArgs) -> Result<(), Failure> {
     ))
 }
 
+/// Why a rebuild made no snapshot.
+fn unmade(table: &TableName, period: Period, is_there: bool) -> String {
+    match is_there {
+        true => format!("{table}: {period} is equal to what is there\n"),
+        false => format!(
+            "{table}: {period} has no snapshot, and none is made: there are no rows of before its end\n"
+        ),
+    }
+}
+
 /// The care beside a writer's work.
 pub(crate) struct Beside(Maintainer);
 
 impl Beside {
-    pub(crate) fn new(lake: &LakeStore, settings: &MaintenanceSettings) -> Self {
-        Self(of(lake.clone(), settings.clone()))
+    /// Tells of its rounds in `progress`.
+    pub(crate) fn new(
+        lake: &LakeStore,
+        settings: &MaintenanceSettings,
+        progress: Arc<CareProgress>,
+    ) -> Self {
+        Self(of(lake.clone(), settings.clone()).telling(progress))
     }
 
     /// Rounds while a writer runs. Care that ends before costs it nothing, but is a failure in the end.
@@ -240,10 +255,16 @@ async fn told(care: JoinHandle<()>, enough: watch::Receiver<bool>) -> Result<(),
 }
 
 async fn open(file: &Path) -> Result<Maintainer, Failure> {
+    let (lake, settings) = reached(file).await?;
+    Ok(of(lake, settings))
+}
+
+/// The lake, which answers, and how it is to be cared for.
+async fn reached(file: &Path) -> Result<(LakeStore, MaintenanceSettings), Failure> {
     let (place, settings) = Config::read(file)?.maintenance(file)?;
     let lake = place.open(false)?;
     lake.check().await?;
-    Ok(of(lake, settings))
+    Ok((lake, settings))
 }
 
 fn of(lake: LakeStore, settings: MaintenanceSettings) -> Maintainer {
@@ -308,6 +329,17 @@ mod tests {
         assert!(failure.text().contains(why), "{}", failure.text());
         let said = said.text();
         assert!(said.contains("ERROR") && said.contains(why), "{said}");
+    }
+
+    #[test]
+    fn a_period_without_rows_is_not_called_equal() {
+        let table: TableName = "shop.order".parse().unwrap();
+        let period: Period = "2024".parse().unwrap();
+        let equal = unmade(&table, period, true);
+        assert_eq!(equal, "shop.order: 2024 is equal to what is there\n");
+        let none = unmade(&table, period, false);
+        assert!(none.contains("2024 has no snapshot"), "{none}");
+        assert!(none.contains("no rows"), "{none}");
     }
 
     #[tokio::test]

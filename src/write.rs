@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use lake_store::LakeStore;
 use lake_writer::{
-    Entropy, KafkaLog, KafkaSettings, LagWatch, LakeWriter, Meter, MeteredRegistry, MeteredStore,
-    Parts, Routes, SystemClock, Until, WriterError, WriterProgress, WriterSettings,
+    CareProgress, Entropy, KafkaLog, KafkaSettings, LagWatch, LakeWriter, Meter, MeteredRegistry,
+    MeteredStore, Parts, Routes, SystemClock, Until, WriterError, WriterProgress, WriterSettings,
 };
 use schemas::SchemaRegistry;
 use tokio::runtime::Handle;
@@ -72,8 +72,10 @@ pub(crate) async fn run(args: WriteArgs) -> Result<(), Failure> {
         until,
         progress: Arc::new(WriterProgress::default()),
     };
+    let care = resolved.maintenance.enabled;
+    let care = care.then(Arc::<CareProgress>::default);
     if let Some(settings) = &resolved.http {
-        work.watch(settings).await?;
+        work.watch(settings, care.clone()).await?;
     }
     let mut stopped = stop.clone();
     tokio::select! {
@@ -83,10 +85,10 @@ pub(crate) async fn run(args: WriteArgs) -> Result<(), Failure> {
         () = beat(Arc::clone(&work.progress)) => {}
         checked = check(&lake) => checked?,
     }
-    if !resolved.maintenance.enabled {
+    let Some(care) = care else {
         return work.run(stop).await;
-    }
-    let maintenance = maintain::Beside::new(&work.lake, &resolved.maintenance);
+    };
+    let maintenance = maintain::Beside::new(&work.lake, &resolved.maintenance, care);
     match args.once {
         false => maintenance.during(work.run(stop)).await,
         true => maintenance.after(work.run(stop.clone()), stop).await,
@@ -111,8 +113,12 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Answers questions about the work from now on.
-    async fn watch(&mut self, settings: &Http) -> Result<(), Failure> {
+    /// Answers questions about the work, and the care beside it, from now on.
+    async fn watch(
+        &mut self,
+        settings: &Http,
+        care: Option<Arc<CareProgress>>,
+    ) -> Result<(), Failure> {
         let (store, registry) = (Arc::new(Meter::default()), Arc::new(Meter::default()));
         let topics = self.routes.names().map(str::to_owned).collect();
         let progress = Arc::clone(&self.progress);
@@ -124,6 +130,7 @@ impl Work {
             buffer_bytes_max: self.writer.buffer_bytes_max.as_u64(),
             store: Arc::clone(&store),
             registry: Arc::clone(&registry),
+            care,
         };
         self.lake = self
             .lake

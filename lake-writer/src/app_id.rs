@@ -182,6 +182,12 @@ pub(crate) fn changes_table(path: &str) -> String {
     format!("lakehead/maintain/{path}/changes_table")
 }
 
+/// In a table that is derived from changes: the number of all its files, which tells whether another
+/// program wrote to it.
+pub(crate) fn files(path: &str) -> String {
+    format!("lakehead/maintain/{path}/files")
+}
+
 /// The number of a log entry that nobody could read any more. Others are never negative.
 pub(crate) const NO_ENTRY: i64 = -1;
 
@@ -257,6 +263,7 @@ mod tests {
             changes_version("a/b/current"),
             changes_commit("a/b/current"),
             changes_table("a/b/current"),
+            files("a/b/current"),
         ] {
             assert_eq!(found(other.clone()), None, "{other}");
         }

@@ -272,13 +272,23 @@ impl DeltaLog {
     }
 
     /// One version's entry as it is in the store. It never changes, and no two are the same: each has
-    /// the id of its commit.
+    /// the id of its commit. Whoever reads an entry comes here, so that one of nothing is refused.
     pub(crate) async fn entry_bytes(&self, version: u64) -> Result<Option<Bytes>, DeltaLogError> {
-        match self.store.get(&entry_path(version)).await {
-            Ok(found) => Ok(Some(found.bytes().await?)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+        let path = entry_path(version);
+        let bytes = match self.store.get(&path).await {
+            Ok(found) => found.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // Every commit says something. Taken for one without actions, its rows would be passed over.
+        if bytes.trim_ascii().is_empty() {
+            let why = "it is empty, as a power loss leaves a file; put it back from a backup";
+            return Err(DeltaLogError::Corrupt {
+                path,
+                why: why.to_owned(),
+            });
         }
+        Ok(Some(bytes))
     }
 
     /// Creates one version's entry, if nobody has.

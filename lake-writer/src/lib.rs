@@ -77,10 +77,10 @@ pub use kafka::KafkaLog;
 pub use lag_watch::{KafkaSeen, LagWatch};
 pub use lake_writer::{LakeWriter, Parts, Until};
 pub use maintenance::{
-    Compaction, CompactionReport, CompactionSettings, Housekept, LogCleanup, LogCleanupReport,
-    LogCleanupSettings, Maintainer, MaintenanceError, MaintenanceSettings, Period, PeriodLength,
-    PeriodNameError, Refreshed, Retention, RetentionReport, Round, Snapshot, Vacuum, VacuumReport,
-    VacuumSettings,
+    CareProgress, Compaction, CompactionReport, CompactionSettings, Housekept, LogCleanup,
+    LogCleanupReport, LogCleanupSettings, LoopProgress, Maintainer, MaintenanceError,
+    MaintenanceSettings, Period, PeriodLength, PeriodNameError, Refreshed, Retention,
+    RetentionReport, Round, Snapshot, Vacuum, VacuumReport, VacuumSettings,
 };
 pub use meter::{Meter, MeteredRegistry, MeteredStore};
 pub use progress::{Lag, StoppedTable, TableProgress, WriterProgress};

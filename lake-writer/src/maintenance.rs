@@ -5,6 +5,7 @@
 //! may take care of one lake; what one of them does twice is refused by the commit (see
 //! [`crate::commit`]).
 
+mod asked;
 mod buckets;
 mod compaction;
 mod covered;
@@ -45,7 +46,7 @@ pub(crate) use current::{Current, Means, Mode};
 pub use error::MaintenanceError;
 pub use housekeeping::Housekept;
 pub use log_cleanup::{LogCleanup, LogCleanupReport, LogCleanupSettings};
-pub use maintainer::{Maintainer, Round};
+pub use maintainer::{CareProgress, LoopProgress, Maintainer, Round};
 pub use period::{Period, PeriodLength, PeriodNameError};
 pub use retention::{Retention, RetentionReport};
 pub use settings::MaintenanceSettings;

@@ -1,6 +1,6 @@
 //! `lakehead config`: what a configuration file says, and whether it can work.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use toml::{Table, Value};
@@ -43,8 +43,7 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     match &args.question {
         Question::Check(FileArgs { config: file }) => {
             let found = Config::read(file)?.check(file)?.join("; ");
-            let (place, from) = (file.display(), directory_of(file));
-            let from = std::path::absolute(&from).unwrap_or(from);
+            let (place, from) = (file.display(), start_of(file));
             say(&format!(
                 "{place} is well: {found}; relative paths start at {}\n",
                 from.display()
@@ -52,6 +51,16 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
         }
         Question::Show(FileArgs { config: file }) => say(&shown(&Config::read(file)?)?),
     }
+}
+
+/// Where a file's relative paths start.
+fn start_of(file: &Path) -> PathBuf {
+    let mut from = directory_of(file);
+    // That of a bare name is empty, and nothing can be said of an empty path.
+    if from.as_os_str().is_empty() {
+        from = PathBuf::from(".");
+    }
+    std::path::absolute(&from).unwrap_or(from)
 }
 
 /// The configuration as TOML. A secret that stands in the file is not repeated.
@@ -85,6 +94,14 @@ fn say(text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bare_file_name_starts_at_the_working_directory() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(start_of(Path::new("lakehead.toml")), here);
+        assert_eq!(start_of(Path::new("conf/lakehead.toml")), here.join("conf"));
+        assert_eq!(start_of(Path::new("/etc/lakehead.toml")), Path::new("/etc"));
+    }
 
     #[test]
     fn what_is_shown_can_be_read_and_has_no_secret() {

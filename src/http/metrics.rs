@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Watched;
+use super::{Watched, cared};
 
 /// Tables that have series of their own, the first ones met. All later ones are one series.
 const TABLES_MAX: usize = 1000;
@@ -42,7 +42,11 @@ impl Collector for Metrics {
         let rows: Vec<Row> = tables.iter().map(|table| Row::of(table, now)).collect();
         tables_page(&mut page, &bounded(rows))?;
         let refused = self.0.progress.refused_topics();
-        refused_page(&mut page, refused.into_keys())
+        refused_page(&mut page, refused.into_keys())?;
+        match &self.0.care {
+            Some(care) => cared::page(&mut page, care),
+            None => Ok(()),
+        }
     }
 }
 
@@ -227,19 +231,11 @@ fn refused_page(page: &mut Page<'_>, mut topics: impl ExactSizeIterator<Item = S
     if rest > 0 {
         series.push((OTHER.to_owned(), rest));
     }
-    let Some((_, first)) = series.first() else {
-        return Ok(());
-    };
+    let series = series.iter();
+    let series = series.map(|(topic, count)| (topic.as_str(), ConstGauge::new(*count)));
+    let series: Vec<(&str, ConstGauge<u64>)> = series.collect();
     let help = "A topic that is to be read and cannot be (of `other`: how many); /readyz says why";
-    let kind = ConstGauge::new(*first).metric_type();
-    let mut encoder = page
-        .0
-        .encode_descriptor("topic_refused", help, None, kind)?;
-    for (topic, count) in &series {
-        let labels = [("topic", topic.as_str())];
-        ConstGauge::new(*count).encode(encoder.encode_family(&labels)?)?;
-    }
-    Ok(())
+    page.labelled("topic_refused", help, None, "topic", &series)
 }
 
 /// The text being made.
@@ -276,22 +272,36 @@ impl Page<'_> {
         rows: &[Row],
         metric: impl Fn(&Row) -> Option<M>,
     ) -> Result {
-        let metrics = rows.iter().filter_map(|row| Some((row, metric(row)?)));
-        let metrics: Vec<(&Row, M)> = metrics.collect();
-        let Some((_, first)) = metrics.first() else {
+        let series = rows
+            .iter()
+            .filter_map(|row| Some((row.table.as_str(), metric(row)?)));
+        let series: Vec<(&str, M)> = series.collect();
+        self.labelled(name, help, unit, "table", &series)
+    }
+
+    /// A series for each value of a label. Where there is none, the metric is not told.
+    pub(super) fn labelled<M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        label: &str,
+        series: &[(&str, M)],
+    ) -> Result {
+        let Some((_, first)) = series.first() else {
             return Ok(());
         };
         let kind = first.metric_type();
         let mut encoder = self.0.encode_descriptor(name, help, unit, kind)?;
-        for (row, metric) in &metrics {
-            let labels = [("table", row.table.as_str())];
+        for (value, metric) in series {
+            let labels = [(label, *value)];
             metric.encode(encoder.encode_family(&labels)?)?;
         }
         Ok(())
     }
 }
 
-fn seconds(millis: u64) -> f64 {
+pub(super) fn seconds(millis: u64) -> f64 {
     millis as f64 / 1000.0
 }
 

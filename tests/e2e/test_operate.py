@@ -18,11 +18,14 @@ import parts
 from conftest import CI
 from program import wait_until
 from road import PATIENT, Road, shop_topic
+from test_maintain import Shop, json_road, produce
 from writer_http import STOP_SECONDS, WriterHttp, samples
 
 TABLE = "shop.fact"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OPERATIONS = ROOT / "docs" / "operations.md"
+LOOPS = ("refresh", "periods", "houses")
+CARE = '[maintenance]\nenabled = true\ninterval = "100ms"\n'
 
 
 def test_endpoints(road: Road) -> None:
@@ -59,6 +62,8 @@ def test_metrics_are_well_named(road: Road) -> None:
     http, topic, reserved = WriterHttp.choose(), road.topic(2), road.topic(1, ".shop.fact_changes")
     facts.produce(topic, range(10))
     road.configure(facts.settings(road, topic, TABLE), {"match": f"{road.name}\\..*"}, http=http.address)
+    with open(road.folder / "lakehead.toml", "a") as file:
+        file.write(CARE)
     writer = road.writer()
     facts.wait_caught_up(road, topic, TABLE)
     late = {f'lakehead_table_{name}{{table="{TABLE}"}}' for name in ("lag_records", "lag_seconds", "last_commit_age_seconds")}
@@ -73,7 +78,7 @@ def test_metrics_are_well_named(road: Road) -> None:
     for family in families:
         assert family.documentation and family.type in ("counter", "gauge"), family
         assert {frozenset(sample.labels) for sample in family.samples} in [
-            {frozenset(labels)} for labels in ((), ("table",), ("topic",), ("version",))]
+            {frozenset(labels)} for labels in ((), ("table",), ("topic",), ("version",), ("loop",))]
         assert not re.search("millis|_ms|minutes|kilo|mega|_mb", family.name), family.name
         assert family.unit in ("", "seconds", "bytes") and family.name.endswith(family.unit), family
     steady = {name for name in samples(families) if "age" not in name and "requests" not in name}
@@ -86,6 +91,37 @@ def test_metrics_are_well_named(road: Road) -> None:
         (pytest.fail if CI else pytest.skip)("MISSING: promtool (tests/stack/fetch brings it); the metrics are not linted")
     linted = subprocess.run([promtool, "check", "metrics"], input=page.text, capture_output=True, text=True)
     assert linted.returncode == 0 and not linted.stderr, linted.stderr
+
+
+def test_care_is_told(road: Road) -> None:
+    """Rounds of the care inside are counted. A current table that is damaged is a failure of each refresh, and the writer goes on."""
+    http, owner = WriterHttp.choose(), Shop(10)
+    topic = json_road(road, http=http.address)
+    with open(road.folder / "lakehead.toml", "a") as file:
+        file.write(CARE)
+
+    def care(name: str, loop: str = "refresh") -> float:
+        return http.metrics()[f'lakehead_care_{name}{{loop="{loop}"}}']
+
+    produce(topic, owner.changes(100))
+    road.write_once()
+    writer = road.writer()
+    http.wait_ready()
+    wait_until("each loop has ended rounds", lambda: all(care("rounds_total", loop) >= 2 for loop in LOOPS))
+    for loop in LOOPS:
+        assert (care("failures_total", loop), care("round_failures", loop), care("tables", loop)) == (0, 0, 1), loop
+        assert 0 <= care("round_age_seconds", loop) < 60
+    assert writer.end() == 0, writer.text[-2000:]
+    entries = (pathlib.Path(road.lake.url) / "shop" / "purchase" / "current" / "_delta_log").glob("*.json")
+    max(entries).write_text("not an entry\n")
+    damaged = road.writer("damaged")
+    http.wait_ready()
+    wait_until("the damage is told", lambda: care("round_failures") == 1 and care("failures_total") >= 2)
+    produce(topic, owner.changes(20))
+    road.wait_committed(topic)
+    rounds = care("rounds_total")
+    wait_until("rounds go on", lambda: care("rounds_total") > rounds)
+    assert damaged.end() == 0, damaged.text[-2000:]
 
 
 def test_lag_is_seen(road: Road) -> None:
@@ -177,14 +213,15 @@ def test_address_in_use(road: Road) -> None:
     assert writer.wait() == 2 and "cannot listen on" in writer.text, (host, writer.text)
 
 
-def test_systemd_unit(tmp_path: pathlib.Path, binary: pathlib.Path) -> None:
+@pytest.mark.parametrize("command", ["write", "maintain"])
+def test_systemd_unit(command: str, tmp_path: pathlib.Path, binary: pathlib.Path) -> None:
     if not shutil.which("systemd-analyze"):
         (pytest.fail if CI else pytest.skip)("MISSING: systemd-analyze (tests/stack/fetch brings it); the unit is not verified")
-    unit = (ROOT / "deploy" / "lakehead-write.service").read_text()
-    assert "ExecStart=/usr/local/bin/lakehead write" in unit
+    unit = (ROOT / "deploy" / f"lakehead-{command}.service").read_text()
+    assert f"ExecStart=/usr/local/bin/lakehead {command}" in unit
     stop = next(line.partition("=")[2] for line in unit.splitlines() if line.startswith("TimeoutStopSec="))
     assert int(stop) > STOP_SECONDS
-    placed = tmp_path / "lakehead-write.service"
+    placed = tmp_path / f"lakehead-{command}.service"
     placed.write_text(unit.replace("/usr/local/bin/lakehead", str(binary.resolve())))
     verified = subprocess.run(["systemd-analyze", "verify", str(placed)], capture_output=True, text=True, env=os.environ)
     assert verified.returncode == 0 and not verified.stderr.strip(), verified.stderr

@@ -191,11 +191,13 @@ def slope(points):
 
 
 def quietly(points, seconds=60):
-    """The least of each minute: what is held between flushes and refreshes, whose peaks come and go."""
+    """The least of each minute: what is held between flushes and refreshes, whose peaks come and go. A minute that was watched for less than half,
+    like the last one, may have nothing but peaks."""
     minutes = {}
     for at, rss in points:
         minutes.setdefault(int(at // seconds), []).append((rss, at))
-    return [(at, rss) for rss, at in (min(samples) for samples in minutes.values())]
+    whole = (samples for samples in minutes.values() if len(samples) * SAMPLE_S >= seconds / 2)
+    return [(at, rss) for rss, at in map(min, whole)]
 
 
 def told(failed, what, kept, **facts):

@@ -116,6 +116,35 @@ async fn an_entry_that_is_missing_is_not_the_end() {
     assert_eq!(log.load().await.unwrap().unwrap().version, 2);
 }
 
+/// Whoever took it for a commit without actions would pass over its rows.
+#[tokio::test]
+async fn an_entry_of_nothing_is_damaged() {
+    for (damaged, left) in [(1, ""), (3, ""), (3, "\n")] {
+        let log = DeltaLog::new(Arc::new(InMemory::new()));
+        put(&log, 0, &[Protocol::PLAIN.into(), metadata().into()]).await;
+        let mut state = log.load().await.unwrap().unwrap();
+        for version in 1..=3 {
+            put(&log, version, &[txn("a", 3)]).await;
+        }
+        let path = entry_path(damaged);
+        log.store().put(&path, left.into()).await.unwrap();
+        for error in [
+            log.load().await.unwrap_err(),
+            log.inventory().await.unwrap_err(),
+            log.files(|_| true).await.unwrap_err(),
+            log.files_at(3).await.unwrap_err(),
+            log.entry(damaged).await.unwrap_err(),
+            log.entry_bytes(damaged).await.unwrap_err(),
+            log.catch_up(&mut state, |_, _| ()).await.unwrap_err(),
+        ] {
+            assert!(matches!(error, DeltaLogError::Corrupt { .. }), "{error}");
+            let error = error.to_string();
+            let told = format!("{path}: it is empty");
+            assert!(error.contains(&told), "{error}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_version_is_created_once() {
     let log = DeltaLog::new(Arc::new(InMemory::new()));

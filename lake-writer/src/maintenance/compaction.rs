@@ -13,7 +13,7 @@
 //! table, which is sorted by it.
 //!
 //! The lake's own tables are compacted, too: each flush with a dead letter leaves a file there. Their rows
-//! stay in the order in which their files came. A table whose columns are not those that this program's
+//! stay in the order of the times of their files. A table whose columns are not those that this program's
 //! version writes is refused by name, as by its writer.
 
 use std::sync::Arc;

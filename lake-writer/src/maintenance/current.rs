@@ -56,11 +56,12 @@ use crate::entropy::Entropy;
 use crate::faults::{self, Point};
 use crate::layout;
 
+mod buckets_left;
 mod fold;
 mod overtaken;
 mod plan;
 
-pub(crate) use plan::by_bucket;
+pub(crate) use buckets_left::buckets_left;
 
 /// Versions between two checkpoints of a derived table: every one of them replaces many files.
 const CHECKPOINT_INTERVAL: u64 = 20;
@@ -221,6 +222,8 @@ impl Current {
         let from = work.current.txns.get(&fence).copied();
         let mut further = moves(&work.changes, &work.current);
         further.extend(told(&self.changes.log, &work.changes, path).await?);
+        let files = buckets_left::number(attempt.stay, &folded.written.added);
+        further.push((app_id::files(path), files));
         let metadata = work.layout.grown(&work.current.metadata, folded.buckets);
         let from_all = attempt.from_all;
         let draft = Draft {
@@ -278,6 +281,8 @@ struct Attempt {
     folded: Folded,
     /// The files that leave the table.
     removed: Vec<Remove>,
+    /// The number of those that stay in it.
+    stay: i64,
     from_all: bool,
 }
 

@@ -26,9 +26,9 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
+use super::asked;
 use super::error::MaintenanceError;
 use super::maintained_table::MaintainedTable;
-use super::vacuum::asked;
 use crate::clock::Clock;
 use crate::delta_log::{
     Inventory, TableState, checkpoint_path, checkpoint_version, entry_path, entry_version,

@@ -26,13 +26,17 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::faults;
 
+mod care_progress;
 mod current_tables;
 mod houses;
+mod loop_progress;
 mod period_snapshots;
 mod tables;
 
+pub use care_progress::CareProgress;
 use current_tables::CurrentTables;
 use houses::Houses;
+pub use loop_progress::LoopProgress;
 use period_snapshots::PeriodSnapshots;
 use tables::{Listing, Tables};
 
@@ -48,6 +52,7 @@ pub struct Maintainer {
     current: CurrentTables,
     periods: PeriodSnapshots,
     houses: Houses,
+    progress: Arc<CareProgress>,
 }
 
 /// What one round over the tables came to.
@@ -103,7 +108,8 @@ impl Maintainer {
         settings: MaintenanceSettings,
     ) -> Self {
         let means = Means {
-            lake: lake.map_store(faults::wrap),
+            // No writer waits for a checkpoint of what is derived.
+            lake: lake.apart().map_store(faults::wrap),
             clock,
             entropy,
             settings: Arc::new(settings),
@@ -115,7 +121,14 @@ impl Maintainer {
             current: CurrentTables::new(means.clone()),
             periods: PeriodSnapshots::new(means.clone()),
             houses: Houses::new(means),
+            progress: Arc::default(),
         }
+    }
+
+    /// Tells of its rounds there.
+    #[must_use]
+    pub fn telling(self, progress: Arc<CareProgress>) -> Self {
+        Self { progress, ..self }
     }
 
     /// Rounds over all tables, or over `only` these, until `stop` becomes true. A stop ends what is
@@ -127,26 +140,28 @@ impl Maintainer {
             interval: self.interval,
         };
         let (current, periods, houses) = (&mut self.current, &mut self.periods, &mut self.houses);
+        let progress = &self.progress;
         // What failed is logged, and tried again in the next round.
         let refresh = async {
             loop {
-                let (begun, tables) = pace.begin().await;
-                current.round(&tables).await;
-                pace.end("round over", begun, &tables).await;
+                let mut turn = pace.begin().await;
+                turn.round.extend(current.round(&turn.tables).await);
+                pace.end("round over", turn, &progress.refresh).await;
             }
         };
         let keep_periods = async {
             loop {
-                let (begun, tables) = pace.begin().await;
-                periods.round(&tables).await;
-                pace.end("periods round over", begun, &tables).await;
+                let mut turn = pace.begin().await;
+                turn.round.extend(periods.round(&turn.tables).await);
+                pace.end("periods round over", turn, &progress.periods)
+                    .await;
             }
         };
         let keep_house = async {
             loop {
-                let (begun, tables) = pace.begin().await;
-                houses.round(&tables).await;
-                pace.end("houses round over", begun, &tables).await;
+                let mut turn = pace.begin().await;
+                turn.round.extend(houses.round(&turn.tables).await);
+                pace.end("houses round over", turn, &progress.houses).await;
             }
         };
         tokio::select! {
@@ -164,8 +179,13 @@ impl Maintainer {
         let mut round = Round::default();
         let tables = self.listing.look(only, Duration::ZERO, &mut round).await;
         round.extend(self.current.round(&tables).await);
-        round.extend(self.periods.round(&tables).await);
-        round.extend(self.houses.round(&tables).await);
+        self.progress.refresh.ended(&tables, &round);
+        let snapshots = self.periods.round(&tables).await;
+        self.progress.periods.ended(&tables, &snapshots);
+        round.extend(snapshots);
+        let housekept = self.houses.round(&tables).await;
+        self.progress.houses.ended(&tables, &housekept);
+        round.extend(housekept);
         round
     }
 
@@ -197,6 +217,13 @@ impl Maintainer {
     }
 }
 
+/// A round of a loop that goes on.
+struct Turn {
+    begun: Instant,
+    tables: Tables,
+    round: Round,
+}
+
 /// When the rounds of a loop begin, and over which tables.
 struct Pace<'a> {
     listing: &'a Listing,
@@ -205,19 +232,24 @@ struct Pace<'a> {
 }
 
 impl Pace<'_> {
-    async fn begin(&self) -> (Instant, Tables) {
+    async fn begin(&self) -> Turn {
         let begun = Instant::now();
         let (only, age_max) = (self.only, self.interval / 2);
         let mut round = Round::default();
         let tables = self.listing.look(only, age_max, &mut round).await;
-        (begun, tables)
+        Turn {
+            begun,
+            tables,
+            round,
+        }
     }
 
     /// Says that a round is over and waits for the next one.
-    async fn end(&self, what: &str, begun: Instant, tables: &Tables) {
-        let seconds = seconds_since(begun);
-        debug!(tables = tables.names.len(), seconds, "{what}");
-        sleep_until(begun + self.interval).await;
+    async fn end(&self, what: &str, turn: Turn, progress: &LoopProgress) {
+        let seconds = seconds_since(turn.begun);
+        debug!(tables = turn.tables.names.len(), seconds, "{what}");
+        progress.ended(&turn.tables, &turn.round);
+        sleep_until(turn.begun + self.interval).await;
     }
 }
 

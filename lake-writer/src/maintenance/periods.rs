@@ -70,7 +70,7 @@ struct Work {
 #[derive(Default)]
 struct Done {
     made: Vec<Snapshot>,
-    /// How far was looked for late changes of those periods with which nothing went wrong.
+    /// How far was looked for late changes; where something went wrong, with what a snapshot is due for.
     looked: BTreeMap<Period, Looked>,
     /// What went wrong first.
     error: Option<FoldError>,
@@ -173,17 +173,20 @@ impl Periods {
         register: &Mutex<Register>,
     ) -> Done {
         let mut done = Done::default();
-        for (period, Due { until_us, looked }) in due {
-            let made = self.snapshot(work, (period, until_us), known, register);
+        let mut dues = due.into_iter();
+        for (period, due) in dues.by_ref() {
+            let made = self.snapshot(work, (period, due.until_us), known, register);
             let error = match made.await {
                 Ok(made) => {
-                    let looked = made.last().map(Looked::at).or(looked);
+                    let looked = made.last().map(Looked::at).or(due.looked);
                     done.looked.extend(looked.map(|looked| (period, looked)));
                     done.made.extend(made);
                     continue;
                 }
                 Err(error) => error,
             };
+            done.looked
+                .extend(due.unmade.map(|looked| (period, looked)));
             let goes_on = is_of_one(&error) && self.owe(period, known, register).await;
             if done.error.is_some() {
                 warn!(table = %self.table, %period, %error, "the period's snapshot is not made");
@@ -194,6 +197,8 @@ impl Periods {
                 break;
             }
         }
+        let unmade = dues.filter_map(|(period, due)| Some((period, due.unmade?)));
+        done.looked.extend(unmade);
         done
     }
 

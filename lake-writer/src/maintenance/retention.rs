@@ -28,7 +28,7 @@ use schemas::TableName;
 use tracing::info;
 
 use super::covered::Covered;
-use super::current::by_bucket;
+use super::current::buckets_left;
 use super::current_layout::{CurrentLayout, Fit};
 use super::error::{FoldError, MaintenanceError};
 use super::log_order::Orders;
@@ -125,6 +125,8 @@ impl Retention {
             let why = "retention must be at least one day".to_owned();
             return Err(MaintenanceError::Setting(why));
         }
+        // Before the changes are looked at: so it covers none that are not among them.
+        let current = self.current.inventory().await;
         let Some(Inventory { state, files }) = self.table.inventory().await? else {
             return Ok(report);
         };
@@ -132,7 +134,7 @@ impl Retention {
         if dates.is_empty() {
             return Ok(report);
         }
-        let grounds = self.grounds(&state).await?;
+        let grounds = self.grounds(&state, current).await?;
         let mut base = Base::new(state);
         for (date, files) in dates {
             if !self.may_leave(&files, &grounds).await? {
@@ -190,8 +192,12 @@ impl Retention {
         })
     }
 
-    /// What lets dates of the changes leave, which are at this state.
-    async fn grounds(&self, changes: &TableState) -> Result<Grounds, MaintenanceError> {
+    /// What lets dates of the changes leave, which are at this state. `current` was looked at before.
+    async fn grounds(
+        &self,
+        changes: &TableState,
+        current: Result<Option<Inventory>, MaintenanceError>,
+    ) -> Result<Grounds, MaintenanceError> {
         let (contract, shape) =
             layout::contract_of_table(&changes.metadata).map_err(|why| self.table.error(why))?;
         let Some(layout) = CurrentLayout::of(contract, shape) else {
@@ -203,7 +209,7 @@ impl Retention {
                 "offsets began anew in a partition, so nobody can tell which rows the current table has",
             ));
         }
-        let current = self.current.inventory().await?.ok_or_else(|| {
+        let current = current?.ok_or_else(|| {
             self.table.error(format!(
                 "the retention of its changes is limited, but there is no table {} that would keep \
                  the state they lead to; nothing is removed. Let `lakehead maintain` make it first, \
@@ -259,16 +265,23 @@ impl Retention {
             let why = "its key or columns do not lead over to those of the changes";
             return Err(broken(why.to_owned()));
         }
-        let files = by_bucket(current.files.into_values().collect()).map_err(&broken)?;
+        let files = current.files.into_values().collect();
+        let files = buckets_left(&current.state, &self.current.path, files).map_err(&broken)?;
         let looks = files.into_values().map(|file| async move {
             let (store, path) = (self.current.log.store(), Path::from(file.path));
             let found = store.head(&path).await;
-            (path, found)
+            (path, file.size.unsigned_abs(), found)
         });
         let mut looks = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
-        while let Some((path, found)) = looks.next().await {
+        while let Some((path, bytes, found)) = looks.next().await {
             match found {
-                Ok(_) => {}
+                Ok(found) if found.size == bytes => {}
+                Ok(found) => {
+                    let found = found.size;
+                    return Err(broken(format!(
+                        "{path} has {found} bytes, and {bytes} by the table's log: put it back from a backup"
+                    )));
+                }
                 Err(object_store::Error::NotFound { .. }) => {
                     return Err(broken(format!(
                         "{path} is not there, though the table has it: put it back from a backup"

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use futures::TryStreamExt;
+use lake_store::LakeStore;
 use schemas::TableName;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::error::MaintenanceError;
 use super::period::Period;
 use super::reached::Reached;
 use crate::action::{self, Action, Add, CommitInfo, Metadata, Protocol, Txn};
@@ -59,6 +62,33 @@ struct Told {
 }
 
 impl Snapshot {
+    /// The one version of its table.
+    pub(crate) const VERSION: u64 = 0;
+
+    /// Whether a period has a snapshot, of whatever revision.
+    ///
+    /// # Errors
+    /// The lake cannot be listed.
+    pub async fn is_any_there(
+        lake: &LakeStore,
+        table: &TableName,
+        period: Period,
+    ) -> Result<bool, MaintenanceError> {
+        let store = lake.table_store(&format!("{}/{period}", folder(table)));
+        let mut objects = store.list(None);
+        loop {
+            match objects.try_next().await {
+                // Files without a log are what was left of one that was not finished.
+                Ok(Some(object)) if object.location.as_ref().contains("/_delta_log/") => {
+                    return Ok(true);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(object_store::Error::NotFound { .. }) => return Ok(false),
+                Err(error) => return Err(MaintenanceError::of_store(&table.to_string(), &error)),
+            }
+        }
+    }
+
     /// Where it is below the lake's root.
     pub fn path(&self) -> String {
         self.table

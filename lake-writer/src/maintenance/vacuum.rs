@@ -26,6 +26,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
+use super::asked;
 use super::error::MaintenanceError;
 use super::maintained_table::{Landed, MaintainedTable, Operation, Swap};
 use crate::action::Remove;
@@ -36,7 +37,6 @@ use crate::delta_log::Inventory;
 use crate::entropy::Entropy;
 use crate::faults::{self, Point};
 
-pub(super) mod asked;
 mod departed;
 mod tombstones;
 

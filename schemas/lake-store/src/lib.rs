@@ -129,6 +129,12 @@ impl LakeStore {
         self
     }
 
+    /// The same lake with turns of its own ([`Self::kernel_turn`]), for what must keep nobody else waiting.
+    pub fn apart(mut self) -> Self {
+        self.kernel_calls = Arc::new(Semaphore::new(KERNEL_CALLS_AT_ONCE));
+        self
+    }
+
     /// Where the lake is.
     pub fn url(&self) -> &Url {
         &self.url

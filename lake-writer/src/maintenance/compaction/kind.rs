@@ -22,7 +22,7 @@ pub(super) enum Kind {
 pub(super) enum Order {
     /// `_partition`, `_generation`, `_offset`.
     Places,
-    /// The one in which their files came.
+    /// That of the times of their files.
     Arrival,
 }
 

@@ -1,9 +1,11 @@
 //! The work of a refresh: the tail is found, and buckets are written anew.
 
+use std::collections::BTreeSet;
+
 use tracing::warn;
 
 use super::plan::Plan;
-use super::{Attempt, Current, Work};
+use super::{Attempt, Current, Work, buckets_left};
 use crate::action::{Add, Remove};
 use crate::maintenance::error::FoldError;
 use crate::maintenance::fold::{Fold, Folded};
@@ -57,7 +59,11 @@ impl Current {
         let replaced = folded.written.replaced.iter();
         let replaced = replaced.filter_map(|bucket| plan.base.files.get(bucket));
         let removed = self.removed(replaced.chain(&plan.dropped));
+        let gone: BTreeSet<&str> = removed.iter().map(|file| file.path.as_str()).collect();
+        let base = plan.base.files.values();
+        let stay = base.filter(|file| !gone.contains(file.path.as_str()));
         Attempt {
+            stay: buckets_left::number(0, stay),
             removed,
             from_all: plan.from_all,
             work,

@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 
 use tracing::info;
 
-use super::plan::{Plan, by_bucket};
+use super::buckets_left::by_bucket;
+use super::plan::Plan;
 use super::{Attempt, Current, Mode, Refreshed, Work};
 use crate::action::Add;
 use crate::commit::Refusal;
@@ -91,7 +92,10 @@ impl Current {
         };
         let mut plan = self.plan_of_lap(&work, changes, base).await?;
         match self.fold(&work, &mut plan).await {
-            Ok(Some(folded)) => Ok(self.over(work, plan, written, folded).await),
+            Ok(Some(mut folded)) => {
+                folded.changes += before.folded.changes;
+                Ok(self.over(work, plan, written, folded).await)
+            }
             Ok(None) => self.begin_anew(work, written).await,
             Err(error) if error.is_not_found() => self.begin_anew(work, written).await,
             Err(error) => Err(error),
@@ -143,6 +147,7 @@ impl Current {
         folded.written.rows += before.rows;
         Attempt {
             removed: self.removed(plan.dropped.iter()),
+            stay: 0,
             from_all: true,
             work,
             folded,

@@ -1,11 +1,9 @@
 //! What a refresh reads and what it writes anew.
 
-use std::collections::BTreeMap;
-
-use lake_store::{BUCKET, CHANGES_RETIRED_AT_PROPERTY, CHANGES_SINCE_PROPERTY};
+use lake_store::{CHANGES_RETIRED_AT_PROPERTY, CHANGES_SINCE_PROPERTY};
 use tracing::warn;
 
-use super::{Current, Mode, Work};
+use super::{Current, Mode, Work, buckets_left};
 use crate::action::Add;
 use crate::commit::Refusal;
 use crate::maintenance::buckets::Buckets;
@@ -81,11 +79,12 @@ impl Current {
         if changes.files.is_empty() && !is_moved && fit == Fit::Same {
             return Ok(None);
         }
-        let base = by_bucket(self.current_files(work).await?).map_err(FoldError::Layout)?;
+        let base = self.current_files(work).await?;
+        let base = buckets_left(&work.current, &self.current.path, base);
         Ok(Some(Plan {
             changes,
             base: Buckets {
-                files: base,
+                files: base.map_err(FoldError::Layout)?,
                 count: buckets,
                 rewrites: fit == Fit::Widened,
             },
@@ -156,7 +155,8 @@ impl Current {
             )),
             (Some(_), _) => {
                 self.check_retired(work)?;
-                Ok((by_bucket(files)?, buckets))
+                let files = buckets_left(&work.current, &self.current.path, files)?;
+                Ok((files, buckets))
             }
             (None, _) => Err("it covers no changes".to_owned()),
         });
@@ -252,24 +252,4 @@ impl Current {
         let files = self.current.log.files_at(work.current.version).await?;
         files.ok_or(FoldError::Refused(Refusal::Overtaken))
     }
-}
-
-/// The buckets that files are of, one each.
-pub(crate) fn by_bucket(files: Vec<Add>) -> Result<BTreeMap<u32, Add>, String> {
-    let mut base = BTreeMap::new();
-    for file in files {
-        let bucket = file.partition_values.get(BUCKET).cloned().flatten();
-        let bucket = bucket.and_then(|bucket| bucket.parse::<u32>().ok());
-        match bucket.filter(|bucket| !base.contains_key(bucket)) {
-            Some(bucket) => base.insert(bucket, file),
-            None => {
-                return Err(format!(
-                    "{} is not the one file of a bucket: another program wrote to the table; \
-                     `lakehead rebuild` computes it anew",
-                    file.path
-                ));
-            }
-        };
-    }
-    Ok(base)
 }

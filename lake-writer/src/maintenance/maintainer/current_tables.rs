@@ -30,7 +30,7 @@ impl CurrentTables {
     /// Brings them up to date.
     pub(super) async fn round(&mut self, tables: &Tables) -> Round {
         if tables.are_all {
-            self.tables.retain(|table, _| tables.names.contains(table));
+            self.tables.retain(|table, _| tables.has(table));
         }
         let names = tables.names.iter();
         let current: Vec<_> = names

@@ -42,8 +42,7 @@ impl Houses {
         let names = tables.names.iter();
         let mut houses: Vec<House> = names.map(|table| self.house(table)).collect();
         if tables.are_all {
-            self.entities
-                .retain(|table, _| tables.names.contains(table));
+            self.entities.retain(|table, _| tables.has(table));
             houses.extend(self.own.iter().cloned());
         }
         let turns = houses.into_iter();

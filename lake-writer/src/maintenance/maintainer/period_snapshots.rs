@@ -49,7 +49,7 @@ impl PeriodSnapshots {
         self.asked.register.lock().await.forget();
         self.asked.watermarks.lock().await.forget();
         if tables.are_all {
-            self.tables.retain(|table, _| tables.names.contains(table));
+            self.tables.retain(|table, _| tables.has(table));
         }
         let names = tables.names.iter();
         let periods: Vec<_> = names

@@ -23,13 +23,28 @@ pub(super) struct Tables {
     pub(super) are_all: bool,
 }
 
+impl Tables {
+    /// Whether one is among all there are.
+    pub(super) fn has(&self, table: &TableName) -> bool {
+        debug_assert!(self.are_all, "those that are asked for have no order");
+        self.names.binary_search(table).is_ok()
+    }
+}
+
+/// All tables, and when it was looked.
+#[derive(Debug)]
+struct Look {
+    begun: Instant,
+    ended: Instant,
+    names: Vec<TableName>,
+}
+
 /// Looks for tables, for all loops, and tells of names that none has.
 #[derive(Debug)]
 pub(super) struct Listing {
     lake: LakeStore,
     settings: Arc<MaintenanceSettings>,
-    /// All tables, and when the look at them began.
-    newest: Mutex<Option<(Instant, Vec<TableName>)>>,
+    newest: Mutex<Option<Look>>,
     /// Names without a table that were told.
     told: Guarded<BTreeSet<TableName>>,
 }
@@ -71,15 +86,21 @@ impl Listing {
     /// All tables. The store is asked about each of them, so loops that ask at about the same time get one
     /// answer.
     async fn all(&self, age_max: Duration) -> Result<Vec<TableName>, LakeStoreError> {
+        let asked = Instant::now();
         let mut newest = self.newest.lock().await;
-        if let Some((begun, names)) = &*newest
-            && begun.elapsed() < age_max
+        // One that was waited for is as good, however long it took.
+        if let Some(look) = &*newest
+            && (look.begun.elapsed() < age_max || (!age_max.is_zero() && look.ended >= asked))
         {
-            return Ok(names.clone());
+            return Ok(look.names.clone());
         }
         let begun = Instant::now();
         let names = self.lake.tables().await?;
-        *newest = Some((begun, names.clone()));
+        *newest = Some(Look {
+            begun,
+            ended: Instant::now(),
+            names: names.clone(),
+        });
         Ok(names)
     }
 
@@ -139,11 +160,12 @@ mod tests {
 
     use object_store::ObjectStoreExt;
     use object_store::path::Path;
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
     use tracing::span::{Attributes, Id, Record};
     use tracing::{Event, Level, Metadata, Subscriber};
 
     use super::*;
-    use crate::{Entropy, SystemClock};
+    use crate::{Entropy, Meter, MeteredStore, SystemClock};
 
     /// How many warnings this module gave.
     #[derive(Clone, Default)]
@@ -239,6 +261,39 @@ mod tests {
             assert_eq!(warnings.count(), 1);
         }
         assert!(round.failed.is_empty(), "{:?}", round.failed);
+    }
+
+    /// However long the store takes for it.
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_was_waited_for_is_not_taken_again() {
+        let meter = Arc::new(Meter::default());
+        let counted = Arc::clone(&meter);
+        let (lake, mut listing) = lake(MaintenanceSettings::default());
+        create(&lake, "shop.a").await;
+        listing.lake = lake.map_store(|store| {
+            let config = ThrottleConfig {
+                wait_list_with_delimiter_per_call: Duration::from_secs(60),
+                ..ThrottleConfig::default()
+            };
+            Arc::new(MeteredStore::new(
+                Arc::new(ThrottledStore::new(store, config)),
+                counted,
+            ))
+        });
+        let moment = Duration::from_nanos(1);
+        let (mut one, mut two, mut three) = Default::default();
+        let looks = tokio::join!(
+            listing.look(&[], moment, &mut one),
+            listing.look(&[], moment, &mut two),
+            listing.look(&[], moment, &mut three),
+        );
+        let requests = meter.requests();
+        for tables in [looks.0, looks.1, looks.2] {
+            assert_eq!(tables.names, [named("shop.a")]);
+        }
+        tokio::time::advance(moment).await;
+        listing.look(&[], moment, &mut one).await;
+        assert_eq!(meter.requests(), 2 * requests);
     }
 
     #[tokio::test(start_paused = true)]

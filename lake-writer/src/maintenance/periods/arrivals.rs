@@ -72,6 +72,12 @@ impl Quiet {
 }
 
 impl Unrest {
+    /// Of what came at a time that nobody knows, and is not waited with.
+    pub(super) const LONG_OVER: Self = Self {
+        began_us: i64::MIN,
+        last_us: i64::MIN,
+    };
+
     /// The same with one more.
     fn with(before: Option<Self>, arrived_us: i64) -> Self {
         match before {

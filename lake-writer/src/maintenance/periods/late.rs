@@ -34,6 +34,9 @@ pub(super) struct Due {
     pub(super) until_us: i64,
     /// How far was looked if it is the one there is; `None` if there is none.
     pub(super) looked: Option<Looked>,
+    /// How far was looked if it cannot be made, with what it is due for: the next round goes on from
+    /// there. `None` where watermarks say it.
+    pub(super) unmade: Option<Looked>,
 }
 
 /// A period that a snapshot may be due of.
@@ -53,7 +56,8 @@ struct Sought {
 enum Verdict {
     Right,
     Waits(Unrest),
-    Due,
+    /// For what has come, or because nobody knows what has.
+    Due(Unrest),
 }
 
 /// The changes that periods are judged by.
@@ -81,6 +85,7 @@ impl Periods {
             let due = Due {
                 until_us: over.until_us,
                 looked: None,
+                unmade: None,
             };
             looks.due.insert(*period, due);
         }
@@ -228,10 +233,11 @@ impl Periods {
                     self.tell_wait(*period, sought);
                     looks.looked.insert(*period, looked(Some(unrest)));
                 }
-                Verdict::Due => {
+                Verdict::Due(unrest) => {
                     let due = Due {
                         until_us: sought.until_us,
                         looked: sought.revision.map(|_| looked(None)),
+                        unmade: Some(looked(Some(unrest))),
                     };
                     looks.due.insert(*period, due);
                 }
@@ -285,9 +291,10 @@ impl Seen {
                 unrest.map(|unrest| unrest.not_before(sought.from_us))
             }
         };
-        match unrest.filter(|unrest| !self.quiet.is_over(*unrest)) {
-            Some(unrest) => Verdict::Waits(unrest),
-            None => Verdict::Due,
+        match unrest {
+            Some(unrest) if !self.quiet.is_over(unrest) => Verdict::Waits(unrest),
+            Some(unrest) => Verdict::Due(unrest),
+            None => Verdict::Due(Unrest::LONG_OVER),
         }
     }
 }

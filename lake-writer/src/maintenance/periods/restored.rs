@@ -44,7 +44,7 @@ impl Periods {
     }
 
     /// The snapshots that there are, in order. What is none is passed over: whoever wants its place says
-    /// so.
+    /// so. One of another format is an error: without it an earlier revision would be taken for the newest.
     async fn there(&self) -> Result<Vec<Snapshot>, FoldError> {
         let store = self.means.lake.table_store(&folder(&self.table));
         let mut found = Vec::new();

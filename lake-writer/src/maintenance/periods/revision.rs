@@ -4,12 +4,13 @@ use lake_store::CHANGES_SINCE_PROPERTY;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use tokio::sync::Mutex;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Periods, Work, leftovers};
 use crate::commit::{Refusal, any_expired};
 use crate::delta_log::{DeltaLog, Put, TableState};
 use crate::faults::{self, Point};
+use crate::layout;
 use crate::maintenance::buckets::Buckets;
 use crate::maintenance::covered::{Covered, progress};
 use crate::maintenance::error::FoldError;
@@ -90,11 +91,15 @@ impl Periods {
     ) -> Result<Option<Snapshot>, FoldError> {
         let path = self.table.period_path(&period.to_string(), revision);
         let log = DeltaLog::new(self.means.lake.table_store(&path));
-        let state = log.load().await?;
-        Ok(state.and_then(|state| Snapshot::of_table(&self.table, &state.metadata)))
+        let Some(state) = log.load().await? else {
+            return Ok(None);
+        };
+        check_format(&state, &path)?;
+        Ok(Snapshot::of_table(&self.table, &state.metadata))
     }
 
     fn found(&self, state: &TableState, path: &str) -> Result<Snapshot, FoldError> {
+        check_format(state, path)?;
         let found = Snapshot::of_table(&self.table, &state.metadata);
         found.ok_or_else(|| {
             FoldError::Layout(format!(
@@ -111,6 +116,8 @@ impl Periods {
         newest: Option<Made>,
         log: &DeltaLog,
     ) -> Result<Option<Snapshot>, FoldError> {
+        // Asked of the newest revision first: one of another format is refused before anything is folded.
+        let time_zone = self.zone_of(period, newest).await?;
         let turn = self.means.room.to_rewrite().await;
         let files = new_changes::all(&self.changes.log, &mut work.changes).await?;
         // Of the version that the files are of: it may be a later one than the round began with.
@@ -141,7 +148,7 @@ impl Periods {
             period,
             revision: newest.map_or(1, |made| made.revision + 1),
             until_us,
-            time_zone: self.zone_of(period, newest).await?,
+            time_zone,
             changes_version: reached.version,
             changes_commit: reached.commit,
             rows: folded.written.rows,
@@ -151,13 +158,21 @@ impl Periods {
         self.create(work, snapshot, folded, log).await.map(Some)
     }
 
-    /// Whether a revision's table has all its files. Nothing of ours deletes one.
+    /// Whether a revision's table has all its files, and is of the one version that it was made in. Nothing
+    /// of ours deletes one, or goes on with it.
     async fn is_there(&self, period: Period, revision: i64) -> Result<bool, FoldError> {
         let path = self.table.period_path(&period.to_string(), revision);
         let log = DeltaLog::new(self.means.lake.table_store(&path));
         let Some(inventory) = log.inventory().await? else {
             return Ok(false);
         };
+        let version = inventory.state.version;
+        if version != Snapshot::VERSION {
+            warn!(table = %self.table, %period, path, version,
+                "another program wrote to the folder of a period's snapshot, so what it says is not known to \
+                 be right: the next revision is made of the changes, and both stay");
+            return Ok(false);
+        }
         for path in inventory.files.keys() {
             match log.store().head(&Path::from(path.as_str())).await {
                 Ok(_) => {}
@@ -221,8 +236,8 @@ impl Periods {
             folded.written.discard(log).await;
             return Err(FoldError::Refused(Refusal::Overtaken));
         }
-        let put = log.put(0, entry.into()).await;
-        let Some(actions) = log.entry(0).await? else {
+        let put = log.put(Snapshot::VERSION, entry.into()).await;
+        let Some(actions) = log.entry(Snapshot::VERSION).await? else {
             return Err(match put {
                 Put::Ambiguous(error) => error.into(),
                 other => FoldError::Internal(format!("{other:?}, and there is no entry")),
@@ -242,4 +257,10 @@ impl Periods {
         let state = state.ok_or_else(|| FoldError::Layout(format!("{path} is gone")))?;
         self.found(&state, &path)
     }
+}
+
+/// What a table of another format says is not to be guessed.
+fn check_format(state: &TableState, path: &str) -> Result<(), FoldError> {
+    let checked = layout::check_format(&state.metadata);
+    checked.map_err(|why| FoldError::Layout(format!("{path}: {why}")))
 }

@@ -304,8 +304,11 @@ async fn nothing_leaves_while_the_current_table_is_not_whole() {
     let error = refused().await;
     assert!(error.contains("one is not there"), "{error}");
     let store = table.lake.table_store(CURRENT);
+    store.put(&Path::from("one"), "rows".into()).await.unwrap();
+    let error = refused().await;
+    assert!(error.contains("one has 4 bytes, and 1 by"), "{error}");
     for path in ["one", "two"] {
-        store.put(&Path::from(path), "rows".into()).await.unwrap();
+        store.put(&Path::from(path), "r".into()).await.unwrap();
     }
     // Another program's file.
     to_current(&table, vec![bucket("two").into()]).await;
@@ -316,6 +319,17 @@ async fn nothing_leaves_while_the_current_table_is_not_whole() {
         ..Remove::default()
     };
     to_current(&table, vec![remove.into()]).await;
+    // What the last refresh left was more.
+    let left = |number| Txn {
+        app_id: app_id::files(CURRENT),
+        version: number,
+        last_updated: None,
+    };
+    to_current(&table, vec![left(5).into()]).await;
+    let error = refused().await;
+    assert!(error.contains("the last refresh left"), "{error}");
+    let number = app_id::number_of(b"one");
+    to_current(&table, vec![left(number).into()]).await;
     let report = table.retention(&table.lake, 1).run().await.unwrap();
     assert_eq!(report.dates, dates(&[today - 3, today - 2]));
 }

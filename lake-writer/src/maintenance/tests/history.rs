@@ -61,6 +61,8 @@ struct Care {
     /// Whether every round cleans logs up, behind checkpoints that the writer makes. If not, nothing but
     /// the newest version stays of the changes now and then.
     cleans_logs: bool,
+    /// For how long no change of before a period's end is to have come.
+    quiet_age: Duration,
 }
 
 impl Care {
@@ -70,7 +72,7 @@ impl Care {
             bucket_bytes: bucket,
             memory_bytes_max: memory,
             time_zone: TIME_ZONE.to_owned(),
-            late_changes_quiet_age: Duration::ZERO,
+            late_changes_quiet_age: self.quiet_age,
             ..eager()
         };
         settings.log.enabled = self.cleans_logs;
@@ -134,6 +136,8 @@ struct World {
     /// The fold after each flush.
     folds: Vec<Vec<Placed>>,
     closings: Vec<Closing>,
+    /// When the last flush was.
+    flushed_us: i64,
     /// Changes that were seen to have left.
     retired: BTreeSet<(i32, i32, i64)>,
     /// Log entries that rounds deleted.
@@ -184,6 +188,7 @@ impl World {
             entropy: Arc::new(Entropy::seeded(seed)),
             retention_days: rng.random_bool(0.3).then(|| rng.random_range(1..4)),
             cleans_logs: rng.random(),
+            quiet_age: [Duration::ZERO, HALF_DAY / 2][rng.random_range(0..2)],
         };
         let changes = Changes::create(&care.stand.lake, Shape::Upsert).await;
         let buckets = [ByteSize::kib(1), ByteSize::kib(4), ByteSize::mib(1)];
@@ -201,6 +206,7 @@ impl World {
                 None => Closing::all(),
             },
             changes: changes.by(care.parts().0),
+            flushed_us: i64::MIN,
             retired: BTreeSet::new(),
             cleaned: 0,
             readers: Readers::default(),
@@ -327,6 +333,7 @@ impl World {
     /// What is right from now on.
     fn flushed(&mut self) {
         self.folds.push(self.changes.fold());
+        self.flushed_us = self.care.clock.now_us();
         for closing in &mut self.closings {
             closing.flushed(&self.changes);
         }
@@ -347,6 +354,10 @@ impl World {
         self.has_retired().await;
         self.look().await;
         let now_us = self.care.clock.now_us();
+        let quiet_us = i64::try_from(self.care.quiet_age.as_micros()).unwrap();
+        if now_us.saturating_sub(self.flushed_us) < quiet_us {
+            return;
+        }
         for closing in &self.closings {
             closing.agrees(now_us);
         }
@@ -704,6 +715,7 @@ impl World {
     }
 
     async fn end(mut self) -> Done {
+        self.time_goes_by(HALF_DAY).await;
         self.refresh().await;
         self.read_changes().await;
         self.periods_are_refused().await;

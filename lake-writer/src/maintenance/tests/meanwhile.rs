@@ -83,6 +83,39 @@ async fn a_refresh_that_is_overtaken_says_so_and_nothing_else() {
     panic!("a round takes more than {POLLS_MAX} polls");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retention_finds_nothing_wrong_with_changes_and_a_refresh_that_come_meanwhile() {
+    for polls in 0..POLLS_MAX {
+        let mut office = Office::new("2100-01-01T00:00:00Z", &[]).await;
+        office.changes.append_some(1, 0, 20).await;
+        refresh(&mut office.maintainer).await;
+        let clock = Arc::clone(&office.clock) as _;
+        let entropy = Arc::new(Entropy::from_os());
+        let retention = Retention::new(&office.stand.lake, &table(), 1, clock, entropy);
+        let (changes, maintainer) = (&mut office.changes, &mut office.maintainer);
+        let meanwhile = Box::pin(async {
+            changes.append_some(2, 20, 20).await;
+            refresh(maintainer).await;
+        });
+        let (report, is_over) = interrupted(Box::pin(retention.run()), polls, meanwhile).await;
+        let report = report.unwrap_or_else(|error| panic!("after {polls}: {error}"));
+        if is_over {
+            assert!(
+                polls > 10 && !report.dates.is_empty(),
+                "{polls}: {report:?}"
+            );
+            return;
+        }
+        refresh(&mut office.maintainer).await;
+        assert_eq!(
+            read(&office.stand.lake, None).await,
+            office.changes.fold(),
+            "after {polls}"
+        );
+    }
+    panic!("a retention takes more than {POLLS_MAX} polls");
+}
+
 /// It takes longer than the time between two refreshes of a busy table.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_that_is_overtaken_goes_on_from_what_it_has_written() {

@@ -12,8 +12,9 @@ use super::*;
 use crate::action;
 use crate::clock::Clock;
 use crate::commit::{Draft, Rework, commit};
-use crate::delta_log::{DeltaLog, entry_path};
+use crate::delta_log::{DeltaLog, Put, entry_path};
 use crate::layout;
+use crate::{Meter, MeteredStore};
 
 /// A clock that stands until it is set.
 #[derive(Debug)]
@@ -528,6 +529,71 @@ async fn a_rebuild_is_equal_or_a_revision_and_earlier_periods_can_be_asked_for()
     assert_eq!((rebuild().await, rebuild().await), (1, 0));
 }
 
+/// As a `delete` of delta-rs does, which leaves the files for a vacuum.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_another_program_wrote_to_is_not_equal_to_what_is_computed() {
+    let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
+    office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    let path = table().period_path("2026-06", 1);
+    let log = DeltaLog::new(office.stand.lake.table_store(&path));
+    let file = log.files(|_| true).await.unwrap().remove(0);
+    let removal = action::Remove::of(file, 0, true);
+    let entry = action::encode(&[removal.into()]).unwrap();
+    assert!(matches!(log.put(1, entry.into()).await, Put::Done));
+    assert_eq!(office.round().await, [""; 0], "a round does not look");
+    let june = "2026-06".parse().unwrap();
+    for made in [1, 0] {
+        let rebuilt = office.maintainer.rebuild_period(&table(), june).await;
+        assert_eq!(rebuilt.unwrap().len(), made);
+    }
+    assert_eq!(office.rows("2026-06", 2).await, [row(1, 1)]);
+    assert_eq!(log.load().await.unwrap().unwrap().version, 1, "both stay");
+}
+
+/// It is neither taken for equal nor registered, and nothing is uploaded beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_another_format_is_refused_by_name() {
+    let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
+    office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    let lake = office.stand.lake.clone();
+    let store = lake.table_store(&table().period_path("2026-06", 1));
+    let entry = entry_path(0);
+    let bytes = store.get(&entry).await.unwrap().bytes().await.unwrap();
+    let ours = String::from_utf8(bytes.to_vec()).unwrap();
+    let other = ours.replace(r#""lakehead.format":"1""#, r#""lakehead.format":"9""#);
+    assert_ne!(other, ours);
+    store.put(&entry, other.into()).await.unwrap();
+    let told = "shop/stock/periods/2026-06/r1: its format is 9";
+    let june = "2026-06".parse().unwrap();
+    let rebuilt = office.maintainer.rebuild_period(&table(), june).await;
+    let error = rebuilt.unwrap_err().to_string();
+    assert!(error.contains(told), "{error}");
+    let second = lake.table_url(&table().period_path("2026-06", 2));
+    assert!(!second.to_file_path().unwrap().exists());
+    forget_all(office.register().store().as_ref()).await;
+    office.begin_again(settings(&[PeriodLength::Month]));
+    let error = office.failure().await;
+    assert!(error.contains(told), "{error}");
+    store.put(&entry, ours.into()).await.unwrap();
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_of_a_period_without_rows_makes_no_snapshot() {
+    let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
+    office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    for (period, is_there) in [("2024", false), ("2026-06", true)] {
+        let period = period.parse().unwrap();
+        let rebuilt = office.maintainer.rebuild_period(&table(), period).await;
+        assert!(rebuilt.unwrap().is_empty(), "{period}");
+        let found = Snapshot::is_any_there(&office.stand.lake, &table(), period).await;
+        assert_eq!(found.unwrap(), is_there, "{period}");
+    }
+}
+
 /// A topic of months of history takes its time to be copied.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_made_while_changes_of_before_the_end_are_coming() {
@@ -738,6 +804,41 @@ async fn what_is_wrong_with_one_period_costs_no_other_one() {
     office.begin_again(settings(&lengths));
     assert_eq!(office.round().await, ["2026-06 r1"]);
     assert_eq!(office.rows("2026-06", 1).await, [row(1, 1), row(2, 2)]);
+    assert_eq!(office.round().await, [""; 0]);
+}
+
+/// What lies behind such a revision is not read again in each round.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_that_cannot_be_made_is_tried_again_from_where_it_was() {
+    let lengths = [PeriodLength::Month];
+    let mut office = Office::new("2026-07-01T12:00:00Z", &lengths).await;
+    office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
+    assert_eq!(office.round().await, ["2026-06 r1"]);
+    let path = table().period_path("2026-06", 2);
+    let odd = DeltaLog::new(office.stand.lake.table_store(&path));
+    let schema = lake_store::periods_schema();
+    let metadata = layout::system_metadata(&schema, uuid::Uuid::nil(), 0).unwrap();
+    odd.put(0, action::creation(metadata, 0).unwrap()).await;
+    let meter = Arc::new(Meter::default());
+    let counted = Arc::clone(&meter);
+    let lake = office.stand.lake.clone();
+    office.stand.lake = lake.map_store(|store| Arc::new(MeteredStore::new(store, counted)));
+    office.begin_again(settings(&lengths));
+    for id in 2..100 {
+        office.change(id, "c", 1, "2026-06-11T12:00:00Z").await;
+    }
+    let mut requests = Vec::new();
+    for _ in 0..3 {
+        let before = meter.requests();
+        let error = office.failure().await;
+        assert!(error.contains("2026-06/r2 is there"), "{error}");
+        requests.push(meter.requests() - before);
+    }
+    assert!(requests[1] + 90 < requests[0], "{requests:?}");
+    assert_eq!(requests[2], requests[1]);
+    forget_all(odd.store().as_ref()).await;
+    assert_eq!(office.round().await, ["2026-06 r2"]);
+    assert_eq!(office.rows("2026-06", 2).await.len(), 99);
     assert_eq!(office.round().await, [""; 0]);
 }
 

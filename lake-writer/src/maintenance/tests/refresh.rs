@@ -7,7 +7,7 @@ use schemas::Shape;
 
 use super::changes::read;
 use super::*;
-use crate::action::{self, Action, Add};
+use crate::action::{self, Action, Add, Remove};
 use crate::commit::{Draft, Rework, commit};
 use crate::delta_log::{DeltaLog, TableState};
 
@@ -222,6 +222,47 @@ async fn what_others_wrote_into_it_is_named_and_a_rebuild_mends_it() {
         "{error}"
     );
     maintainer.rebuild(&table()).await.unwrap();
+    assert_eq!(read(&stand.lake, None).await, changes.fold());
+}
+
+/// It leaves one file a bucket, or none, so that the table looks like one that was refreshed.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_others_deleted_are_missed_and_a_rebuild_mends_it() {
+    let stand = Stand::new();
+    let (mut changes, mut maintainer) = begun(&stand).await;
+    let (_, _, mut files) = current(&stand).await;
+    assert!(files.len() > 1);
+    let (_, gone) = files.pop_first().unwrap();
+    meddle(&stand, |draft, state| {
+        draft.rework = Some(Rework {
+            operation: "DELETE",
+            metadata: state.metadata.clone(),
+            removed: vec![Remove {
+                path: gone,
+                deletion_timestamp: Some(0),
+                data_change: true,
+                ..Remove::default()
+            }],
+            after: Some(state.version),
+        });
+    })
+    .await;
+    for from in [600, 601] {
+        changes.append_some(2, from, 1).await;
+        let round = maintainer.round(&[]).await;
+        let [error] = &round.failed[..] else {
+            panic!("{round:?}");
+        };
+        let error = error.to_string();
+        assert!(
+            error.contains("the last refresh left") && error.contains("lakehead rebuild"),
+            "{error}"
+        );
+    }
+    maintainer.rebuild(&table()).await.unwrap();
+    assert_eq!(read(&stand.lake, None).await, changes.fold());
+    changes.append_some(3, 700, 20).await;
+    refresh(&mut maintainer).await;
     assert_eq!(read(&stand.lake, None).await, changes.fold());
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
 
-use super::asked;
+use crate::maintenance::asked;
 
 /// Delta's property.
 pub(super) const TOMBSTONES_KEPT: &str = "delta.deletedFileRetentionDuration";
