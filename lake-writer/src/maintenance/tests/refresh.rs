@@ -239,11 +239,11 @@ async fn rows_that_others_deleted_are_missed_and_a_rebuild_mends_it() {
             metadata: state.metadata.clone(),
             removed: vec![Remove {
                 path: gone,
-                deletion_timestamp: Some(0),
+                deletion_timestamp: Some(chrono::Utc::now().timestamp_millis()),
                 data_change: true,
                 ..Remove::default()
             }],
-            after: Some(state.version),
+            after: None,
         });
     })
     .await;
