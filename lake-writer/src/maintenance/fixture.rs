@@ -21,7 +21,7 @@ use super::{
 };
 use crate::action::{self, Add, Remove};
 use crate::app_id::AppIds;
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::commit::{Draft, Refusal, Rework, Step, commit};
 use crate::data_file::{self, DataFileWriter};
 use crate::delta_log::{DeltaLog, Inventory, TableState};
@@ -431,4 +431,32 @@ fn plain(batch: &RecordBatch) -> RecordBatch {
         (field.name().clone(), column)
     });
     RecordBatch::try_from_iter(columns).unwrap()
+}
+
+/// Sets properties of the table at this path, as another program or another version of this one might.
+pub(crate) async fn set_properties(lake: &LakeStore, path: &str, properties: &[(&str, &str)]) {
+    let log = DeltaLog::new(lake.table_store(path));
+    let mut state = log.load().await.unwrap().unwrap();
+    let layout = state.metadata.clone();
+    let mut metadata = layout.clone();
+    for (name, value) in properties {
+        let configuration = &mut metadata.configuration;
+        configuration.insert((*name).to_owned(), (*value).to_owned());
+    }
+    let rework = Rework {
+        operation: "SET TBLPROPERTIES",
+        metadata,
+        removed: Vec::new(),
+        after: None,
+    };
+    let draft = Draft {
+        layout,
+        steps: Vec::new(),
+        further: Vec::new(),
+        files: Vec::new(),
+        rework: Some(rework),
+    };
+    let entropy = Entropy::from_os();
+    let done = commit(&log, &mut state, &draft, &SystemClock, &entropy);
+    done.await.unwrap();
 }

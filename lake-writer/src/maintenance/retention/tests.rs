@@ -7,7 +7,6 @@ use schemas::TopicPartition;
 use super::*;
 use crate::action::{self, Action, Protocol, Remove, Txn};
 use crate::app_id::{self, AppIds};
-use crate::commit::{Draft, Rework};
 use crate::delta_log::{DeltaLog, Put, TableState, write_checkpoint};
 use crate::layout;
 use crate::maintenance::VacuumSettings;
@@ -35,26 +34,8 @@ async fn table_with(lake: LakeStore, properties: &[(&str, &str)]) -> (Fixture, i
 
 /// Sets properties of the table, as another program might.
 async fn set(table: &mut Fixture, properties: &[(&str, &str)]) {
-    let layout = table.state.metadata.clone();
-    let mut metadata = layout.clone();
-    for (name, value) in properties {
-        let configuration = &mut metadata.configuration;
-        configuration.insert((*name).to_owned(), (*value).to_owned());
-    }
-    let rework = Rework {
-        operation: "SET TBLPROPERTIES",
-        metadata,
-        removed: Vec::new(),
-        after: None,
-    };
-    let draft = Draft {
-        layout,
-        steps: Vec::new(),
-        further: Vec::new(),
-        files: Vec::new(),
-        rework: Some(rework),
-    };
-    table.commit(&draft).await.unwrap();
+    fixture::set_properties(&table.lake, PATH, properties).await;
+    table.state = table.log.load().await.unwrap().unwrap();
 }
 
 /// A current table that has taken in the partitions up to here.

@@ -24,9 +24,7 @@ use tokio::sync::watch;
 use super::changes::{Placed, read, read_at, scanned};
 use super::periods::us;
 use super::*;
-use crate::commit::{Draft, Rework, commit};
-use crate::delta_log::DeltaLog;
-use crate::maintenance::fixture::MovedClock;
+use crate::maintenance::fixture::{MovedClock, set_properties};
 use crate::{
     Format, Headers, LakeWriter, Notice, Parts, Position, Record, RecordLog, Route, Routes, Start,
     UnknownFields, Until, WriterError, WriterProgress, WriterSettings,
@@ -591,27 +589,7 @@ impl Golden {
 
     /// Another version of this program, or somebody, sets a table's format.
     async fn set_format(&self, path: &str, format: &str) {
-        let log = DeltaLog::new(self.lake.table_store(path));
-        let mut state = log.load().await.unwrap().unwrap();
-        let layout = state.metadata.clone();
-        let mut metadata = layout.clone();
-        let properties = &mut metadata.configuration;
-        properties.insert(FORMAT_PROPERTY.to_owned(), format.to_owned());
-        let rework = Rework {
-            operation: "SET TBLPROPERTIES",
-            metadata,
-            removed: Vec::new(),
-            after: None,
-        };
-        let draft = Draft {
-            layout,
-            steps: Vec::new(),
-            further: Vec::new(),
-            files: Vec::new(),
-            rework: Some(rework),
-        };
-        let done = commit(&log, &mut state, &draft, &SystemClock, &self.entropy);
-        done.await.unwrap();
+        set_properties(&self.lake, path, &[(FORMAT_PROPERTY, format)]).await;
     }
 
     /// A snapshot of January as delta-rs reads it.

@@ -11,9 +11,9 @@ use super::changes::{Row, read_at};
 use super::*;
 use crate::action;
 use crate::clock::Clock;
-use crate::commit::{Draft, Rework, commit};
 use crate::delta_log::{DeltaLog, Put, entry_path};
 use crate::layout;
+use crate::maintenance::fixture::set_properties;
 use crate::{Meter, MeteredStore};
 
 /// A clock that stands until it is set.
@@ -109,6 +109,16 @@ impl Office {
         assert!(!round.failed.is_empty(), "{round:?}");
         let failed = round.failed.iter().map(ToString::to_string);
         failed.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The log of a table that is no snapshot, where one would be.
+    async fn odd(&self, period: &str, revision: i64) -> DeltaLog {
+        let path = table().period_path(period, revision);
+        let log = DeltaLog::new(self.stand.lake.table_store(&path));
+        let schema = lake_store::periods_schema();
+        let metadata = layout::system_metadata(&schema, uuid::Uuid::nil(), 0).unwrap();
+        log.put(0, action::creation(metadata, 0).unwrap()).await;
+        log
     }
 
     /// The log of the register.
@@ -781,11 +791,7 @@ async fn a_register_that_was_moved_away_is_made_again_of_all_snapshots() {
 async fn what_is_wrong_with_one_period_costs_no_other_one() {
     let lengths = [PeriodLength::Month, PeriodLength::Quarter];
     let mut office = Office::new("2026-07-01T12:00:00Z", &lengths).await;
-    let path = table().period_path("2026-06", 1);
-    let odd = DeltaLog::new(office.stand.lake.table_store(&path));
-    let schema = lake_store::periods_schema();
-    let metadata = layout::system_metadata(&schema, uuid::Uuid::nil(), 0).unwrap();
-    odd.put(0, action::creation(metadata, 0).unwrap()).await;
+    let odd = office.odd("2026-06", 1).await;
     let told = "2026-06/r1 is there and is no period snapshot";
     office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
     let error = office.failure().await;
@@ -814,11 +820,7 @@ async fn a_revision_that_cannot_be_made_is_tried_again_from_where_it_was() {
     let mut office = Office::new("2026-07-01T12:00:00Z", &lengths).await;
     office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
     assert_eq!(office.round().await, ["2026-06 r1"]);
-    let path = table().period_path("2026-06", 2);
-    let odd = DeltaLog::new(office.stand.lake.table_store(&path));
-    let schema = lake_store::periods_schema();
-    let metadata = layout::system_metadata(&schema, uuid::Uuid::nil(), 0).unwrap();
-    odd.put(0, action::creation(metadata, 0).unwrap()).await;
+    let odd = office.odd("2026-06", 2).await;
     let meter = Arc::new(Meter::default());
     let counted = Arc::clone(&meter);
     let lake = office.stand.lake.clone();
@@ -847,27 +849,8 @@ async fn a_register_of_another_format_is_refused_by_name() {
     let mut office = Office::new("2026-07-01T12:00:00Z", &[PeriodLength::Month]).await;
     office.change(1, "c", 1, "2026-06-10T12:00:00Z").await;
     assert_eq!(office.round().await, ["2026-06 r1"]);
-    let log = office.register();
-    let mut state = log.load().await.unwrap().unwrap();
-    let mut metadata = state.metadata.clone();
-    let format = lake_store::FORMAT_PROPERTY.to_owned();
-    metadata.configuration.insert(format, "9".to_owned());
-    let rework = Rework {
-        operation: "SET TBLPROPERTIES",
-        metadata,
-        removed: Vec::new(),
-        after: None,
-    };
-    let draft = Draft {
-        layout: state.metadata.clone(),
-        steps: Vec::new(),
-        further: Vec::new(),
-        files: Vec::new(),
-        rework: Some(rework),
-    };
-    let entropy = Entropy::from_os();
-    let done = commit(&log, &mut state, &draft, &SystemClock, &entropy);
-    done.await.unwrap();
+    let (lake, register) = (&office.stand.lake, lake_store::PERIODS_PATH);
+    set_properties(lake, register, &[(lake_store::FORMAT_PROPERTY, "9")]).await;
     office.change(2, "c", 2, "2026-06-11T12:00:00Z").await;
     let error = office.failure().await;
     assert!(

@@ -10,6 +10,7 @@ use super::*;
 use crate::action::{self, Action, Add, Remove};
 use crate::commit::{Draft, Rework, commit};
 use crate::delta_log::{DeltaLog, TableState};
+use crate::maintenance::fixture::set_properties;
 
 pub(super) const ROOMY: ByteSize = ByteSize::mib(64);
 
@@ -282,19 +283,8 @@ async fn a_table_of_another_format_is_refused_by_name_until_it_is_rebuilt() {
 }
 
 async fn set_format(stand: &Stand, format: &str) {
-    meddle(stand, |draft, state| {
-        let mut metadata = state.metadata.clone();
-        metadata
-            .configuration
-            .insert("lakehead.format".to_owned(), format.to_owned());
-        draft.rework = Some(Rework {
-            operation: "SET TBLPROPERTIES",
-            metadata,
-            removed: Vec::new(),
-            after: None,
-        });
-    })
-    .await;
+    let path = table().current_path();
+    set_properties(&stand.lake, &path, &[("lakehead.format", format)]).await;
 }
 
 /// What a later version of the program says in it is not known here.

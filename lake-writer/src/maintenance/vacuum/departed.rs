@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::action::Remove;
 use crate::data_file;
 
-/// Files that left a table. Takes 10 to 20 bytes for each recent one and 30 to 60 for each earlier one.
+/// Files that left a table. Takes, by calculation, 10 to 20 bytes for each recent one and 30 to 60 for each earlier one.
 #[derive(Debug)]
 pub(super) struct Departed {
     /// From when on they are recent, in milliseconds since 1970-01-01T00:00Z.
